@@ -1,0 +1,88 @@
+"""
+Scripted borrowers: what each does about a margin call is a function of the seed and the call, never of chance.
+
+They act through the outside world only: a transfer to the deposit address of their margin account, an acknowledgement
+in the portal. Whether it cures the call is the platform's business.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from deploy.demo import outside
+from lending.engine import money
+from lending.models import ClientUser, DepositAddress
+from risk import margin_calls
+from risk.models import CallState, MarginCall
+
+Answer = Literal["cash", "collateral", "partial", "late", "ignore"]
+
+_WAITING = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a borrower will do about one call, and after which part of the cure period."""
+
+    answer: Answer
+    after: float
+
+
+def plan(seed: int, call_id: object) -> Plan:
+    """Return a borrower's answer to a call: one in three pays nothing, some pay too late or too little."""
+    draw = hashlib.sha256(f"{seed}/{call_id}".encode()).digest()
+    share, delay = draw[0] / 256, draw[1] / 256
+    if share < 0.30:
+        return Plan("cash", 0.05 + 0.85 * delay)
+    if share < 0.60:
+        return Plan("collateral", 0.05 + 0.75 * delay)
+    if share < 0.67:
+        return Plan("partial", 0.05 + 0.75 * delay)
+    if share < 0.70:
+        return Plan("late", 1.02)
+    return Plan("ignore", 0.0)
+
+
+class Borrowers:
+    """Remembers what it has sent, so that a call is answered once per process; the custodian drops repeats anyway."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+        self._done: set[int] = set()
+
+    def act_due(self, *, now: datetime) -> int:
+        """Send what is due by now for every open call and return how many transfers were sent."""
+        waiting = MarginCall.objects.filter(state__in=_WAITING, cure_due_at__isnull=False).exclude(pk__in=self._done)
+        sent = 0
+        for call in waiting.select_related("cure_asset").order_by("public_id"):
+            answer = plan(self._seed, call.public_id)
+            if answer.answer == "ignore":
+                self._done.add(call.pk)
+            elif call.received_at and now >= call.received_at + timedelta(seconds=answer.after * call.cure_period_s):
+                self._done.add(call.pk)
+                self._acknowledge(call, now=now)
+                sent += self._send(call, answer.answer, now=now)
+        return sent
+
+    def _acknowledge(self, call: MarginCall, *, now: datetime) -> None:
+        signer = ClientUser.objects.filter(client=call.client_id, role="borrower_admin").order_by("pk").first()
+        if signer and call.state == CallState.NOTIFIED:
+            margin_calls.acknowledge(call, user=signer.user, now=now)
+
+    def _send(self, call: MarginCall, answer: Answer, *, now: datetime) -> int:
+        share = Decimal("0.4") if answer == "partial" else Decimal(1)
+        if answer == "collateral":
+            cure = call.collateral_cures.select_related("asset").order_by("asset__code").first()
+            if cure is None:
+                return 0
+            asset, purpose, quantity = cure.asset, DepositAddress.Purpose.COLLATERAL, cure.quantity
+        else:
+            asset, purpose, quantity = call.cure_asset, DepositAddress.Purpose.REPAYMENT, call.cash_cure
+        with money.exact():
+            quantity = money.quantize_up(quantity * share, asset.decimals)
+        address = DepositAddress.objects.get(margin_account=call.margin_account_id, asset=asset, purpose=purpose)
+        ref = f"cure:{call.public_id}"
+        outside.bank().simulate_deposit(ref, address=address.address, asset=asset.code, quantity=quantity, at=now)
+        return 1

@@ -1,0 +1,204 @@
+"""What a desk sets up before its first client: assets, price policies, ladders, products, dealers and people."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from lending import ids
+from lending.models import (
+    Asset,
+    AssetNetwork,
+    Book,
+    DayCount,
+    LadderTerms,
+    Pair,
+    Product,
+    Role,
+    RoleGrant,
+    User,
+)
+from otc.models import Dealer
+from risk.models import AssetPolicy, PriceFeed, Source
+from risk.scenarios import Scenario
+
+BOOK = "otc-lending"
+
+#          code    name         kind          decimals  chain       confirmations
+ASSETS = (
+    ("USD", "US dollar", "fiat", 2, "fedwire", 0),
+    ("USDC", "USD Coin", "stablecoin", 6, "ethereum", 12),
+    ("USDT", "Tether", "stablecoin", 6, "ethereum", 12),
+    ("BTC", "Bitcoin", "crypto", 8, "bitcoin", 3),
+    ("ETH", "Ether", "crypto", 18, "ethereum", 12),
+    ("LINK", "Chainlink", "crypto", 18, "ethereum", 12),
+)
+
+# Rounded figures for May 2021 of what one desk could reach. Columns: code, quorum, clamp, largest spread, band, daily
+# volume in USD, daily volatility, half spread, lot, largest clip in USD, throttle in USD a minute.
+POLICIES = (
+    ("USDC", 2, "0.005", "0.02", "0.05", "500000000", "0.003", "0.0002", "0.01", "5000000", "50000000"),
+    ("USDT", 2, "0.005", "0.02", "0.05", "5000000000", "0.003", "0.0002", "0.01", "5000000", "50000000"),
+    ("BTC", 3, "0.005", "0.02", "0.15", "3000000000", "0.06", "0.0005", "0.0001", "5000000", "25000000"),
+    ("ETH", 3, "0.005", "0.02", "0.20", "2000000000", "0.08", "0.0006", "0.001", "4000000", "20000000"),
+    ("LINK", 3, "0.015", "0.03", "0.25", "300000000", "0.10", "0.0012", "0.01", "1000000", "5000000"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """A ladder preset of this desk, with the clocks of its cure periods."""
+
+    name: str
+    levels: Mapping[str, str]
+    cure_period_s: int
+    accelerated_cure_period_s: int
+
+
+# Levels as several retail lenders publish them, and those of a lender who waits long and sells late.
+_TIGHT = {
+    "initial_ltv": "0.55",
+    "warning_ltv": "0.65",
+    "margin_call_ltv": "0.70",
+    "accelerated_ltv": "0.75",
+    "liquidation_ltv": "0.80",
+    "cure_to": "0.60",
+    "liquidate_to": "0.60",
+    "clear_ltv": "0.65",
+    "release_trigger": "0.40",
+    "release_to": "0.50",
+}
+_PATIENT = {
+    "initial_ltv": "0.50",
+    "warning_ltv": "0.571",
+    "margin_call_ltv": "0.667",
+    "accelerated_ltv": "0.741",
+    "liquidation_ltv": "0.909",
+    "cure_to": "0.606",
+    "liquidate_to": "0.50",
+    "clear_ltv": "0.62",
+    "release_trigger": "0.35",
+    "release_to": "0.45",
+}
+LADDERS = (
+    Ladder(name="One hour", levels=_TIGHT, cure_period_s=3600, accelerated_cure_period_s=1800),
+    Ladder(name="Four hours", levels=_PATIENT, cure_period_s=4 * 3600, accelerated_cure_period_s=3600),
+    Ladder(name="One day", levels=_PATIENT, cure_period_s=24 * 3600, accelerated_cure_period_s=4 * 3600),
+)
+
+STAFF = (
+    ("robin", "Robin Marsh", Role.RELATIONSHIP_MANAGER),
+    ("rosa", "Rosa Lindqvist", Role.RELATIONSHIP_MANAGER),
+    ("rhea", "Rhea Okafor", Role.RISK),
+    ("hugo", "Hugo Brandt", Role.RISK_HEAD),
+    ("dana", "Dana Whitfield", Role.DESK_HEAD),
+    ("theo", "Theo Lam", Role.DESK_TRADER),
+    ("olga", "Olga Petrov", Role.OPERATIONS),
+    ("cora", "Cora Nunez", Role.COMPLIANCE),
+    ("audrey", "Audrey Klein", Role.AUDITOR),
+)
+DEALERS = (("harbour", "Harbour OTC"), ("meridian", "Meridian Markets"), ("northgate", "Northgate Trading"))
+
+
+def demo_password() -> str:
+    """Return the password of every demo user of this data folder; made at random the first time it is asked for."""
+    path = Path(settings.DATA_DIR) / "demo_password"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(12))
+    return path.read_text().strip()
+
+
+@transaction.atomic
+def load(scenario: Scenario, *, now: datetime) -> None:
+    """Write the desk's reference data; a second call changes nothing."""
+    _assets()
+    _prices(scenario)
+    book, _ = Book.objects.get_or_create(code=BOOK, defaults={"name": "OTC lending"})
+    _products(book)
+    for code, name in DEALERS:
+        Dealer.objects.get_or_create(
+            code=code,
+            defaults={"name": name, "simulated": True, "settlement_address": f"paper:dealer:{code}"},
+        )
+    _staff(now)
+
+
+def _assets() -> None:
+    for code, name, kind, decimals, chain, confirmations in ASSETS:
+        asset, _ = Asset.objects.get_or_create(code=code, defaults={"name": name, "kind": kind, "decimals": decimals})
+        AssetNetwork.objects.get_or_create(asset=asset, chain=chain, defaults={"confirmations": confirmations})
+    for code, quorum, clamp, spread, band, volume, volatility, half_spread, lot, clip, throttle in POLICIES:
+        AssetPolicy.objects.get_or_create(
+            asset=Asset.objects.get(code=code),
+            defaults={
+                "quorum": quorum,
+                "clamp": Decimal(clamp),
+                "max_spread": Decimal(spread),
+                "band": Decimal(band),
+                "daily_volume_usd": Decimal(volume),
+                "daily_volatility": Decimal(volatility),
+                "half_spread": Decimal(half_spread),
+                "lot": Decimal(lot),
+                "clip_usd": Decimal(clip),
+                "throttle_usd_per_minute": Decimal(throttle),
+            },
+        )
+
+
+def _prices(scenario: Scenario) -> None:
+    assets = {asset.code: asset for asset in Asset.objects.all()}
+    for feed in scenario.feeds:
+        source, _ = Source.objects.get_or_create(
+            code=feed.source, defaults={"name": feed.source_name, "synthetic": feed.synthetic}
+        )
+        pair, _ = Pair.objects.get_or_create(base=assets[feed.base], quote=assets[feed.quote])
+        PriceFeed.objects.get_or_create(
+            source=source, pair=pair, defaults={"weight": feed.weight, "stale_after_s": feed.stale_after_s}
+        )
+
+
+def _products(book: Book) -> None:
+    for ladder in LADDERS:
+        terms, _ = LadderTerms.objects.get_or_create(
+            name=ladder.name,
+            is_preset=True,
+            defaults={
+                **{name: Decimal(level) for name, level in ladder.levels.items()},
+                "cure_period_s": ladder.cure_period_s,
+                "accelerated_cure_period_s": ladder.accelerated_cure_period_s,
+            },
+        )
+        for code, day_count in (("USD", DayCount.ACT_360), ("USDC", DayCount.ACT_365F)):
+            Product.objects.get_or_create(
+                code=f"term-{code.lower()}-{ladder.cure_period_s // 3600}h",
+                defaults={
+                    "name": f"{code} term loan, cure period of {ladder.name.lower()}",
+                    "asset": Asset.objects.get(code=code),
+                    "day_count": day_count,
+                    "terms": terms,
+                    "origination_fee": Decimal("0.0025"),
+                    "book": book,
+                },
+            )
+
+
+def _staff(now: datetime) -> None:
+    password = demo_password()
+    for local, name, role in STAFF:
+        email = f"{local}@plimsoll.example"
+        if User.objects.filter(email=email).exists():
+            continue
+        user = User.objects.create_user(email, password, name=name, is_staff=True, public_id=ids.derived("user", email))
+        RoleGrant.objects.create(user=user, role=role, granted_at=now)
+
+
+def staff(local: str) -> User:
+    """Return the demo desk's member with this local part of the e-mail address."""
+    return User.objects.get(email=f"{local}@plimsoll.example")

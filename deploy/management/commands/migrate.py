@@ -1,0 +1,14 @@
+from typing import Any
+
+from django.core.management.commands.migrate import Command as Migrate
+
+from deploy.grants import grant_framework_tables
+
+
+class Command(Migrate):
+    """Migrate as owner, then let the runtime role use the framework's own tables."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        super().handle(*args, **options)
+        if not options.get("plan") and not options.get("check_unapplied"):
+            grant_framework_tables()

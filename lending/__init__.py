@@ -1,0 +1,1 @@
+"""Lending keeps the books."""

@@ -1,0 +1,104 @@
+"""Who may do and see what: roles of the desk stand in grants, roles of borrowers on their client."""
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+
+from lending.models import Client, ClientUser, Loan, MarginAccount, Role, RoleGrant, User
+
+AnyUser = User | AnonymousUser
+
+BORROWER_ROLES = frozenset({Role.BORROWER_ADMIN, Role.BORROWER_VIEWER})
+STAFF_ROLES = frozenset(Role) - BORROWER_ROLES
+RISK_ROLES = frozenset({Role.RISK, Role.RISK_HEAD})
+APPROVERS = RISK_ROLES
+
+# A desk trader sees no client: whoever knows the margin triggers could trade ahead of them.
+SEES_EVERY_CLIENT = STAFF_ROLES - {Role.RELATIONSHIP_MANAGER, Role.DESK_TRADER}
+
+
+class UnableToAccess(PermissionDenied):
+    """The user lacks the role, or the object belongs to a client that the user has nothing to do with."""
+
+
+def roles_of(user: AnyUser) -> frozenset[Role]:
+    """Return every role that a user holds, of the desk or of any client; nobody who is not active holds one."""
+    if not isinstance(user, User) or not user.is_active:
+        return frozenset()
+    granted = RoleGrant.objects.filter(user=user, revoked_at=None).values_list("role")
+    borrower = ClientUser.objects.filter(user=user).values_list("role")
+    return frozenset(Role(role) for (role,) in granted.union(borrower))
+
+
+def require_role(user: AnyUser, *roles: Role) -> None:
+    """Check that a user holds one of some roles."""
+    if roles_of(user).isdisjoint(roles):
+        wanted = " or ".join(Role(role).label.lower() for role in roles)
+        raise UnableToAccess(f"{user} does not hold the role {wanted}")
+
+
+def is_staff(user: AnyUser) -> bool:
+    """Return whether a user works for the desk: holds at least one of its roles."""
+    return not roles_of(user).isdisjoint(STAFF_ROLES)
+
+
+def clients_for(user: AnyUser) -> QuerySet[Client]:
+    """
+    Return the clients that a user may see.
+
+    A relationship manager without another role of the desk sees the clients they manage, a desk trader none, every
+    other role of the desk all; a borrower sees their own; anybody else sees none.
+    """
+    roles = roles_of(user)
+    if roles & SEES_EVERY_CLIENT:
+        return Client.objects.all()
+    if Role.RELATIONSHIP_MANAGER in roles:
+        return Client.objects.filter(relationship_manager=user.pk)
+    return own_clients(user)
+
+
+def own_clients(user: AnyUser) -> QuerySet[Client]:
+    """Return the clients that a borrower's user belongs to, whatever the desk may have granted them besides."""
+    if not isinstance(user, User) or not user.is_active:
+        return Client.objects.none()
+    return Client.objects.filter(client_users__user=user)
+
+
+def loans_for(user: AnyUser) -> QuerySet[Loan]:
+    """Return the loans that a user may see."""
+    return Loan.objects.filter(client__in=clients_for(user))
+
+
+def margin_accounts_for(user: AnyUser) -> QuerySet[MarginAccount]:
+    """Return the margin accounts that a user may see."""
+    return MarginAccount.objects.filter(client__in=clients_for(user))
+
+
+def require_client(user: AnyUser, client: Client) -> None:
+    """Check that a user may see a client."""
+    if not clients_for(user).filter(pk=client.pk).exists():
+        raise UnableToAccess("no such client")
+
+
+def may_sign(user: AnyUser, client: Client) -> bool:
+    """Return whether a user may act for a client, and not only look: its borrower admin."""
+    return (
+        isinstance(user, User)
+        and user.is_active
+        and ClientUser.objects.filter(user=user, client=client, role=Role.BORROWER_ADMIN).exists()
+    )
+
+
+def require_signer(user: AnyUser, client: Client) -> None:
+    """Check that a user may sign for a client."""
+    if not may_sign(user, client):
+        raise UnableToAccess(f"{user} may not sign for {client}")
+
+
+def require_checker(user: User, *, client: Client, maker: User, roles: frozenset[Role] = APPROVERS) -> None:
+    """Check that a user may be the second person: holds a role for it, did not make it, manages not this client."""
+    if user.pk == maker.pk:
+        raise UnableToAccess(f"{user} made this and can not also approve it")
+    if client.relationship_manager_id == user.pk:
+        raise UnableToAccess(f"{user} manages {client} and can not approve, release or waive for it")
+    require_role(user, *roles)

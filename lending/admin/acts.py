@@ -1,0 +1,34 @@
+"""Buttons: an address that does one thing to one row, by its verb, and says what came of it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from lending import clock
+
+Act = Callable[[HttpRequest, Any, datetime], str]
+
+
+def perform(
+    request: HttpRequest, rows: QuerySet[Any], pk: int, act: Act, *, refusals: tuple[type[Exception], ...]
+) -> HttpResponse:
+    """Do something to one of the rows that the reader sees, and go back to its page with what came of it."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    row: Model = get_object_or_404(rows, pk=pk)
+    refused: tuple[type[Exception], ...] = (*refusals, PermissionDenied)
+    try:
+        said = act(request, row, clock.now())
+    except refused as refusal:
+        messages.error(request, f"Refused: {str(refusal) or 'your role does not include this'}.")
+    else:
+        messages.success(request, said)
+    meta = row._meta
+    return HttpResponseRedirect(reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[pk]))

@@ -1,0 +1,131 @@
+"""What every table in the admin has in common: who may look at it, and that looking is all they may do."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from lending import access
+from lending.models import Role
+from lending.models.fields import AmountField, RatioField
+from lending.staff import roles
+from lending.templatetags.plimsoll import amount, percent
+
+# Whoever knows when a client is called could trade ahead of the sale.
+SEE_CLIENTS = access.STAFF_ROLES - {Role.DESK_TRADER}
+SEE_DESK = access.STAFF_ROLES - {Role.RELATIONSHIP_MANAGER, Role.OPERATIONS}
+SEE_BOOKS = access.STAFF_ROLES - {Role.RELATIONSHIP_MANAGER, Role.DESK_TRADER}
+
+
+class _Looking:
+    """
+    View permission by role; adding, changing and deleting only where a table says how.
+
+    Amounts stand beside their asset and ratios as percentages. `units` says in what an amount is counted: a lookup
+    from the row, or a code after "="; without a word it is the row's own asset.
+    """
+
+    model: Any
+    seen_by: frozenset[Role] = SEE_CLIENTS
+    units: dict[str, str] = {}
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return bool(roles(request) & self.seen_by)
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def written(self, names: Sequence[Any]) -> list[Any]:
+        """Return columns with every amount and ratio replaced by how it is written, each always by the same one."""
+        columns: dict[str, Any] = self.__dict__.setdefault("columns", {})
+        for name in names:
+            if isinstance(name, str) and name not in columns:
+                columns[name] = self._written(name)
+        return [columns[name] if isinstance(name, str) else name for name in names]
+
+    def _written(self, name: str) -> Any:
+        try:
+            field = self.model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return name
+        if isinstance(field, RatioField):
+            return _column(name, str(field.verbose_name), lambda row: percent(getattr(row, name), 3))
+        if isinstance(field, AmountField):
+            unit = self.units.get(name, "asset")
+            return _column(name, str(field.verbose_name), lambda row: amount(getattr(row, name), _unit(row, unit)))
+        return name
+
+
+def _unit(row: Any, unit: str) -> str:
+    if unit.startswith("="):
+        return unit[1:]
+    for step in unit.split("__"):
+        row = getattr(row, step)
+    return str(row)
+
+
+def _column(name: str, title: str, write: Callable[[Any], str]) -> Callable[[Any], str]:
+    @admin.display(description=title, ordering=name)
+    def column(row: Any) -> str:
+        return write(row)
+
+    return column
+
+
+class Table(_Looking, admin.ModelAdmin):
+    """
+    A table to look at.
+
+    `client_path` is the lookup from a row to its client: a relationship manager sees the rows of their own clients.
+    """
+
+    client_path: str | None = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if self.client_path is None or roles(request) & access.SEES_EVERY_CLIENT:
+            return rows
+        return rows.filter(**{f"{self.client_path}__in": access.clients_for(request.user)})
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Refuse every lookup but those the table offers: a guessed prefix would tell a password's hash."""
+        offered = (self.date_hierarchy, *self.list_filter, *self.search_fields)
+        return any(name and f"{lookup}__".startswith(f"{name}__") for name in offered)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self.written(super().get_list_display(request))
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.written(self.fields or [field.name for field in self.model._meta.fields if not field.primary_key])
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {}
+
+
+class Lines(_Looking, admin.TabularInline):
+    """Rows that belong to the shown one."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    show_change_link = True
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.written(super().get_fields(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.written(super().get_readonly_fields(request, obj))

@@ -1,0 +1,81 @@
+"""Two pairs of eyes, and the trail: requests to decide, and who did what."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+
+from lending import approvals
+from lending.admin import acts
+from lending.admin.base import SEE_BOOKS, Table
+from lending.models import Approval, AuditRecord
+
+
+@admin.register(Approval)
+class ApprovalAdmin(Table):
+    client_path = "client"
+    change_form_template = "admin/approval.html"
+    list_display = ("kind", "client", "state", "maker", "checker", "requested_at", "expires_at")
+    list_filter = ("state", "kind")
+    ordering = ("-requested_at", "-pk")
+    list_select_related = ("client", "maker", "checker")
+    fields = (
+        "public_id", "kind", "client", "payload", "state", "maker", "checker", "reason", "requested_at", "expires_at",
+        "decided_at", "executed_at",
+    )  # fmt: skip
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses of the buttons before those of the table."""
+        guard = self.admin_site.admin_view
+        return [
+            path("<int:pk>/approve/", guard(self.approve), name="lending_approval_approve"),
+            path("<int:pk>/reject/", guard(self.reject), name="lending_approval_reject"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a request with its two buttons while it is open."""
+        shown = self.get_object(request, object_id)
+        extras: dict[str, Any] = {}
+        if shown and shown.state == Approval.State.REQUESTED:
+            names = (("approve", "Approve"), ("reject", "Reject"))
+            extras["buttons"] = [
+                (reverse(f"admin:lending_approval_{name}", args=[shown.pk]), words) for name, words in names
+            ]
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
+
+    def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Approve a request as the second person."""
+        return self._decide(request, pk, approve=True)
+
+    def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Reject a request as the second person."""
+        return self._decide(request, pk, approve=False)
+
+    def _decide(self, request: HttpRequest, pk: int, *, approve: bool) -> HttpResponse:
+        def decide(request: HttpRequest, row: Approval, now: datetime) -> str:
+            reason = request.POST.get("reason", "")[:400]
+            checker: Any = request.user
+            approvals.decide(row, checker=checker, approve=approve, reason=reason, now=now)
+            return "Approved by you, as the second person." if approve else "Rejected by you."
+
+        rows = self.get_queryset(request)
+        return acts.perform(request, rows, pk, decide, refusals=(approvals.UnableToApprove,))
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(Table):
+    seen_by = SEE_BOOKS
+    client_path = "client"
+    list_display = ("happened_at", "action", "actor", "object_kind", "object_id", "reason")
+    list_filter = ("action", "object_kind")
+    search_fields = ("object_id",)
+    ordering = ("-happened_at", "-pk")
+    list_select_related = ("actor",)
+    fields = (
+        "happened_at", "action", "actor", "object_kind", "object_id", "client", "before", "after", "reason", "address",
+    )  # fmt: skip

@@ -1,0 +1,248 @@
+"""What arrived and is confirmed: credited to its client, then put to the purpose of its address."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Max
+
+from lending import collateral, events, ledger, loans, margin_accounts, ports, repayments
+from lending.engine import entries, money
+from lending.models import Asset, Deposit, DepositAddress, Event, Loan, MarginAccount, Pledge, PledgeMovement, Repayment
+from lending.ports import CustodianUnavailable
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arrival:
+    """Collateral that is credited to its client and to be pledged, for a margin account that is locked."""
+
+    account: MarginAccount
+    asset: Asset
+    quantity: Decimal
+    kind: str
+    key: str
+    received_at: datetime
+    book_id: int
+
+
+def credit_due(*, now: datetime, limit: int = LIMIT) -> int:
+    """
+    Credit each confirmed deposit once: to its client, then as collateral or as a payment, by its address' purpose.
+
+    Collateral goes in one set, because in a crash it comes in hundreds. What arrives at an unknown address is kept on
+    an account of its own until somebody matches it.
+    """
+    due = Deposit.objects.filter(state=Deposit.State.CONFIRMED).order_by("confirmed_at", "position")
+    keys = list(due.values_list("pk", flat=True)[:limit])
+    if not keys:
+        return 0
+    credited = _credit_collateral(keys, now)
+    return len(credited) + sum(_credit(pk, now) for pk in keys if pk not in credited)
+
+
+@transaction.atomic
+def _credit_collateral(keys: list[int], now: datetime) -> set[int]:
+    """Credit and pledge the collateral among some deposits, all at once, and return which were credited."""
+    rows = Deposit.objects.select_for_update(of=("self",), skip_locked=True).select_related("asset", "address")
+    rows = rows.filter(pk__in=keys, state=Deposit.State.CONFIRMED)
+    collateral_only = rows.filter(address__purpose=DepositAddress.Purpose.COLLATERAL)
+    deposits = [row for row in collateral_only.order_by("confirmed_at", "position") if _can_be_pledged(row)]
+    if not deposits:
+        return set()
+    locked = margin_accounts.lock_many(row.address.margin_account_id for row in deposits if row.address)
+    accounts = {account.pk: account for account in locked}
+    books = margin_accounts.books_of(locked)
+    running = set(
+        Loan.objects.filter(margin_account__in=accounts, state__in=loans.OWING).values_list(
+            "margin_account_id", flat=True
+        )
+    )
+    arrived, pledged = [], []
+    for row, address in ((row, row.address) for row in deposits if row.address):
+        account = accounts[address.margin_account_id]
+        heading = _heading(row, books[account.pk], now)
+        arrived.append(entries.deposit(heading, asset=row.asset.code, quantity=row.quantity, custodian=row.custodian))
+        pledged.append(
+            _Arrival(
+                account=account,
+                asset=row.asset,
+                quantity=row.quantity,
+                kind=PledgeMovement.Kind.TOP_UP if account.pk in running else PledgeMovement.Kind.PLEDGE,
+                key=_key("pledge", row),
+                received_at=row.confirmed_at or now,
+                book_id=books[account.pk],
+            )
+        )
+        row.state, row.credited_at = Deposit.State.CREDITED, now
+    ledger.post_many(arrived, now=now)
+    _pledge_all(pledged, now=now)
+    Deposit.objects.filter(pk__in=[row.pk for row in deposits]).update(state=Deposit.State.CREDITED, credited_at=now)
+    Event.objects.bulk_create(news(row.state, row, now) for row in deposits)
+    return {row.pk for row in deposits}
+
+
+def _pledge_all(arrivals: Sequence[_Arrival], *, now: datetime) -> None:
+    """Pledge what has just been credited, as many single pledges would, in a handful of statements."""
+    drafts = [
+        entries.pledge(
+            entries.Heading(
+                key=item.key,
+                effective_at=item.received_at,
+                book_id=item.book_id,
+                client_id=item.account.client_id,
+            ),
+            asset=item.asset.code,
+            quantity=item.quantity,
+            margin_account_id=item.account.pk,
+        )
+        for item in arrivals
+    ]
+    posted = ledger.post_many(drafts, now=now)
+    rows = {(row.margin_account_id, row.asset_id): row for row in _pledges_of(arrivals)}
+    for item in arrivals:
+        key = (item.account.pk, item.asset.pk)
+        if key not in rows:
+            rows[key] = Pledge(
+                client_id=item.account.client_id, margin_account=item.account, asset=item.asset, quantity=money.ZERO
+            )
+        with money.exact():
+            rows[key].quantity += item.quantity
+    Pledge.objects.bulk_create(row for row in rows.values() if row.pk is None)
+    Pledge.objects.bulk_update((row for row in rows.values() if row.pk is not None), ["quantity"])
+    margin_accounts.touch_many(item.account.pk for item in arrivals)
+    moved = [
+        collateral.movement(
+            item.account,
+            item.asset,
+            item.quantity,
+            kind=item.kind,
+            key=item.key,
+            effective_at=item.received_at,
+            entry=entry,
+            now=now,
+        )
+        for item, entry in zip(arrivals, posted, strict=True)
+    ]
+    PledgeMovement.objects.bulk_create(moved)
+    Event.objects.bulk_create(collateral.news(movement) for movement in moved)
+
+
+def _pledges_of(arrivals: Sequence[_Arrival]) -> Iterable[Pledge]:
+    accounts = {item.account.pk for item in arrivals}
+    return list(Pledge.objects.select_for_update().filter(margin_account__in=accounts).order_by("pk"))
+
+
+def _can_be_pledged(row: Deposit) -> bool:
+    """Return whether nothing but the lock stands between a deposit and its pledge; others are looked at singly."""
+    whole = row.quantity == money.quantize_down(row.quantity, row.asset.decimals)
+    return whole and row.asset.kind != Asset.Kind.FIAT
+
+
+def _key(what: str, row: Deposit) -> str:
+    return f"{what}:{row.custodian}:{row.custodian_ref}"
+
+
+def _heading(row: Deposit, book_id: int, now: datetime) -> entries.Heading:
+    return entries.Heading(
+        key=_key("deposit", row), effective_at=row.confirmed_at or now, book_id=book_id, client_id=row.client_id
+    )
+
+
+@transaction.atomic
+def _credit(pk: int, now: datetime) -> int:
+    rows = Deposit.objects.select_for_update(of=("self",), skip_locked=True).select_related(
+        "asset", "address__margin_account__client"
+    )
+    deposit = rows.filter(pk=pk, state=Deposit.State.CONFIRMED).first()
+    if deposit is None:
+        return 0
+    code, quantity = deposit.asset.code, deposit.quantity
+    arrived_at = deposit.confirmed_at or now
+    address = deposit.address
+    is_capital = False
+    if address is None:
+        try:
+            is_capital = deposit.sent_to == ports.custodian().treasury_address(code)
+        except CustodianUnavailable as error:
+            logger.warning("deposit %s waits: %s", deposit.custodian_ref, error)
+            return 0
+    book = margin_accounts.book_of(address.margin_account) if address else margin_accounts.house_book()
+    heading = _heading(deposit, book.pk, now)
+    deposit.state, deposit.credited_at = Deposit.State.CREDITED, now
+    if address is not None:
+        ledger.post(entries.deposit(heading, asset=code, quantity=quantity, custodian=deposit.custodian), now=now)
+        _use(deposit, address, arrived_at, now)
+    elif is_capital:
+        ledger.post(entries.capital(heading, asset=code, amount=quantity, custodian=deposit.custodian), now=now)
+    else:
+        deposit.state, deposit.credited_at = Deposit.State.UNMATCHED, None
+        unknown = entries.unmatched_deposit(heading, asset=code, quantity=quantity, custodian=deposit.custodian)
+        ledger.post(unknown, now=now)
+    deposit.save(update_fields=["state", "credited_at"])
+    news(deposit.state, deposit, now).save()
+    return 1
+
+
+def _use(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
+    """Put a credited deposit to its purpose; what can not be used stays in the client's free balance, and is told."""
+    try:
+        with transaction.atomic():
+            if address.purpose == DepositAddress.Purpose.COLLATERAL:
+                _pledge(deposit, address, arrived_at, now)
+            else:
+                _repay(deposit, address, arrived_at, now)
+    except (collateral.UnableToPledge, repayments.UnableToRepay) as error:
+        logger.warning("deposit %s stays in the free balance: %s", deposit.custodian_ref, error)
+        news("kept_free", deposit, now, reason=str(error)).save()
+
+
+def _pledge(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
+    running = address.margin_account.loans.filter(state__in=loans.OWING).exists()
+    collateral.pledge(
+        address.margin_account,
+        deposit.asset,
+        deposit.quantity,
+        key=_key("pledge", deposit),
+        kind=PledgeMovement.Kind.TOP_UP if running else PledgeMovement.Kind.PLEDGE,
+        received_at=arrived_at,
+        now=now,
+    )
+
+
+def _repay(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
+    # Another payment or a sale may be under way: only behind it is it known which loan is owed, and from when.
+    account = margin_accounts.lock(address.margin_account_id)
+    owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
+    loan = owing.order_by("maturity_date", "pk").first()
+    if loan is None:
+        raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
+    # Deposits may be credited in another order than they arrived in; interest never runs backwards.
+    last = Repayment.objects.filter(loan=loan).aggregate(at=Max("received_at"))["at"]
+    received_at = max(arrived_at, last) if last else arrived_at
+    repayments.record(
+        loan,
+        deposit.quantity,
+        key=_key("repayment", deposit),
+        received_at=received_at,
+        arrived_at=arrived_at,
+        asset=deposit.asset,
+        now=max(now, received_at),
+    )
+
+
+def news(kind: str, row: Deposit, now: datetime, *, reason: str = "") -> Event:
+    """Return the event, not yet saved, that tells what became of a deposit."""
+    facts = {
+        "id": str(row.public_id),
+        "asset": row.asset.code,
+        "quantity": money.text(row.quantity),
+        "reason": reason,
+    }
+    return events.new("deposits", kind, facts, client_id=row.client_id, now=now)

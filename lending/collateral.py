@@ -1,0 +1,390 @@
+"""Collateral: pledged, held for a sale, sold, released; Pledge rows move in the transaction of their posting."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from lending import access, audit, events, ledger, margin_accounts, permits, withdrawals
+from lending.engine import accounts, entries, money
+from lending.models import (
+    Asset,
+    CustodyBreak,
+    Entry,
+    Event,
+    Loan,
+    LoanState,
+    MarginAccount,
+    Pledge,
+    PledgeMovement,
+    Role,
+    User,
+)
+
+RELEASERS = access.APPROVERS | {Role.OPERATIONS}
+_Recipe = Callable[..., entries.Draft]
+_Kind = PledgeMovement.Kind
+
+
+class UnableToPledge(Exception):
+    """Collateral can not be pledged; the message says why."""
+
+
+class UnableToHold(Exception):
+    """Collateral can not be held for a sale, put back or taken as sold; the message says why."""
+
+
+class UnableToRelease(Exception):
+    """Collateral can not be released; the message says why."""
+
+
+@transaction.atomic
+def pledge(
+    margin_account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    key: str,
+    now: datetime,
+    kind: str = _Kind.PLEDGE,
+    received_at: datetime | None = None,
+    haircut: Decimal | None = None,
+) -> PledgeMovement:
+    """
+    Turn a client's free balance into collateral of a margin account; the same key pledges once.
+
+    `received_at` is when the transfer arrived, which is what a margin call's deadline is held against. `haircut`
+    applies when the asset is new to the account, which otherwise keeps what was agreed.
+
+    Raises
+    ------
+    UnableToPledge
+        If the quantity is not positive or too fine, is more than what is free, the asset can not secure a loan, or
+        the key was used for something else.
+    """
+    account = margin_accounts.lock(margin_account.pk)
+    if first := _repeated(UnableToPledge, account, asset, quantity, kind=kind, key=key):
+        return first
+    _check_quantity(UnableToPledge, asset, quantity)
+    if asset.kind == Asset.Kind.FIAT:
+        raise UnableToPledge(f"{asset.code} is cash: it repays a loan, it can not secure one")
+    free = ledger.owed(accounts.client_free(asset.code, account.client_id))
+    if quantity > free:
+        raise UnableToPledge(f"{account.client} has {money.text(free)} {asset.code} free, not {money.text(quantity)}")
+    entry = _post(entries.pledge, account, asset, quantity, key=key, effective_at=received_at or now, now=now)
+    raised = Pledge.objects.filter(margin_account=account, asset=asset).update(quantity=F("quantity") + quantity)
+    if not raised:
+        Pledge.objects.create(
+            client_id=account.client_id,
+            margin_account=account,
+            asset=asset,
+            quantity=quantity,
+            haircut=haircut or 0,
+        )
+    margin_accounts.touch(account)
+    return _moved(account, asset, quantity, kind=kind, key=key, effective_at=received_at or now, entry=entry, now=now)
+
+
+def top_up(
+    margin_account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    key: str,
+    now: datetime,
+    received_at: datetime | None = None,
+) -> PledgeMovement:
+    """Pledge more for a running loan; see `pledge`."""
+    return pledge(margin_account, asset, quantity, key=key, now=now, kind=_Kind.TOP_UP, received_at=received_at)
+
+
+@transaction.atomic
+def hold(margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, key: str, now: datetime) -> PledgeMovement:
+    """
+    Set collateral aside for a sale that was ordered; the same key holds once.
+
+    Raises
+    ------
+    UnableToHold
+        If the quantity is not positive, is more than what is pledged and not yet held, or the key was used before
+        for something else.
+    """
+    account = margin_accounts.lock(margin_account.pk)
+    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.HOLD, key=key):
+        return first
+    row = _pledge_row(account, asset)
+    _check_at_most(quantity, row.quantity, f"pledged {asset.code}")
+    entry = _post(entries.hold, account, asset, quantity, key=key, effective_at=now, now=now)
+    with money.exact():
+        row.quantity -= quantity
+        row.held_quantity += quantity
+    return _finish(account, row, quantity, kind=_Kind.HOLD, key=key, entry=entry, now=now)
+
+
+@transaction.atomic
+def unhold(
+    margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, key: str, now: datetime
+) -> PledgeMovement:
+    """
+    Put collateral back that was held for a sale and will not be sold; the same key puts back once.
+
+    Raises
+    ------
+    UnableToHold
+        If the quantity is not positive, is more than what is held, or the key was used before for something else.
+    """
+    account = margin_accounts.lock(margin_account.pk)
+    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.UNHOLD, key=key):
+        return first
+    row = _pledge_row(account, asset)
+    _check_at_most(quantity, row.held_quantity, f"{asset.code} held for sale")
+    entry = _post(entries.unhold, account, asset, quantity, key=key, effective_at=now, now=now)
+    with money.exact():
+        row.quantity += quantity
+        row.held_quantity -= quantity
+    return _finish(account, row, quantity, kind=_Kind.UNHOLD, key=key, entry=entry, now=now)
+
+
+@transaction.atomic
+def sell_held(
+    margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, entry: Entry, key: str, now: datetime
+) -> PledgeMovement:
+    """
+    Take collateral off its pledge that the given entry, posted in this transaction, has sold; the same key once.
+
+    Raises
+    ------
+    UnableToHold
+        If the quantity is not positive, is more than what is held, or the key was used before for something else.
+    """
+    account = margin_accounts.lock(margin_account.pk)
+    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.SALE, key=key):
+        return first
+    row = _pledge_row(account, asset)
+    _check_at_most(quantity, row.held_quantity, f"{asset.code} held for sale")
+    with money.exact():
+        row.held_quantity -= quantity
+    return _finish(account, row, quantity, kind=_Kind.SALE, key=key, entry=entry, now=now)
+
+
+@transaction.atomic
+def release(
+    margin_account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    permit: permits.Permit,
+    maker: User,
+    checker: User,
+    key: str,
+    now: datetime,
+    destination: str = "",
+) -> PledgeMovement:
+    """
+    Give collateral back to its client under a permit of risk, by two persons; the same key releases once.
+
+    With a destination the transfer out is asked for in the same transaction; without one the coins stay in the
+    client's free balance.
+
+    Raises
+    ------
+    UnableToRelease
+        If the quantity is not positive, too fine or more than what is pledged, the account is frozen or has a loan
+        in default, recovery or sale, or the books and the custodian disagree about the asset.
+    lending.permits.UnableToVerify
+        If the permit does not allow it.
+    lending.access.UnableToAccess
+        If maker and checker are one person, or the checker lacks the role or manages the client.
+    """
+    account = margin_accounts.lock(margin_account.pk)
+    if first := _repeated(UnableToRelease, account, asset, quantity, kind=_Kind.RELEASE, key=key):
+        return first
+    access.require_checker(checker, client=account.client, maker=maker, roles=RELEASERS)
+    _check_quantity(UnableToRelease, asset, quantity)
+    _check_releasable(account, asset)
+    row = _pledge_row(account, asset, error=UnableToRelease)
+    if quantity > row.quantity:
+        unheld = f"{money.text(row.quantity)} {asset.code} are pledged and not held for a sale"
+        raise UnableToRelease(f"{unheld}, not {money.text(quantity)}")
+    permits.verify(permit, account, permits.RELEASE, asset, quantity, now=now)
+    entry = _post(entries.release, account, asset, quantity, key=key, effective_at=now, now=now, actor=checker)
+    pledged = row.quantity
+    with money.exact():
+        row.quantity -= quantity
+    movement = _finish(
+        account, row, quantity, kind=_Kind.RELEASE, key=key, entry=entry, now=now, maker=maker, checker=checker
+    )
+    audit.write(
+        "collateral_released",
+        actor=checker,
+        obj=account,
+        before={"pledged": money.text(pledged), "asset": asset.code},
+        after={"pledged": money.text(row.quantity), "maker": maker.email, "snapshot": permit.snapshot_id},
+        reason=key,
+        now=now,
+    )
+    if destination:
+        withdrawals.request(
+            account.client,
+            asset,
+            quantity,
+            destination=destination,
+            purpose="release",
+            maker=maker,
+            checker=checker,
+            book=margin_accounts.book_of(account),
+            key=key,
+            now=now,
+        )
+    return movement
+
+
+def _check_releasable(account: MarginAccount, asset: Asset) -> None:
+    if account.frozen:
+        raise UnableToRelease("the margin account is frozen")
+    broken = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.WORKOUT)
+    if loan := Loan.objects.filter(margin_account=account, state__in=broken).first():
+        raise UnableToRelease(f"nothing is released while {loan} is {loan.get_state_display().lower()}")
+    if gap := CustodyBreak.objects.filter(asset=asset, closed_at=None).first():
+        raise UnableToRelease(
+            f"the ledger has {money.text(gap.ledger_quantity)} {asset.code} and {gap.custodian} has "
+            f"{money.text(gap.custodian_quantity)}: releases wait until that is explained"
+        )
+
+
+def _check_quantity(error: type[Exception], asset: Asset, quantity: Decimal) -> None:
+    if not money.is_positive(quantity):
+        raise error(f"{quantity} {asset.code} is not a quantity above zero")
+    if quantity != money.quantize_down(quantity, asset.decimals):
+        raise error(f"{money.text(quantity)} is finer than {asset.code} can move ({asset.decimals} decimals)")
+
+
+def _check_at_most(quantity: Decimal, limit: Decimal, what: str) -> None:
+    if not money.is_positive(quantity):
+        raise UnableToHold(f"{quantity} is not a quantity above zero")
+    if quantity > limit:
+        raise UnableToHold(f"there are {money.text(limit)} {what}, not {money.text(quantity)}")
+
+
+def _pledge_row(account: MarginAccount, asset: Asset, *, error: type[Exception] = UnableToHold) -> Pledge:
+    row = Pledge.objects.select_for_update().filter(margin_account=account, asset=asset).first()
+    if row is None:
+        raise error(f"no {asset.code} is pledged for this margin account")
+    return row
+
+
+def _repeated(
+    error: type[Exception], account: MarginAccount, asset: Asset, quantity: Decimal, *, kind: str, key: str
+) -> PledgeMovement | None:
+    first = PledgeMovement.objects.filter(key=key).first()
+    if first is None:
+        return None
+    if (first.margin_account_id, first.asset_id, first.kind, first.quantity) != (
+        account.pk,
+        asset.pk,
+        kind,
+        quantity,
+    ):
+        raise error(f"the key {key} was used for another movement: {first.kind} of {money.text(first.quantity)}")
+    return first
+
+
+def _post(
+    recipe: _Recipe,
+    account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    key: str,
+    effective_at: datetime,
+    now: datetime,
+    actor: User | None = None,
+) -> Entry:
+    heading = entries.Heading(
+        key=key, effective_at=effective_at, book_id=margin_accounts.book_of(account).pk, client_id=account.client_id
+    )
+    draft = recipe(heading, asset=asset.code, quantity=quantity, margin_account_id=account.pk)
+    return ledger.post(draft, now=now, actor=actor)
+
+
+def _finish(
+    account: MarginAccount,
+    row: Pledge,
+    quantity: Decimal,
+    *,
+    kind: str,
+    key: str,
+    entry: Entry,
+    now: datetime,
+    maker: User | None = None,
+    checker: User | None = None,
+) -> PledgeMovement:
+    row.save(update_fields=["quantity", "held_quantity"])
+    margin_accounts.touch(account)
+    return _moved(
+        account,
+        row.asset,
+        quantity,
+        kind=kind,
+        key=key,
+        effective_at=now,
+        entry=entry,
+        now=now,
+        maker=maker,
+        checker=checker,
+    )
+
+
+def _moved(
+    account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    kind: str,
+    key: str,
+    effective_at: datetime,
+    entry: Entry,
+    now: datetime,
+    maker: User | None = None,
+    checker: User | None = None,
+) -> PledgeMovement:
+    moved = movement(
+        account,
+        asset,
+        quantity,
+        kind=kind,
+        key=key,
+        effective_at=effective_at,
+        entry=entry,
+        now=now,
+        maker=maker,
+        checker=checker,
+    )
+    moved.save(force_insert=True)
+    news(moved).save(force_insert=True)
+    return moved
+
+
+def movement(account: MarginAccount, asset: Asset, quantity: Decimal, *, now: datetime, **more: Any) -> PledgeMovement:
+    """Return a movement of collateral, not yet saved."""
+    return PledgeMovement(
+        client_id=account.client_id,
+        margin_account=account,
+        asset=asset,
+        quantity=quantity,
+        recorded_at=now,
+        **more,
+    )
+
+
+def news(movement: PledgeMovement) -> Event:
+    """Return the event, not yet saved, that tells of a movement."""
+    facts = {
+        "margin_account": str(movement.margin_account.public_id),
+        "asset": movement.asset.code,
+        "quantity": money.text(movement.quantity),
+    }
+    return events.new("collateral", movement.kind, facts, client_id=movement.client_id, now=movement.recorded_at)

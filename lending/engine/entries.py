@@ -1,0 +1,381 @@
+"""
+The recipes of the books: pure functions that return balanced entries.
+
+Every recipe takes a Heading (natural key, effective_at, book, cause, client, loan) and amounts > 0 in units of their
+asset, and raises UnableToDraft where that does not make an entry. Debits are positive: what the desk has or is owed
+grows with +, what it owes to a client grows with -.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lending.engine import money
+from lending.engine.accounts import (
+    client_free,
+    client_pledged,
+    custody,
+    deposits_pending,
+    house,
+    liquidation_hold,
+    of_loan,
+    sale_proceeds,
+    withdrawals_pending,
+)
+from lending.engine.chart import AccountKind, Category
+from lending.engine.drafts import AccountKey, Draft, Heading, Line, UnableToDraft, draft
+
+__all__ = ["AccountKey", "Draft", "Dues", "Heading", "Line", "UnableToDraft", "draft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dues:
+    """Parts of what a loan owes, or of what was paid on it, in the loan's asset."""
+
+    fees: Decimal = money.ZERO
+    interest: Decimal = money.ZERO
+    principal: Decimal = money.ZERO
+
+    @property
+    def total(self) -> Decimal:
+        with money.exact():
+            return self.fees + self.interest + self.principal
+
+
+# --- clients' money and collateral ----------------------------------------------------------------------------------
+
+
+def deposit(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
+    """Return the entry of a confirmed deposit: it is the client's to use."""
+    client_id = _client(heading)
+    return _move(heading, "deposit", client_free(asset, client_id), custody(asset, custodian), quantity)
+
+
+def unmatched_deposit(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
+    """Return the entry of a deposit that nobody could be found for: held, and nobody's to use."""
+    return _move(heading, "unmatched_deposit", deposits_pending(asset), custody(asset, custodian), quantity)
+
+
+def matched_deposit(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
+    """Return the entry that gives an unmatched deposit to the client it was found to belong to."""
+    target = client_free(asset, _client(heading))
+    return _move(heading, "matched_deposit", target, deposits_pending(asset), quantity)
+
+
+def withdrawal_request(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
+    """Return the entry that sets an amount aside for a withdrawal, so that it can not be spent twice."""
+    client_id = _client(heading)
+    source, target = client_free(asset, client_id), withdrawals_pending(asset, client_id)
+    return _move(heading, "withdrawal_request", target, source, quantity)
+
+
+def withdrawal(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
+    """Return the entry of a withdrawal that the custodian has carried out."""
+    pending = withdrawals_pending(asset, _client(heading))
+    return _move(heading, "withdrawal", custody(asset, custodian), pending, quantity)
+
+
+def withdrawal_failure(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
+    """Return the entry that gives the amount of a failed withdrawal back to the client."""
+    client_id = _client(heading)
+    pending = withdrawals_pending(asset, client_id)
+    return _move(heading, "withdrawal_failure", client_free(asset, client_id), pending, quantity)
+
+
+def pledge(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+    """Return the entry that turns a client's free balance into collateral."""
+    client_id = _client(heading)
+    target = client_pledged(asset, client_id, margin_account_id)
+    return _move(heading, "pledge", target, client_free(asset, client_id), quantity)
+
+
+def release(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+    """Return the entry that gives collateral back to the client's free balance."""
+    client_id = _client(heading)
+    source = client_pledged(asset, client_id, margin_account_id)
+    return _move(heading, "release", client_free(asset, client_id), source, quantity)
+
+
+def hold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+    """Return the entry that sets collateral aside for a sale that was ordered."""
+    owner = (asset, _client(heading), margin_account_id)
+    return _move(heading, "hold", liquidation_hold(*owner), client_pledged(*owner), quantity)
+
+
+def unhold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+    """Return the entry that puts collateral back that was ordered for sale and will not be sold."""
+    owner = (asset, _client(heading), margin_account_id)
+    return _move(heading, "unhold", client_pledged(*owner), liquidation_hold(*owner), quantity)
+
+
+# --- loans ----------------------------------------------------------------------------------------------------------
+
+
+def disbursement(heading: Heading, *, asset: str, principal: Decimal, origination_fee: Decimal = money.ZERO) -> Draft:
+    """Return the entry that lends the principal into the client's free balance, less the origination fee."""
+    client_id, loan_id = _client(heading), _loan(heading)
+    _positive(heading, principal)
+    with money.exact():
+        return draft(
+            heading,
+            "disbursement",
+            Line(of_loan(AccountKind.LOAN_PRINCIPAL, asset, client_id, loan_id), principal),
+            Line(client_free(asset, client_id), origination_fee - principal),
+            _credit(house(AccountKind.FEE_INCOME, asset), origination_fee, Category.ORIGINATION_FEE),
+        )
+
+
+def fee(heading: Heading, *, asset: str, amount: Decimal, category: Category = Category.LATE_FEE) -> Draft:
+    """Return the entry that charges a fee to a loan."""
+    _positive(heading, amount)
+    receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, _client(heading), _loan(heading))
+    return draft(
+        heading,
+        "fee",
+        Line(receivable, amount),
+        _credit(house(AccountKind.FEE_INCOME, asset), amount, category),
+    )
+
+
+def accrual(heading: Heading, *, asset: str, amount: Decimal, default: bool = False) -> Draft:
+    """Return the entry of interest that was earned; a negative amount takes back what was posted too much."""
+    receivable = of_loan(AccountKind.INTEREST_RECEIVABLE, asset, _client(heading), _loan(heading))
+    kind = AccountKind.DEFAULT_INTEREST_INCOME if default else AccountKind.INTEREST_INCOME
+    category = Category.DEFAULT_INTEREST if default else Category.INTEREST
+    return draft(heading, "accrual", Line(receivable, amount), _credit(house(kind, asset), amount, category))
+
+
+def repayment(heading: Heading, *, asset: str, paid: Dues) -> Draft:
+    """Return the entry that pays dues out of the client's free balance; a surplus simply stays there."""
+    _positive(heading, paid.total)
+    source = client_free(asset, _client(heading))
+    return draft(heading, "repayment", Line(source, paid.total), *_discharge(heading, asset, paid))
+
+
+def waterfall(
+    heading: Heading, *, asset: str, paid: Dues, margin_account_id: int, surplus: Decimal = money.ZERO
+) -> Draft:
+    """Return the entry that applies the proceeds of sales to a loan; the surplus is the client's at once."""
+    client_id = _client(heading)
+    if surplus < 0:
+        raise UnableToDraft(f"{heading.key}: a surplus of {surplus}")
+    with money.exact():
+        total = paid.total + surplus
+    _positive(heading, total)
+    return draft(
+        heading,
+        "waterfall",
+        Line(sale_proceeds(asset, client_id, margin_account_id), total),
+        *_discharge(heading, asset, paid),
+        _credit(client_free(asset, client_id), surplus),
+    )
+
+
+def shortfall(heading: Heading, *, asset: str, unpaid: Dues) -> Draft:
+    """
+    Return the entry that takes the loss on what the collateral did not cover.
+
+    The client goes on owing it as a deficiency claim, which the allowance beside it values at nothing.
+    """
+    _positive(heading, unpaid.total)
+    return draft(
+        heading,
+        "shortfall",
+        Line(_claim(heading, asset), unpaid.total),
+        *_discharge(heading, asset, unpaid),
+        Line(house(AccountKind.CREDIT_LOSS, asset), unpaid.total, Category.CREDIT_LOSS),
+        _credit(_allowance(heading, asset), unpaid.total),
+    )
+
+
+def write_off(heading: Heading, *, asset: str, amount: Decimal) -> Draft:
+    """Return the entry that gives a deficiency claim up: claim and allowance go, the loss was taken before."""
+    return _move(heading, "write_off", _claim(heading, asset), _allowance(heading, asset), amount)
+
+
+def recovery(heading: Heading, *, asset: str, amount: Decimal, claim_stands: bool = True) -> Draft:
+    """Return the entry of money that a client paid on a deficiency claim, whether it stands or was written off."""
+    _positive(heading, amount)
+    paid = (
+        Line(client_free(asset, _client(heading)), amount),
+        _credit(house(AccountKind.RECOVERY, asset), amount, Category.RECOVERY),
+    )
+    served = (Line(_allowance(heading, asset), amount), _credit(_claim(heading, asset), amount))
+    return draft(heading, "recovery", *paid, *(served if claim_stands else ()))
+
+
+# --- sales ----------------------------------------------------------------------------------------------------------
+
+
+def sale(
+    heading: Heading,
+    *,
+    asset: str,
+    quantity: Decimal,
+    proceeds_asset: str,
+    proceeds: Decimal,
+    margin_account_id: int,
+    dealer: str,
+    liquidation_fee: Decimal = money.ZERO,
+) -> Draft:
+    """
+    Return the trade-date entry of held collateral sold to a dealer for the client's account.
+
+    Coins go from the hold through the desk's exchange account to what is owed to the dealer, money the other way
+    into the client's sale proceeds: two linked movements, each zero in its own asset, and the exchange accounts end
+    where they were because the desk is an agent. The liquidation fee comes out of the proceeds. An order's part of a
+    fill can be worth less than a cent: then its proceeds are zero and only the coins move.
+    """
+    _positive(heading, quantity)
+    _not_negative(heading, proceeds)
+    if not 0 <= liquidation_fee <= proceeds:
+        raise UnableToDraft(f"{heading.key}: a liquidation fee of {liquidation_fee} on {proceeds}")
+    client_id = _client(heading)
+    bought = sale_proceeds(proceeds_asset, client_id, margin_account_id)
+    return draft(
+        heading,
+        "sale",
+        Line(liquidation_hold(asset, client_id, margin_account_id), quantity),
+        *_through_exchange(asset, quantity),
+        _credit(house(AccountKind.DEALER_SETTLEMENT, asset, dealer), quantity),
+        Line(house(AccountKind.DEALER_SETTLEMENT, proceeds_asset, dealer), proceeds),
+        *_through_exchange(proceeds_asset, proceeds),
+        _credit(bought, proceeds),
+        Line(bought, liquidation_fee),
+        _credit(house(AccountKind.FEE_INCOME, proceeds_asset), liquidation_fee, Category.LIQUIDATION_FEE),
+    )
+
+
+def conversion(
+    heading: Heading, *, paid_asset: str, paid: Decimal, bought_asset: str, bought: Decimal, margin_account_id: int
+) -> Draft:
+    """Return the entry in which the desk itself changes sale proceeds into the asset of the loan, at its mark."""
+    _positive(heading, paid, bought)
+    owner = (_client(heading), margin_account_id)
+    return draft(
+        heading,
+        "conversion",
+        Line(sale_proceeds(paid_asset, *owner), paid),
+        _credit(house(AccountKind.EXCHANGE, paid_asset), paid, Category.TRADE),
+        Line(house(AccountKind.EXCHANGE, bought_asset), bought, Category.TRADE),
+        _credit(sale_proceeds(bought_asset, *owner), bought),
+    )
+
+
+def settlement(
+    heading: Heading,
+    *,
+    asset: str,
+    quantity: Decimal,
+    cash_asset: str,
+    cash: Decimal,
+    dealer: str,
+    custodian: str,
+) -> Draft:
+    """Return the settlement-date entry: coins leave custody for the dealer, the dealer's money, if any, arrives."""
+    _positive(heading, quantity)
+    _not_negative(heading, cash)
+    return draft(
+        heading,
+        "settlement",
+        Line(house(AccountKind.DEALER_SETTLEMENT, asset, dealer), quantity),
+        _credit(custody(asset, custodian), quantity),
+        Line(custody(cash_asset, custodian), cash),
+        _credit(house(AccountKind.DEALER_SETTLEMENT, cash_asset, dealer), cash),
+    )
+
+
+# --- the desk's own -------------------------------------------------------------------------------------------------
+
+
+def capital(heading: Heading, *, asset: str, amount: Decimal, custodian: str) -> Draft:
+    """Return the entry of capital that the owners pay in."""
+    _positive(heading, amount)
+    return draft(
+        heading,
+        "capital",
+        Line(custody(asset, custodian), amount),
+        _credit(house(AccountKind.CAPITAL, asset), amount, Category.CAPITAL),
+    )
+
+
+def funding(heading: Heading, *, asset: str, amount: Decimal, custodian: str, lender: str) -> Draft:
+    """Return the entry of money that a lender lends to the desk."""
+    owed = house(AccountKind.FUNDING, asset, lender)
+    return _move(heading, "funding", owed, custody(asset, custodian), amount)
+
+
+def funding_cost(heading: Heading, *, asset: str, amount: Decimal, lender: str) -> Draft:
+    """Return the entry of interest that the desk owes to a lender."""
+    _positive(heading, amount)
+    return draft(
+        heading,
+        "funding_cost",
+        Line(house(AccountKind.FUNDING_COST, asset), amount, Category.FUNDING),
+        _credit(house(AccountKind.FUNDING, asset, lender), amount),
+    )
+
+
+def reversal(heading: Heading, lines: Iterable[Line]) -> Draft:
+    """Return the entry that takes back lines that were posted."""
+    return draft(heading, "reversal", *(_credit(line.account, line.amount, line.category) for line in lines))
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _move(heading: Heading, kind: str, credit: AccountKey, debit: AccountKey, amount: Decimal) -> Draft:
+    _positive(heading, amount)
+    return draft(heading, kind, Line(debit, amount), _credit(credit, amount))
+
+
+def _discharge(heading: Heading, asset: str, paid: Dues) -> tuple[Line, ...]:
+    if min(paid.fees, paid.interest, paid.principal) < 0:
+        raise UnableToDraft(f"{heading.key}: {paid} has a negative part")
+    owner = (asset, _client(heading), _loan(heading))
+    return (
+        _credit(of_loan(AccountKind.FEES_RECEIVABLE, *owner), paid.fees),
+        _credit(of_loan(AccountKind.INTEREST_RECEIVABLE, *owner), paid.interest),
+        _credit(of_loan(AccountKind.LOAN_PRINCIPAL, *owner), paid.principal),
+    )
+
+
+def _claim(heading: Heading, asset: str) -> AccountKey:
+    return of_loan(AccountKind.DEFICIENCY_CLAIM, asset, _client(heading), _loan(heading))
+
+
+def _allowance(heading: Heading, asset: str) -> AccountKey:
+    return of_loan(AccountKind.DEFICIENCY_ALLOWANCE, asset, _client(heading), _loan(heading))
+
+
+def _credit(account: AccountKey, amount: Decimal, category: Category = Category.BALANCE_SHEET) -> Line:
+    # A minus sign would round to the precision of whatever context is open.
+    return Line(account, amount.copy_negate(), category)
+
+
+def _through_exchange(asset: str, amount: Decimal) -> tuple[Line, Line]:
+    account = house(AccountKind.EXCHANGE, asset)
+    return Line(account, amount, Category.TRADE), _credit(account, amount, Category.TRADE)
+
+
+def _positive(heading: Heading, *amounts: Decimal) -> None:
+    for amount in amounts:
+        if not (amount.is_finite() and amount > 0):
+            raise UnableToDraft(f"{heading.key}: {amount} is not above zero")
+
+
+def _not_negative(heading: Heading, amount: Decimal) -> None:
+    if not (amount.is_finite() and amount >= 0):
+        raise UnableToDraft(f"{heading.key}: {amount} is below zero")
+
+
+def _client(heading: Heading) -> int:
+    if heading.client_id is None:
+        raise UnableToDraft(f"{heading.key}: the heading names no client")
+    return heading.client_id
+
+
+def _loan(heading: Heading) -> int:
+    if heading.loan_id is None:
+        raise UnableToDraft(f"{heading.key}: the heading names no loan")
+    return heading.loan_id

@@ -1,0 +1,67 @@
+"""Where money goes that reaches a loan: costs, fees, interest, principal, and what is left belongs to the client."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lending.engine import money
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What is due on a loan, in its asset, in the order in which it is served."""
+
+    costs: Decimal = ZERO
+    fees: Decimal = ZERO
+    interest: Decimal = ZERO
+    principal: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How an amount was spent on claims; costs + fees + interest + principal + surplus is the amount."""
+
+    costs: Decimal
+    fees: Decimal
+    interest: Decimal
+    principal: Decimal
+    surplus: Decimal
+    short: Decimal
+
+
+def allocate(amount: Decimal, claims: Claims) -> Split:
+    """
+    Return how an amount serves the claims, first to last, without rounding.
+
+    Parameters
+    ----------
+    amount : Decimal
+        In the loan's asset, >= 0.
+    claims : Claims
+        Each >= 0, in the loan's asset.
+
+    Returns
+    -------
+    split : Split
+        What each claim received; `surplus` is what no claim needed, `short` what the claims still miss. One of the
+        two is always zero.
+
+    Raises
+    ------
+    ValueError
+        If the amount or a claim is negative or not a number.
+    """
+    parts = (claims.costs, claims.fees, claims.interest, claims.principal)
+    if not all(value.is_finite() and value >= 0 for value in (amount, *parts)):
+        raise ValueError("an amount and its claims can not be negative")
+    with money.exact():
+        left = amount
+        paid = []
+        for claim in parts:
+            part = min(left, claim)
+            paid.append(part)
+            left -= part
+        short = sum(parts, ZERO) - sum(paid, ZERO)
+    costs, fees, interest, principal = paid
+    return Split(costs, fees, interest, principal, surplus=left, short=short)

@@ -1,0 +1,196 @@
+"""
+Interest on loans: posted once a day, exact to the second in between.
+
+What is posted is always `round_up(interest from funding to t) - what was posted so far`, so that an outage, a payment
+inside a day or a payment dated before the last accrual corrects itself with the next posting.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+
+from lending import ids, ledger, margin_accounts
+from lending.engine import entries, interest, money
+from lending.engine.interest import Step
+from lending.models import Loan, LoanState, Repayment
+
+ACCRUING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+_BATCH = 500
+_REASON_LENGTH = 120  # of what may stand in an entry's key
+_INSTANT = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+
+
+class UnableToAccrue(Exception):
+    """Interest can not be worked out for this loan; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payoff:
+    """What pays a loan off at an instant, in the loan's asset."""
+
+    principal: Decimal
+    interest: Decimal
+    pending: Decimal
+    fees: Decimal
+    total: Decimal
+    good_at: datetime
+
+
+def maturity_at(loan: Loan) -> datetime:
+    """Return the instant at which a loan falls due: the start of its maturity date, UTC."""
+    return _midnight(loan.maturity_date)
+
+
+def default_at(loan: Loan) -> datetime:
+    """Return the instant from which an unpaid loan is in default and bears the default rate: a day after maturity."""
+    return maturity_at(loan) + _DAY
+
+
+def payoff(loan: Loan, *, now: datetime) -> Payoff:
+    """Return what pays the loan off at `now`, with interest to the second."""
+    return payoffs([loan], now=now)[loan.pk]
+
+
+def payoffs(loans: Sequence[Loan], *, now: datetime) -> dict[int, Payoff]:
+    """Return what pays each loan off at `now`, by loan key; reads the payments of all of them at once."""
+    paid = _principal_paid(loan.pk for loan in loans)
+    return {loan.pk: _payoff(loan, paid[loan.pk], now) for loan in loans}
+
+
+def accrue_due(*, now: datetime) -> int:
+    """
+    Post the interest of every day that has ended and is not yet posted, and return the number of loan days.
+
+    Idempotent per loan and day by the entry's key; a loan whose margin account is busy is left to the next call.
+    """
+    midnight = _midnight(now.astimezone(UTC).date())
+    total, after = 0, 0
+    while True:
+        due = Loan.objects.filter(state__in=ACCRUING, accrued_at__lt=midnight, margin_account_id__gt=after)
+        ids = list(due.order_by("margin_account_id").values_list("margin_account_id", flat=True).distinct()[:_BATCH])
+        if not ids:
+            return total
+        after = ids[-1]
+        total += _accrue_batch(ids, midnight, now)
+
+
+def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None:
+    """
+    Post the interest of a locked loan up to an instant inside a day, so that what is due at it is on the books.
+
+    Days that have ended before it are posted first, just as the daily run would have: each counts in its own profit.
+    `reason` becomes part of the last entry's key; it names the payment or sale that needs the exact amount.
+    """
+    if loan.state not in ACCRUING:
+        return
+    paid = _principal_paid([loan.pk])[loan.pk]
+    ended = until - _INSTANT if until == _midnight(until.date()) else until
+    why = reason if len(reason) <= _REASON_LENGTH else ids.derived(reason)
+    key = f"accrual:{loan.public_id}:{ended.date()}:{why}"
+    drafts = [_end_day(loan, paid, end) for end in _day_ends(loan, _midnight(until.date()))]
+    drafts.append(_advance(loan, paid, until, key=key, effective_at=until))
+    ledger.post_many([draft for draft in drafts if draft], now=now)
+    loan.save(update_fields=["interest_due", "interest_posted", "accrued_at"])
+
+
+@transaction.atomic
+def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: datetime) -> int:
+    locked = margin_accounts.lock_many(margin_account_ids, skip_locked=True)
+    due = Loan.objects.filter(
+        margin_account__in=[account.pk for account in locked], state__in=ACCRUING, accrued_at__lt=midnight
+    )
+    loans = list(due.select_related("asset").order_by("pk"))
+    paid = _principal_paid(loan.pk for loan in loans)
+    drafts, days = [], 0
+    for loan in loans:
+        for end in _day_ends(loan, midnight):
+            if draft := _end_day(loan, paid[loan.pk], end):
+                drafts.append(draft)
+            days += 1
+    ledger.post_many(drafts, now=now)
+    Loan.objects.bulk_update(loans, ["interest_due", "interest_posted", "accrued_at"])
+    margin_accounts.touch_many(loan.margin_account_id for loan in loans)
+    return days
+
+
+def _end_day(loan: Loan, paid: list[Step], end: datetime) -> entries.Draft | None:
+    """Move a loan's interest to the end of a day, and return the entry that books it at the day's last instant."""
+    earned_at = end - _INSTANT
+    return _advance(loan, paid, end, key=f"accrual:{loan.public_id}:{earned_at.date()}", effective_at=earned_at)
+
+
+def _advance(
+    loan: Loan, paid: list[Step], until: datetime, *, key: str, effective_at: datetime
+) -> entries.Draft | None:
+    """Move a loan's interest to an instant in memory, and return the entry that books it, or None when it is zero."""
+    amount = _unposted(loan, paid, until)
+    loan.accrued_at = max(_accrued_at(loan), until)
+    if not amount:
+        return None
+    with money.exact():
+        loan.interest_due += amount
+        loan.interest_posted += amount
+    heading = entries.Heading(
+        key=key, effective_at=effective_at, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
+    )
+    return entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan))
+
+
+def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
+    pending = _unposted(loan, paid, now) if loan.state in ACCRUING else money.ZERO
+    with money.exact():
+        total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
+    return Payoff(
+        principal=loan.principal_outstanding,
+        interest=loan.interest_due,
+        pending=pending,
+        fees=loan.fees_due,
+        total=total,
+        good_at=now,
+    )
+
+
+def _unposted(loan: Loan, paid: list[Step], until: datetime) -> Decimal:
+    """Return the interest to an instant less what is posted; negative after a payment dated before the last accrual."""
+    start_at = loan.start_at
+    if start_at is None:
+        raise UnableToAccrue(f"{loan} was never funded")
+    principal = [Step(start_at, loan.principal)]
+    with money.exact():
+        for step in paid:
+            principal.append(Step(step.at, principal[-1].value - step.value))
+    rate = [Step(start_at, loan.annual_rate), Step(max(default_at(loan), start_at), loan.default_rate)]
+    earned = interest.round_up(interest.cumulative(loan.day_count, principal, rate, until), loan.asset.decimals)
+    with money.exact():
+        # Interest that was posted and already paid is not taken back: nothing is owed below zero.
+        return max(earned - loan.interest_posted, -loan.interest_due)
+
+
+def _principal_paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Step]]:
+    rows = Repayment.objects.filter(loan__in=list(loan_ids), principal__gt=0)
+    paid: defaultdict[int, list[Step]] = defaultdict(list)
+    for loan_id, at, amount in rows.order_by("received_at", "pk").values_list("loan_id", "received_at", "principal"):
+        paid[loan_id].append(Step(at, amount))
+    return paid
+
+
+def _day_ends(loan: Loan, midnight: datetime) -> Iterable[datetime]:
+    end = _midnight(_accrued_at(loan).date()) + _DAY
+    while end <= midnight:
+        yield end
+        end += _DAY
+
+
+def _accrued_at(loan: Loan) -> datetime:
+    if loan.accrued_at is None:
+        raise UnableToAccrue(f"{loan} was never funded")
+    return loan.accrued_at
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)

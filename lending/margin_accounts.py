@@ -1,0 +1,59 @@
+"""
+The serialisation point: whatever changes debt, collateral or terms holds the margin account's row first.
+
+How long a lock is waited for stands in the database settings (lock_timeout); it is never for ever.
+"""
+
+from collections.abc import Iterable
+
+from django.db.models import F
+
+from lending.models import Book, Loan, MarginAccount
+
+HOUSE_BOOK = "house"
+
+
+def lock(margin_account_id: int) -> MarginAccount:
+    """Return the margin account, locked until the transaction ends."""
+    return (
+        MarginAccount.objects.select_for_update(of=("self",))
+        .select_related("client", "terms")
+        .get(pk=margin_account_id)
+    )
+
+
+def lock_many(margin_account_ids: Iterable[int], *, skip_locked: bool = False) -> list[MarginAccount]:
+    """Return margin accounts, locked in the order of their keys so that two callers never wait for each other."""
+    rows = MarginAccount.objects.select_for_update(of=("self",), skip_locked=skip_locked)
+    return list(rows.filter(pk__in=set(margin_account_ids)).order_by("pk"))
+
+
+def touch(margin_account: MarginAccount) -> None:
+    """Raise the version of a locked margin account: permits on the old one end, warm books load it again."""
+    touch_many([margin_account.pk])
+    margin_account.version += 1
+
+
+def touch_many(margin_account_ids: Iterable[int]) -> None:
+    """Raise the versions of locked margin accounts."""
+    MarginAccount.objects.filter(pk__in=set(margin_account_ids)).update(version=F("version") + 1)
+
+
+def book_of(margin_account: MarginAccount) -> Book:
+    """Return the book in which a margin account's collateral is kept: that of its first loan, else the house's."""
+    loan = margin_account.loans.order_by("pk").select_related("book").first()
+    return loan.book if loan is not None else house_book()
+
+
+def books_of(margin_accounts: Iterable[MarginAccount]) -> dict[int, int]:
+    """Return the keys of the books of margin accounts, by the accounts' keys."""
+    keys = [account.pk for account in margin_accounts]
+    first = Loan.objects.filter(margin_account__in=keys).order_by("margin_account", "pk").distinct("margin_account")
+    found = dict(first.values_list("margin_account_id", "book_id"))
+    house = house_book().pk if len(found) < len(set(keys)) else 0
+    return {key: found.get(key, house) for key in keys}
+
+
+def house_book() -> Book:
+    """Return the book of what belongs to no loan."""
+    return Book.objects.get(code=HOUSE_BOOK)

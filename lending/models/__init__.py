@@ -1,0 +1,64 @@
+"""The books: clients, loans, collateral, the ledger, and the shared kernel."""
+
+from lending.models.assets import Asset, AssetNetwork, Pair
+from lending.models.clients import Client, ClientUser, RelationshipPeriod
+from lending.models.clock import PlatformClock
+from lending.models.control import Approval, AuditRecord, AuditSeal
+from lending.models.custody import CustodyBreak, Deposit, DepositAddress, Withdrawal
+from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
+from lending.models.loans import (
+    LOAN_TRANSITIONS,
+    DayCount,
+    Loan,
+    LoanEvent,
+    LoanState,
+    LoanTransition,
+    Product,
+    Repayment,
+)
+from lending.models.margin_accounts import LadderTerms, MarginAccount, Pledge, PledgeMovement
+from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
+from lending.models.users import Role, RoleGrant, User
+
+__all__ = [
+    "LOAN_TRANSITIONS",
+    "Approval",
+    "Asset",
+    "AssetNetwork",
+    "AuditRecord",
+    "AuditSeal",
+    "Book",
+    "Client",
+    "ClientUser",
+    "CustodyBreak",
+    "DayCount",
+    "Deposit",
+    "DepositAddress",
+    "Entry",
+    "Event",
+    "EventStream",
+    "LadderTerms",
+    "LedgerAccount",
+    "LedgerBalance",
+    "Loan",
+    "LoanEvent",
+    "LoanState",
+    "LoanTransition",
+    "MarginAccount",
+    "Notice",
+    "NoticeDelivery",
+    "OutboxMessage",
+    "Pair",
+    "PlatformClock",
+    "Pledge",
+    "PledgeMovement",
+    "Posting",
+    "Product",
+    "RelationshipPeriod",
+    "Repayment",
+    "Role",
+    "RoleGrant",
+    "Seal",
+    "User",
+    "Withdrawal",
+]

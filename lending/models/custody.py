@@ -1,0 +1,125 @@
+"""Where coins and cash are held: addresses, deposits, withdrawals and breaks."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from lending.models.clients import Client
+from lending.models.fields import AmountField, PublicIdField
+from lending.models.users import User
+
+
+class DepositAddress(models.Model):
+    """An address of one client, margin account and asset; what arrives there is a top-up, or a payment."""
+
+    class Purpose(models.TextChoices):
+        COLLATERAL = "collateral"
+        REPAYMENT = "repayment"
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    margin_account = models.ForeignKey(
+        "lending.MarginAccount", on_delete=models.PROTECT, related_name="deposit_addresses"
+    )
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    purpose = models.CharField(max_length=12, choices=Purpose.choices)
+    address = models.CharField(max_length=120, unique=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="deposit_address_once", fields=["margin_account", "asset", "purpose"])
+        ]
+
+
+class Deposit(models.Model):
+    """A transfer in, as the custodian reports it; counts only once confirmed and credited."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        CONFIRMED = "confirmed"
+        CREDITED = "credited"
+        REORGED = "reorged"
+        UNMATCHED = "unmatched"
+
+    public_id = PublicIdField()
+    custodian = models.CharField(max_length=40)
+    custodian_ref = models.CharField(max_length=120, help_text="the custodian's own id")
+    position = models.BigIntegerField(help_text="in the custodian's own list; what was read so far is its maximum")
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, null=True, help_text="null only while unmatched")
+    sent_to = models.CharField(max_length=120, help_text="the address it arrived at, known to us or not")
+    address = models.ForeignKey(DepositAddress, on_delete=models.PROTECT, null=True)
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    quantity = AmountField()
+    confirmations = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
+    seen_at = models.DateTimeField(help_text="when the custodian first saw it")
+    confirmed_at = models.DateTimeField(null=True)
+    credited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="deposit_once", fields=["custodian", "custodian_ref"]),
+            models.UniqueConstraint(name="deposit_position_once", fields=["custodian", "position"]),
+            models.CheckConstraint(name="deposit_positive", condition=Q(quantity__gt=0)),
+        ]
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return self.custodian_ref
+
+
+class Withdrawal(models.Model):
+    """A transfer out under an id of our own; an unknown answer is queried before anything is sent again."""
+
+    class State(models.TextChoices):
+        REQUESTED = "requested"
+        SENT = "sent"
+        UNKNOWN = "unknown"
+        DONE = "done"
+        FAILED = "failed"
+
+    public_id = PublicIdField()
+    key = models.CharField(max_length=200, unique=True)
+    client = models.ForeignKey(
+        Client, on_delete=models.PROTECT, null=True, help_text="null for the desk's own settlement"
+    )
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    quantity = AmountField()
+    destination = models.CharField(max_length=120)
+    purpose = models.CharField(max_length=20)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.REQUESTED)
+    maker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    checker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    requested_at = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+    custodian_ref = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="withdrawal_positive", condition=Q(quantity__gt=0)),
+            models.CheckConstraint(name="withdrawal_maker_is_not_checker", condition=~Q(maker=F("checker"))),
+            models.CheckConstraint(
+                name="withdrawal_checked_was_made", condition=Q(checker__isnull=True) | Q(maker__isnull=False)
+            ),
+        ]
+        indexes = [models.Index(fields=["state", "next_attempt_at"])]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class CustodyBreak(models.Model):
+    """A difference between the ledger and the custodian; blocks releases of its asset until it is closed."""
+
+    custodian = models.CharField(max_length=40)
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    ledger_quantity = AmountField()
+    custodian_quantity = AmountField()
+    found_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_open_break", fields=["custodian", "asset"], condition=Q(closed_at=None))
+        ]

@@ -1,0 +1,179 @@
+"""Products, loans and the declared table of their transitions."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from lending.models.clients import Client
+from lending.models.fields import AmountField, PublicIdField, RatioField
+from lending.models.margin_accounts import LadderTerms, MarginAccount
+from lending.models.users import User
+
+
+class DayCount(models.TextChoices):
+    ACT_360 = "ACT/360"
+    ACT_365F = "ACT/365F"
+
+
+class Product(models.Model):
+    """What a relationship manager can offer: defaults that never reach back to a signed loan."""
+
+    code = models.CharField(max_length=30, unique=True)
+    name = models.CharField(max_length=80)
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    day_count = models.CharField(max_length=12, choices=DayCount.choices)
+    terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT, help_text="ladder preset")
+    origination_fee = RatioField(default=0)
+    book = models.ForeignKey("lending.Book", on_delete=models.PROTECT)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LoanState(models.TextChoices):
+    QUOTED = "quoted"
+    ACCEPTED = "accepted"
+    APPROVED = "approved"
+    COLLATERAL_PENDING = "collateral_pending"
+    ACTIVE = "active"
+    MATURED = "matured"
+    DEFAULTED = "defaulted"
+    LIQUIDATING = "liquidating"
+    REPAID = "repaid"
+    WORKOUT = "workout"
+    WRITTEN_OFF = "written_off"
+    RECOVERED = "recovered"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
+    (LoanState.QUOTED, LoanState.ACCEPTED),
+    (LoanState.QUOTED, LoanState.CANCELLED),
+    (LoanState.ACCEPTED, LoanState.APPROVED),
+    (LoanState.ACCEPTED, LoanState.CANCELLED),
+    (LoanState.APPROVED, LoanState.COLLATERAL_PENDING),
+    (LoanState.APPROVED, LoanState.CANCELLED),
+    (LoanState.COLLATERAL_PENDING, LoanState.ACTIVE),
+    (LoanState.COLLATERAL_PENDING, LoanState.CANCELLED),
+    (LoanState.ACTIVE, LoanState.MATURED),
+    (LoanState.ACTIVE, LoanState.REPAID),
+    (LoanState.ACTIVE, LoanState.DEFAULTED),
+    (LoanState.ACTIVE, LoanState.LIQUIDATING),
+    (LoanState.MATURED, LoanState.REPAID),
+    (LoanState.MATURED, LoanState.DEFAULTED),
+    (LoanState.MATURED, LoanState.LIQUIDATING),
+    (LoanState.DEFAULTED, LoanState.LIQUIDATING),
+    (LoanState.DEFAULTED, LoanState.REPAID),
+    (LoanState.LIQUIDATING, LoanState.ACTIVE),
+    (LoanState.LIQUIDATING, LoanState.REPAID),
+    (LoanState.LIQUIDATING, LoanState.WORKOUT),
+    (LoanState.WORKOUT, LoanState.WRITTEN_OFF),
+    (LoanState.WORKOUT, LoanState.REPAID),
+    (LoanState.WRITTEN_OFF, LoanState.RECOVERED),
+    (LoanState.REPAID, LoanState.CLOSED),
+    (LoanState.RECOVERED, LoanState.CLOSED),
+    (LoanState.WRITTEN_OFF, LoanState.CLOSED),
+)
+
+
+class Loan(models.Model):
+    """A fixed-term bullet loan against the collateral of its margin account."""
+
+    public_id = PublicIdField()
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="loans")
+    margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="loans")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    book = models.ForeignKey("lending.Book", on_delete=models.PROTECT)
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT, help_text="what is lent")
+    principal = AmountField(help_text="amount agreed")
+    annual_rate = RatioField()
+    default_rate = RatioField()
+    day_count = models.CharField(max_length=12, choices=DayCount.choices)
+    origination_fee = RatioField(default=0)
+    start_at = models.DateTimeField(null=True, help_text="when it was funded")
+    maturity_date = models.DateField()
+    state = models.CharField(max_length=20, choices=LoanState.choices, default=LoanState.QUOTED)
+    # Kept beside the ledger in the same transaction so that a warm book loads in one query; proved by an invariant.
+    principal_outstanding = AmountField(default=0)
+    interest_due = AmountField(default=0, help_text="posted interest not yet paid")
+    fees_due = AmountField(default=0)
+    interest_posted = AmountField(default=0, help_text="all interest ever posted, paid or not")
+    accrued_at = models.DateTimeField(null=True, help_text="instant up to which interest is posted")
+    quoted_until = models.DateTimeField()
+    payout_address = models.CharField(
+        max_length=120, blank=True, help_text="where the proceeds go; empty: they stay in the client's free balance"
+    )
+    made_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", help_text="maker")
+    accepted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
+    approved_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True, help_text="checker")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="loan_maker_is_not_checker", condition=~Q(made_by=F("approved_by"))),
+            models.CheckConstraint(name="loan_principal_positive", condition=Q(principal__gt=0)),
+            models.CheckConstraint(
+                name="loan_dues_not_negative",
+                condition=Q(principal_outstanding__gte=0) & Q(interest_due__gte=0) & Q(fees_due__gte=0),
+            ),
+            models.CheckConstraint(
+                name="loan_active_was_approved",
+                condition=Q(state__in=["quoted", "accepted", "cancelled"]) | Q(approved_by__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset.code} {self.principal.normalize():,f} {str(self.public_id)[:8]}"
+
+
+class LoanTransition(models.Model):
+    """The declared transitions; the database refuses any other change of a loan's state."""
+
+    from_state = models.CharField(max_length=20, choices=LoanState.choices)
+    to_state = models.CharField(max_length=20, choices=LoanState.choices)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="loan_transition_once", fields=["from_state", "to_state"])]
+
+
+class LoanEvent(models.Model):
+    """A state change of a loan with its actor, cause and evidence."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    loan = models.ForeignKey(Loan, on_delete=models.PROTECT, related_name="events")
+    from_state = models.CharField(max_length=20, blank=True)
+    to_state = models.CharField(max_length=20)
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True)
+    cause = models.CharField(max_length=200)
+    evidence = models.JSONField(default=dict)
+    happened_at = models.DateTimeField()
+
+
+class Repayment(models.Model):
+    """Money that reduced a loan: what a borrower paid, or what a sale brought."""
+
+    class Kind(models.TextChoices):
+        CASH = "cash"
+        LIQUIDATION = "liquidation"
+
+    key = models.CharField(max_length=200, unique=True)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    loan = models.ForeignKey(Loan, on_delete=models.PROTECT, related_name="repayments")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    amount = AmountField(help_text="in the loan's asset, > 0")
+    fees = AmountField(default=0)
+    interest = AmountField(default=0)
+    principal = AmountField(default=0)
+    surplus = AmountField(default=0)
+    received_at = models.DateTimeField()
+    arrived_at = models.DateTimeField(null=True, help_text="when it arrived, where it had to be applied from later on")
+    recorded_at = models.DateTimeField()
+    entry = models.ForeignKey("lending.Entry", on_delete=models.PROTECT)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="repayment_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="repayment_is_split_whole",
+                condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus")),
+            ),
+        ]

@@ -1,0 +1,141 @@
+"""Margin accounts: what pledges, ladder terms, calls, episodes and orders belong to."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from lending.models.clients import Client
+from lending.models.fields import AmountField, PublicIdField, RatioField
+from lending.models.users import User
+
+
+class LadderTerms(models.Model):
+    """The ladder and its clocks, fixed at signing; a change is a new row that both sides accepted."""
+
+    name = models.CharField(max_length=60)
+    initial_ltv = RatioField()
+    warning_ltv = RatioField()
+    margin_call_ltv = RatioField()
+    accelerated_ltv = RatioField()
+    liquidation_ltv = RatioField()
+    cure_to = RatioField()
+    liquidate_to = RatioField()
+    clear_ltv = RatioField()
+    release_trigger = RatioField()
+    release_to = RatioField()
+    cure_period_s = models.PositiveIntegerField()
+    accelerated_cure_period_s = models.PositiveIntegerField()
+    clear_hold_s = models.PositiveIntegerField(default=600, help_text="how long LTV must hold below clear_ltv")
+    reopen_window_s = models.PositiveIntegerField(default=86400, help_text="a breach within it reopens the episode")
+    gap_limit = RatioField(default="0.03", help_text="LTV past liquidation at which waiting ends")
+    liquidation_fee = RatioField(default="0.01", help_text="fraction of the sale's proceeds")
+    is_preset = models.BooleanField(default=False, help_text="offered when a loan is booked")
+
+    class Meta:
+        verbose_name_plural = "ladder terms"
+        constraints = [
+            models.CheckConstraint(
+                name="ladder_in_order",
+                condition=Q(release_to__lte=F("initial_ltv"))
+                & Q(initial_ltv__lt=F("warning_ltv"))
+                & Q(warning_ltv__lt=F("margin_call_ltv"))
+                & Q(margin_call_ltv__lt=F("accelerated_ltv"))
+                & Q(accelerated_ltv__lt=F("liquidation_ltv"))
+                & Q(liquidation_ltv__lt=1),
+            ),
+            models.CheckConstraint(
+                name="ladder_targets_below_call",
+                condition=Q(cure_to__lt=F("margin_call_ltv"))
+                & Q(liquidate_to__lt=F("margin_call_ltv"))
+                & Q(clear_ltv__lt=F("margin_call_ltv"))
+                & Q(release_trigger__lte=F("release_to")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MarginAccount(models.Model):
+    """One ring-fenced loan, or a pool of loans that share collateral. Its row is the serialisation point."""
+
+    class Kind(models.TextChoices):
+        RING_FENCED = "ring_fenced"
+        POOL = "pool"
+
+    SHARDS = 64
+
+    public_id = PublicIdField()
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="margin_accounts")
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.RING_FENCED)
+    terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT)
+    shard = models.PositiveSmallIntegerField(editable=False, help_text="id % 64, set by the database at creation")
+    version = models.BigIntegerField(default=0, help_text="raised by every change of debt, collateral or terms")
+    touched_xid = models.BigIntegerField(
+        default=0, editable=False, help_text="transaction of the last change; set by the database"
+    )
+    frozen = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="shard_of_64", condition=Q(shard__lt=64))]
+        indexes = [models.Index(fields=["touched_xid"]), models.Index(fields=["shard"])]
+
+    def __str__(self) -> str:
+        return f"{self.client} {str(self.public_id)[:8]}"
+
+
+class Pledge(models.Model):
+    """How much of one asset secures a margin account, and how much of that is held for a sale."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="pledges")
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    quantity = AmountField(default=0, help_text="pledged and not held for a sale")
+    held_quantity = AmountField(default=0, help_text="ordered for sale, not yet sold")
+    haircut = RatioField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="pledge_once", fields=["margin_account", "asset"]),
+            models.CheckConstraint(name="pledge_not_negative", condition=Q(quantity__gte=0) & Q(held_quantity__gte=0)),
+            models.CheckConstraint(name="haircut_below_one", condition=Q(haircut__gte=0) & Q(haircut__lt=1)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity.normalize():f} {self.asset.code}"
+
+
+class PledgeMovement(models.Model):
+    """A change of a pledge, with the entry that booked it."""
+
+    class Kind(models.TextChoices):
+        PLEDGE = "pledge"
+        TOP_UP = "top_up"
+        RELEASE = "release"
+        HOLD = "hold"
+        UNHOLD = "unhold"
+        SALE = "sale"
+        CLOSE_OUT = "close_out"
+
+    key = models.CharField(max_length=200, unique=True)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="movements")
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    quantity = AmountField(help_text="> 0; the kind says which way")
+    effective_at = models.DateTimeField(help_text="when the transfer was received")
+    recorded_at = models.DateTimeField()
+    entry = models.ForeignKey("lending.Entry", on_delete=models.PROTECT)
+    maker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    checker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="movement_positive", condition=Q(quantity__gt=0)),
+            models.CheckConstraint(
+                name="release_by_maker_and_checker",
+                condition=~Q(kind="release")
+                | (Q(maker__isnull=False) & Q(checker__isnull=False) & ~Q(maker=F("checker"))),
+            ),
+        ]
+        indexes = [models.Index(fields=["margin_account", "effective_at"])]

@@ -1,0 +1,203 @@
+"""
+Many loans at once: a desk that comes with its book opens it through the same checks, in sets of statements.
+
+What each loan goes through, and what is remembered of it, is what the verbs of `loans` do for one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from lending import access, custody, ids, ledger, loans, margin_accounts, withdrawals
+from lending.engine import money
+from lending.models import (
+    AuditRecord,
+    Client,
+    ClientUser,
+    Event,
+    Loan,
+    LoanEvent,
+    LoanState,
+    MarginAccount,
+    Product,
+    Role,
+    User,
+)
+from lending.permits import Permit
+
+_OFFER_ENDS_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """A loan that its client's manager has offered and a signer has accepted."""
+
+    client: Client
+    product: Product
+    principal: Decimal
+    annual_rate: Decimal
+    maturity_date: date
+    accepted_by: User
+    payout_address: str = ""
+    public_id: UUID
+
+
+@transaction.atomic
+def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now: datetime) -> list[Loan]:
+    """
+    Quote, accept and approve loans, each with a margin account of its own, and open the addresses for its collateral.
+
+    The maker of each is its client's relationship manager. Returns the loans, waiting for collateral, in order.
+
+    Raises
+    ------
+    lending.loans.UnableToQuote
+        If the terms of one make no loan; nothing is written then.
+    lending.access.UnableToAccess
+        If a manager, signer or approver may not act for a client.
+    """
+    _check_people(offers, approved_by)
+    made = [_offered(offer, now) for offer in offers]
+    accounts = MarginAccount.objects.bulk_create(
+        MarginAccount(
+            public_id=ids.derived("margin_account", loan.public_id),
+            client_id=loan.client_id,
+            terms_id=loan.product.terms_id,
+            shard=0,  # the database sets it
+            created_at=now,
+        )
+        for loan in made
+    )
+    for loan, account in zip(made, accounts, strict=True):
+        loan.margin_account = account
+    made = Loan.objects.bulk_create(made)
+    keys = [loan.pk for loan in made]
+    before = LoanState.QUOTED
+    _remember([(loan, "", before, loan.made_by, "quoted") for loan in made], now)
+    for state, cause, actors in (
+        (LoanState.ACCEPTED, "accepted by the client's signer", [loan.accepted_by for loan in made]),
+        (LoanState.APPROVED, "approved by a second person", [approved_by] * len(made)),
+        (LoanState.COLLATERAL_PENDING, "waiting for collateral", [actor] * len(made)),
+    ):
+        values = {"approved_by": approved_by} if state == LoanState.APPROVED else {}
+        Loan.objects.filter(pk__in=keys, state=before).update(state=state, **values)
+        _remember([(loan, before, state, who, cause) for loan, who in zip(made, actors, strict=True)], now)
+        before = state
+    for loan in made:
+        loan.state, loan.approved_by = before, approved_by
+    custody.open_all(accounts, now=now)
+    return made
+
+
+@transaction.atomic
+def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime) -> list[Loan]:
+    """
+    Fund loans that wait for collateral, each under its permit, and ask for the transfers out; all or none.
+
+    Raises
+    ------
+    UnableToFund, UnableToMove, UnableToVerify, UnableToAccess
+        As `loans.fund` does; also if a loan stands twice among them.
+    """
+    access.require_role(actor, Role.OPERATIONS)
+    if len({loan.pk for loan, _ in draws}) < len(draws):
+        raise loans.UnableToFund("a loan stands twice among those to fund")
+    locked = margin_accounts.lock_many(loan.margin_account_id for loan, _ in draws)
+    accounts = {account.pk: account for account in locked}
+    rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "made_by", "book")
+    fresh = {row.pk: row for row in rows.filter(pk__in=[loan.pk for loan, _ in draws]).order_by("pk")}
+    funded = [fresh[loan.pk] for loan, _ in draws]
+    for loan, (_, permit) in zip(funded, draws, strict=True):
+        loans.check_funding(accounts[loan.margin_account_id], loan, permit, actor, now=now)
+    lent = [loans.disbursement(loan, now=now) for loan in funded]
+    ledger.post_many((draft for draft, _ in lent), now=now, actor=actor)
+    Loan.objects.filter(pk__in=fresh).update(
+        state=LoanState.ACTIVE, start_at=now, accrued_at=now, principal_outstanding=F("principal")
+    )
+    for loan in funded:
+        loan.state, loan.start_at, loan.accrued_at = LoanState.ACTIVE, now, now
+        loan.principal_outstanding = loan.principal
+    evidence = [{"snapshot": permit.snapshot_id, "permit_version": permit.version} for _, permit in draws]
+    steps = [(loan, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE, actor, "funded") for loan in funded]
+    _remember(steps, now, evidence=evidence)
+    margin_accounts.touch_many(accounts)
+    wanted = [
+        withdrawals.Wanted(
+            client=loan.client,
+            asset=loan.asset,
+            quantity=net,
+            destination=loan.payout_address,
+            purpose="disbursement",
+            maker=loan.made_by,
+            checker=actor,
+            book_id=loan.book_id,
+            key=draft.idempotency_key,
+        )
+        for loan, (draft, net) in zip(funded, lent, strict=True)
+        if loan.payout_address
+    ]
+    withdrawals.request_all(wanted, actor=actor, now=now)
+    return funded
+
+
+def _check_people(offers: Sequence[Offer], approved_by: User) -> None:
+    clients = {offer.client.pk: offer.client for offer in offers}
+    for manager in {client.relationship_manager for client in clients.values()}:
+        access.require_role(manager, Role.RELATIONSHIP_MANAGER)
+        mine = next(client for client in clients.values() if client.relationship_manager == manager)
+        access.require_checker(approved_by, client=mine, maker=manager)
+    may_sign = set(
+        ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True).values_list(
+            "client_id", "user_id"
+        )
+    )
+    for offer in offers:
+        if (offer.client.pk, offer.accepted_by.pk) not in may_sign:
+            raise access.UnableToAccess(f"{offer.accepted_by} may not sign for {offer.client}")
+
+
+def _offered(offer: Offer, now: datetime) -> Loan:
+    product = offer.product
+    with money.exact():
+        default_rate = offer.annual_rate + loans.DEFAULT_MARGIN
+    loans.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
+    if offer.maturity_date <= now.date():
+        raise loans.UnableToQuote(f"a loan can not mature on {offer.maturity_date}, that is not after today")
+    return Loan(
+        public_id=offer.public_id,
+        client=offer.client,
+        product=product,
+        book_id=product.book_id,
+        asset=product.asset,
+        principal=offer.principal,
+        annual_rate=offer.annual_rate,
+        default_rate=default_rate,
+        day_count=product.day_count,
+        origination_fee=product.origination_fee,
+        maturity_date=offer.maturity_date,
+        quoted_until=now + _OFFER_ENDS_AFTER,
+        payout_address=offer.payout_address,
+        made_by=offer.client.relationship_manager,
+        accepted_by=offer.accepted_by,
+    )
+
+
+def _remember(
+    steps: Sequence[tuple[Loan, str, str, User | None, str]],
+    now: datetime,
+    *,
+    evidence: Sequence[dict[str, int]] | None = None,
+) -> None:
+    facts = evidence or [{}] * len(steps)
+    records = [
+        loans.step(loan, before, after, actor=who, cause=cause, evidence=known, now=now)
+        for (loan, before, after, who, cause), known in zip(steps, facts, strict=True)
+    ]
+    LoanEvent.objects.bulk_create(record for record, _, _ in records)
+    Event.objects.bulk_create(told for _, told, _ in records)
+    AuditRecord.objects.bulk_create(trail for _, _, trail in records)

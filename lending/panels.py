@@ -1,0 +1,27 @@
+"""
+Panels that higher apps add to the pages of lower ones.
+
+`settings.PANELS` names, for each place on a page, functions by dotted path: `(request, subject, *, now) -> str`, safe
+HTML or nothing. So the loan page shows LTV without lending ever importing risk.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.module_loading import import_string
+from django.utils.safestring import SafeString
+
+
+def render(place: str, request: HttpRequest, subject: Any, *, now: datetime) -> SafeString:
+    """Return the HTML of all panels at a place, in the order of the settings."""
+    return format_html_join("\n", "{}", ((panel(request, subject, now=now),) for panel in _at(place)))
+
+
+@cache
+def _at(place: str) -> tuple[Callable[..., SafeString], ...]:
+    return tuple(import_string(path) for path in settings.PANELS.get(place, ()))

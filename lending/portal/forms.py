@@ -1,0 +1,41 @@
+"""What a borrower can fill in."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from lending import ids
+from lending.models import Loan
+
+
+class RepaymentForm(forms.Form):
+    """A repayment out of the free balance; its token makes a form that is sent twice one payment."""
+
+    amount = forms.DecimalField(
+        max_digits=38,
+        decimal_places=18,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        error_messages={"required": "Say how much to repay.", "invalid": "That is not a number, like 1250.50."},
+    )
+    token = forms.UUIDField(widget=forms.HiddenInput, error_messages={"required": "Load the page again and repeat."})
+
+    def __init__(self, *args: Any, loan: Loan, free: Decimal, owed: Decimal, **kwargs: Any) -> None:
+        kwargs.setdefault("initial", {"token": ids.new()})
+        super().__init__(*args, **kwargs)
+        self._loan, self._free, self._owed = loan, free, owed
+        self.fields["amount"].label = f"Amount in {loan.asset.code}"
+
+    def clean_amount(self) -> Decimal:
+        """Refuse what can not be paid, and say what can."""
+        amount: Decimal = self.cleaned_data["amount"]
+        code, places = self._loan.asset.code, self._loan.asset.decimals
+        if amount <= 0:
+            raise forms.ValidationError("The amount must be more than zero.")
+        if amount != round(amount, places):
+            raise forms.ValidationError(f"{code} has at most {places} decimal places.")
+        if amount > self._free:
+            raise forms.ValidationError(f"Your free balance is {self._free.normalize():,f} {code}: pay in first.")
+        if amount > self._owed:
+            raise forms.ValidationError(f"That is more than the payoff of {self._owed.normalize():,f} {code}.")
+        return amount

@@ -1,0 +1,104 @@
+"""The outside world of the books: who holds coins and cash."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+
+class CustodianUnavailable(Exception):
+    """No answer, or none that can be trusted: what was asked may or may not have happened. Query before a resend."""
+
+
+class CustodianRefused(Exception):
+    """A definite no: what was asked has not happened and will not."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepositReport:
+    """A transfer in, as the custodian sees it at one instant."""
+
+    ref: str
+    position: int
+    address: str
+    asset: str
+    quantity: Decimal
+    seen_at: datetime
+    confirmations: int
+    reorged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalReport:
+    """A transfer out under our id; executed_at is None while it is accepted and not yet on its way."""
+
+    client_id: str
+    ref: str
+    executed_at: datetime | None
+    refused: str = ""
+
+
+class Custodian(Protocol):
+    """
+    A custodian of coins, with a bank rail for cash. The books are sound as long as these assumptions hold.
+
+    - A deposit's `ref` never changes and never names two deposits; address, asset and quantity of a ref are fixed.
+    - A deposit's `position` is 1, 2, ... in the order in which deposits become visible; none appears before another.
+    - `deposits` also reports the named refs, one that was reorged included.
+    - A client id names at most one withdrawal or settlement, for ever: the same id with the same content repeats the
+      first answer, with other content is refused.
+    - `withdrawal` and `settlement` return None only when the id was never accepted, so that sending again is safe.
+    - CustodianRefused is final. Any other failure is CustodianUnavailable and says nothing about what happened.
+    - `balances` counts a deposit once it has one confirmation, and a withdrawal once it is executed.
+    - `at` is platform time; answers for one `at` do not contradict each other.
+    """
+
+    name: str
+
+    def deposit_address(self, reference: str, asset: str) -> str:
+        """Return the address that belongs to a reference of ours; the same reference gives the same address."""
+
+    def treasury_address(self, asset: str) -> str:
+        """Return the address at which the desk's own capital arrives."""
+
+    def deposits(self, *, after: int, refs: Sequence[str], at: datetime) -> list[DepositReport]:
+        """Return the deposits after a position, and those named, in the order of their positions."""
+
+    def withdraw(
+        self, client_id: str, *, asset: str, quantity: Decimal, destination: str, at: datetime
+    ) -> WithdrawalReport:
+        """Accept a transfer out."""
+
+    def withdrawal(self, client_id: str, *, at: datetime) -> WithdrawalReport | None:
+        """Return what became of a transfer out, or None when its id was never accepted."""
+
+    def settle(
+        self,
+        client_id: str,
+        *,
+        deliver_asset: str,
+        deliver_quantity: Decimal,
+        receive_asset: str,
+        receive_quantity: Decimal,
+        counterparty: str,
+        at: datetime,
+    ) -> WithdrawalReport:
+        """Deliver one asset against another with a counterparty of the custodian's network, both or neither."""
+
+    def settlement(self, client_id: str, *, at: datetime) -> WithdrawalReport | None:
+        """Return what became of a delivery versus payment, or None when its id was never accepted."""
+
+    def balances(self, *, at: datetime) -> dict[str, Decimal]:
+        """Return what is held, by asset."""
+
+
+@cache
+def custodian() -> Custodian:
+    """Return the custodian that the settings name; `custodian.cache_clear()` lets another take its place."""
+    build: Callable[[], Custodian] = import_string(settings.LENDING_CUSTODIAN)
+    return build()

@@ -1,0 +1,111 @@
+"""The admin site: for people with a role of the desk, behind the one sign-in page, with pages that are no model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, URLPattern, URLResolver, path, reverse
+
+from lending import access
+from lending.models import Role
+
+
+def roles(request: HttpRequest) -> frozenset[Role]:
+    """Return the roles of whoever asks, looked up once per request."""
+    held: frozenset[Role] | None = getattr(request, "held_roles", None)
+    if held is None:
+        held = access.roles_of(request.user)
+        request.held_roles = held  # type: ignore[attr-defined]
+    return held
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the admin that stands for no table; without a title the index does not list it."""
+
+    route: str
+    name: str
+    view: Callable[..., HttpResponse]
+    roles: frozenset[Role]
+    app_label: str
+    title: str = ""
+
+
+class Site(admin.AdminSite):
+    site_header = "Plimsoll"
+    site_title = "Plimsoll"
+    index_title = "The desk"
+    site_url = "/"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self._pages: list[Page] = []
+
+    def add_page(self, page: Page) -> None:
+        """Add a page; apps do so while their admin modules load."""
+        self._pages.append(page)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Let in whoever holds a role of the desk."""
+        return bool(roles(request) & access.STAFF_ROLES)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Send strangers to the one sign-in page, and tell a borrower that this door is not theirs."""
+        if self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index"))
+        if request.user.is_authenticated:
+            raise PermissionDenied
+        return redirect_to_login(request.GET.get("next", reverse("admin:index")), settings.LOGIN_URL)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Return the pages' addresses before those of the tables."""
+        pages = [path(page.route, self._guarded(page), name=page.name) for page in self._pages]
+        return [*pages, *super().get_urls()]
+
+    def _guarded(self, page: Page) -> Callable[..., HttpResponse]:
+        @wraps(page.view)
+        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not roles(request) & page.roles:
+                raise PermissionDenied
+            return page.view(request, *args, **kwargs)
+
+        return self.admin_view(view)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return what the reader may open, the pages first."""
+        apps: list[Any] = super().get_app_list(request, app_label)
+        for page in reversed(self._pages):
+            if page.title and roles(request) & page.roles and app_label in {None, page.app_label}:
+                _section(apps, page.app_label)["models"].insert(0, _link(page))
+        return apps
+
+
+def _section(apps: list[Any], label: str) -> dict[str, Any]:
+    for app in apps:
+        if app["app_label"] == label:
+            found: dict[str, Any] = app
+            return found
+    try:
+        url = reverse("admin:app_list", kwargs={"app_label": label})
+    except NoReverseMatch:
+        url = ""
+    section = {"name": label.title(), "app_label": label, "app_url": url, "has_module_perms": True, "models": []}
+    apps.append(section)
+    return section
+
+
+def _link(page: Page) -> dict[str, Any]:
+    return {
+        "name": page.title,
+        "object_name": page.name,
+        "perms": {"view": True},
+        "admin_url": reverse(f"admin:{page.name}"),
+        "add_url": None,
+        "view_only": True,
+    }

@@ -1,0 +1,63 @@
+/* Time on the page: countdowns and ages run on the platform's clock, and every instant also shows in local time. */
+(function () {
+  "use strict";
+
+  const loadedAt = performance.now();
+  const platform = document.querySelector('meta[name="platform-time"]');
+  if (!platform) return;
+  const speed = Number(platform.dataset.speed);
+  const start = Date.parse(platform.content);
+  const stop = platform.dataset.stop ? Date.parse(platform.dataset.stop) : Infinity;
+
+  function now() {
+    return Math.min(start + (performance.now() - loadedAt) * speed, stop);
+  }
+
+  function two(number) {
+    return String(number).padStart(2, "0");
+  }
+
+  function left(milliseconds) {
+    const total = Math.max(Math.floor(milliseconds / 1000), 0);
+    return Math.floor(total / 3600) + ":" + two(Math.floor((total % 3600) / 60)) + ":" + two(total % 60);
+  }
+
+  function span(milliseconds) {
+    const total = Math.max(Math.floor(milliseconds / 1000), 0);
+    if (total < 60) return total + " s";
+    if (total < 3600) return Math.floor(total / 60) + " min";
+    if (total < 86400) return Math.floor(total / 3600) + " h " + two(Math.floor((total % 3600) / 60)) + " min";
+    return Math.floor(total / 86400) + " d " + Math.floor((total % 86400) / 3600) + " h";
+  }
+
+  function tick() {
+    const at = now();
+    for (const element of document.querySelectorAll("[data-due]")) {
+      const rest = Date.parse(element.dateTime) - at;
+      element.textContent = left(rest);
+      element.classList.toggle("late", rest <= 0);
+    }
+    for (const element of document.querySelectorAll("[data-age]")) {
+      element.textContent = span(at - Date.parse(element.dateTime)) + " ago";
+    }
+    for (const element of document.querySelectorAll("[data-clock]")) {
+      element.textContent = new Date(at).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+    }
+  }
+
+  function sayLocal(within) {
+    for (const element of within.querySelectorAll("time[data-local]:not([title])")) {
+      element.title = new Date(element.dateTime).toLocaleString() + " where you are";
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    tick();
+    sayLocal(document);
+    setInterval(tick, 1000);
+    document.body.addEventListener("htmx:afterSettle", function () {
+      tick();
+      sayLocal(document);
+    });
+  });
+})();

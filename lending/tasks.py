@@ -1,0 +1,87 @@
+"""The workers' doors: each reads the clock and makes one call. Rows carry the truth, so any of them may be lost."""
+
+import logging
+
+from celery import shared_task
+
+from lending import approvals, clock, custody, events, interest, ledger, loans, notices, outbox
+
+log = logging.getLogger(__name__)
+
+STAFF = "console"
+LINES = 20  # at most, of one look: a log is for reading
+
+
+@shared_task(ignore_result=True)
+def poll_deposits() -> None:
+    """Take down what the custodian reports."""
+    custody.poll_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def credit_deposits() -> None:
+    """Credit confirmed deposits."""
+    custody.credit_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def send_withdrawals() -> None:
+    """Send what was asked for."""
+    custody.send_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def reconcile_custody() -> None:
+    """Hold the ledger against the custodian."""
+    custody.reconcile(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def accrue_interest() -> None:
+    """Post the interest of the days that have ended."""
+    interest.accrue_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def mature_loans() -> None:
+    """Move loans that fall due."""
+    loans.mature_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def close_loans() -> None:
+    """Close loans that are repaid and whose collateral is back."""
+    loans.close_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def send_notices() -> None:
+    """Send notices on every channel."""
+    notices.send_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def deliver_outbox() -> None:
+    """Carry out what the outbox holds."""
+    outbox.deliver_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def relay_events() -> None:
+    """Number the committed events, wake the listeners, and tell what staff see in the worker's log too."""
+    before = events.last_seq(STAFF)
+    if events.relay(now=clock.now()):
+        for event in events.read(STAFF, before, LINES):
+            log.info("%s %s: %s", f"{event.happened_at:%d %b %H:%M:%S}", event.kind, event.payload.get("summary", ""))
+
+
+@shared_task(ignore_result=True)
+def expire_approvals() -> None:
+    """Close approvals whose time is over."""
+    approvals.expire_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def seal_ledger() -> None:
+    """Append the newest entries to the seal chain."""
+    ledger.seal(now=clock.now())

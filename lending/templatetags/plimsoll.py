@@ -1,0 +1,180 @@
+"""How amounts, ratios, ages and countdowns are written, everywhere the same."""
+
+import contextlib
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+_DASH = SafeString('<span class="muted">–</span>')
+_CASH_DECIMALS = 2
+_MONEY = {"USD", "EUR", "USDC", "USDT"}
+_COIN_DECIMALS = 8
+
+
+def plain(amount: Decimal, asset: str) -> str:
+    """Return an amount with thousands separators: cents for money, up to eight places for coins."""
+    if asset in _MONEY:
+        return f"{amount:,.{_CASH_DECIMALS}f}"
+    whole = f"{amount:,.{_COIN_DECIMALS}f}".rstrip("0").rstrip(".")
+    return whole if Decimal(whole.replace(",", "")) or not amount else f"{amount.normalize():f}"
+
+
+@register.simple_tag
+def amount(value: Decimal | str | None, asset: Any) -> SafeString:
+    """Write an amount beside its asset; a dash where there is none."""
+    if value is None or value == "":  # a variable that a template does not know is an empty text
+        return _DASH
+    return format_html(
+        '<span class="amount">{} <abbr class="asset">{}</abbr></span>', plain(Decimal(value), str(asset)), asset
+    )
+
+
+@register.filter
+def percent(value: Decimal | None, places: int = 2) -> str:
+    """Write a ratio as a percentage; a dash where it is not known, ∞ where there is debt without collateral."""
+    if value is None or value.is_nan():
+        return "–"
+    if value.is_infinite() or value >= Decimal(999999):
+        return "∞"
+    return f"{value * 100:.{places}f} %"
+
+
+@register.filter
+def scale(value: Decimal) -> str:
+    """Place a ratio on a drawing that is 100 wide; what is off the scale stands at its end."""
+    return f"{min(max(value, Decimal(0)), Decimal(1)) * 100:.2f}"
+
+
+@register.filter
+def utc(value: datetime | None) -> SafeString:
+    """Write an instant in UTC, with the reader's own time as a hint that the page's script adds."""
+    if value is None:
+        return _DASH
+    return format_html(
+        '<time datetime="{}" data-local>{} UTC</time>', value.isoformat(), value.strftime("%d %b %Y %H:%M:%S")
+    )
+
+
+@register.filter
+def span(seconds: Any) -> str:
+    """Write a length of time: 45 s, 12 min, 3 h 05 min, 2 d 4 h."""
+    total = int(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, hours, days = total // 60, total // 3600, total // 86400
+    if hours == 0:
+        return f"{minutes} min"
+    if days == 0:
+        return f"{hours} h {minutes % 60:02d} min" if minutes % 60 else f"{hours} h"
+    return f"{days} d {hours % 24} h"
+
+
+@register.simple_tag
+def countdown(due_at: datetime | None, now: datetime) -> SafeString:
+    """Write how long is left on the platform's clock; the page's script counts on from it."""
+    if due_at is None:
+        return SafeString('<span class="muted">not running yet</span>')
+    left = max(int((due_at - now).total_seconds()), 0)
+    text = f"{left // 3600}:{left % 3600 // 60:02d}:{left % 60:02d}"
+    return format_html('<time class="countdown" datetime="{}" data-due>{}</time>', due_at.isoformat(), text)
+
+
+@register.simple_tag
+def age(at: datetime | None, now: datetime) -> SafeString:
+    """Write how old something is in platform time."""
+    if at is None:
+        return SafeString('<span class="muted">never</span>')
+    seconds = max((now - at).total_seconds(), 0)
+    return format_html('<time datetime="{}" data-age>{} ago</time>', at.isoformat(), span(seconds))
+
+
+_TONES = {
+    "good": {"healthy", "good", "cured", "active", "credited", "settled", "filled", "done", "repaid", "closed"},
+    "warn": {"warning", "degraded", "acknowledged", "notified", "issued", "partially_cured", "pending", "confirmed",
+             "call", "requested", "collateral_pending", "cured_by_market", "working", "matured"},
+    "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
+            "defaulted", "workout", "written_off", "reorged", "unmatched", "rejected"},
+}  # fmt: skip
+
+
+@register.simple_tag
+def badge(state: Any, label: str = "") -> SafeString:
+    """Write a state as a badge: its word carries the meaning, its colour repeats it."""
+    text = str(state)
+    tone = next((name for name, states in _TONES.items() if text.lower() in states), "plain")
+    return format_html('<span class="badge {} {}">{}</span>', tone, text, label or text.replace("_", " "))
+
+
+@register.filter
+def words(name: str) -> str:
+    """Write the name of a kind as words: cure_due_at, call_issued."""
+    return "FX" if name == "fx" else str(name).replace("_", " ").capitalize()
+
+
+@register.filter
+def item(mapping: dict[str, Any], key: Any) -> Any:
+    """Return what a mapping holds under a key that is itself a variable."""
+    return mapping.get(str(key))
+
+
+@register.filter
+def number(value: Any) -> Decimal | None:
+    """Return a figure that was stored as text, as JSON keeps exact amounts."""
+    return None if value in {None, ""} else Decimal(str(value))
+
+
+@register.filter
+def columns(sources: Any) -> list[str]:
+    """Return what is known about the sources of a mark, what a reader looks for first."""
+    known = {name for row in _rows(sources).values() for name in row} - {"source"}
+    return [*(name for name in _FIRST if name in known), *sorted(known - set(_FIRST))]
+
+
+@register.filter
+def table(sources: Any) -> list[tuple[str, list[str]]]:
+    """Return the sources of a mark as rows of text under those columns."""
+    names = columns(sources)
+    return [(source, [fact(row.get(name)) for name in names]) for source, row in sorted(_rows(sources).items())]
+
+
+_FIRST = ("quote", "price", "used", "weight", "reason", "excluded", "clamped", "at", "age_s", "synthetic")
+
+
+def _rows(sources: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(sources, list):
+        return {str(row.get("source", place)): row for place, row in enumerate(sources, start=1)}
+    return {str(name): row if isinstance(row, dict) else {"price": row} for name, row in sources.items()}
+
+
+@register.filter
+def fact(value: Any) -> str:
+    """Write a value that was stored as JSON: instants, figures and small tables as a person reads them."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {fact(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(fact, value))
+    return _stored(str(value))
+
+
+def _stored(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        if "T" in text:
+            return f"{datetime.fromisoformat(text).astimezone(UTC):%d %b %Y %H:%M:%S} UTC"
+    try:
+        figure = Decimal(text)
+    except InvalidOperation:
+        return text
+    if not figure.is_finite():
+        return text
+    short = f"{figure:,.6f}".rstrip("0").rstrip(".")
+    return short if Decimal(short.replace(",", "")) or not figure else f"{figure:f}"

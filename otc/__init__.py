@@ -1,0 +1,1 @@
+"""The OTC desk trades."""

@@ -1,0 +1,65 @@
+"""Asking for collateral to go back: on the loan's page, for operations and the client's relationship manager."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from lending import access
+from lending.admin import acts
+from lending.models import Asset, Loan, Pledge
+from lending.staff import Page, roles
+from risk import releases
+
+
+class ReleaseForm(forms.Form):
+    """What is to go back, and where to."""
+
+    asset = forms.ModelChoiceField(queryset=Asset.objects.order_by("code"), to_field_name="code")
+    quantity = forms.DecimalField(max_digits=38, decimal_places=18)
+    destination = forms.CharField(max_length=120)
+
+
+def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
+    """Return the form that asks for a release from a loan's account, with the requests that wait; or nothing."""
+    pledges = Pledge.objects.filter(margin_account=subject.margin_account_id, quantity__gt=0).select_related("asset")
+    if not roles(request) & releases.ASKERS or not pledges:
+        return SafeString("")
+    context = {
+        "loan": subject,
+        "pledges": pledges.order_by("asset__code"),
+        "waiting": releases.waiting(subject.margin_account),
+    }
+    return render_to_string("admin/release.html", context, request=request)
+
+
+def ask(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for collateral of a loan's account to go back to its client."""
+    mine = Loan.objects.filter(client__in=access.clients_for(request.user)).select_related("margin_account__client")
+    return acts.perform(request, mine, pk, _ask, refusals=(releases.UnableToAsk,))
+
+
+def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    asked = ReleaseForm(request.POST)
+    if not asked.is_valid():
+        name, errors = next(iter(asked.errors.items()))
+        raise releases.UnableToAsk(f"{name}: {' '.join(map(str, errors))}".rstrip("."))
+    maker: Any = request.user
+    wanted = asked.cleaned_data
+    releases.ask(
+        loan.margin_account,
+        wanted["asset"],
+        wanted["quantity"],
+        destination=wanted["destination"],
+        maker=maker,
+        now=now,
+    )
+    return "Asked: it waits on the page Approvals for a second person of risk."
+
+
+_site: Any = admin.site
+_site.add_page(Page("releases/<int:pk>/", "risk_release", ask, releases.ASKERS, "risk"))

@@ -1,0 +1,1 @@
+"""The risk staff's door: what burns, why, and who has taken it."""

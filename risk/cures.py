@@ -1,0 +1,134 @@
+"""What would cure a margin call, and how much of it has been paid."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from django.db.models import Max, Q, Sum
+from django.db.models.functions import Coalesce
+
+from lending.engine import money
+from lending.models import Asset, Pledge, PledgeMovement, Repayment
+from risk.engine import cures as engine
+from risk.exposures import AccountFacts, Judgement
+from risk.models import CollateralCure, MarginCall
+from risk.prices import Marks
+
+RATIO_DECIMALS = 12
+# numeric(20, 12) ends at eight digits; who pays a demand a million times over has paid it.
+MOST_SHOWN = 1_000_000
+_IN = (PledgeMovement.Kind.PLEDGE, PledgeMovement.Kind.TOP_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What cures a breach: cash in the loan's asset, or units of one collateral asset; never one number."""
+
+    asset: Asset
+    cash: Decimal
+    collateral: tuple[tuple[Asset, Decimal, Decimal], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """The newest rows that a call's amounts already took into account; what comes after them is a cure."""
+
+    movement_id: int = 0
+    repayment_id: int = 0
+
+
+def demand(facts: AccountFacts, judged: Judgement, marks: Marks) -> Demand:
+    """Return both cures that bring an account to cure_to: cash, at most the payoff, and units of each asset."""
+    target = facts.terms.cure_to
+    asset = facts.loans[0].asset
+    owed = [debt.amount for debt in facts.position.debts if debt.asset == asset.code]
+    usd = engine.cash_cure(judged.exposed, target, decimals=money.DECIMALS)
+    cash = money.div_up(usd, marks.band(asset.code).high, asset.decimals)
+    with money.exact():
+        cash = min(cash, sum(owed, money.ZERO))
+    return Demand(asset, cash, tuple(_collateral(facts, judged, marks)))
+
+
+def _collateral(facts: AccountFacts, judged: Judgement, marks: Marks) -> Iterable[tuple[Asset, Decimal, Decimal]]:
+    for pledge in facts.pledges:
+        band = marks.band(pledge.asset.code)
+        if band.certain:
+            with money.exact():
+                weight = 1 - pledge.haircut
+            units = engine.collateral_cure_quantity(
+                judged.exposed, facts.terms.cure_to, weight, band.high, decimals=pledge.asset.decimals
+            )
+            yield pledge.asset, units, band.high
+
+
+def credited(margin_account_ids: Iterable[int]) -> dict[int, Credited]:
+    """Return the newest movement and repayment of some locked accounts, in two queries."""
+    keys = list(margin_account_ids)
+    movements = PledgeMovement.objects.filter(margin_account__in=keys).values_list("margin_account")
+    repayments = Repayment.objects.filter(loan__margin_account__in=keys).values_list("loan__margin_account")
+    moved = dict(movements.annotate(newest=Max("pk")).order_by())
+    repaid = dict(repayments.annotate(newest=Max("pk")).order_by())
+    return {key: Credited(moved.get(key, 0), repaid.get(key, 0)) for key in keys}
+
+
+def paid(call: MarginCall) -> tuple[Decimal, Fraction]:
+    """
+    Return the cash that was paid towards a call and the fraction of its demand that cash and collateral make up.
+
+    Only what had arrived by the deadline counts, at the prices of the call's own snapshot: the notice fixes the
+    amounts. Both cures are linear in D - t·A, so their fractions add up.
+    """
+    in_time = Q() if call.cure_due_at is None else Q(came_at__lte=call.cure_due_at)
+    cash = Repayment.objects.alias(came_at=Coalesce("arrived_at", "received_at")).filter(
+        in_time,
+        loan__margin_account=call.margin_account_id,
+        loan__asset=call.cure_asset_id,
+        kind=Repayment.Kind.CASH,
+        pk__gt=call.last_repayment_id,
+    ).aggregate(total=Sum("amount"))["total"] or Decimal(0)
+    fraction = Fraction(cash) / Fraction(call.cash_cure) if call.cash_cure else Fraction(1)
+    required = dict(call.collateral_cures.values_list("asset", "quantity"))
+    in_time = Q() if call.cure_due_at is None else Q(effective_at__lte=call.cure_due_at)
+    received = PledgeMovement.objects.filter(
+        in_time, margin_account=call.margin_account_id, kind__in=_IN, pk__gt=call.last_movement_id
+    )
+    for asset, units in received.values_list("asset").annotate(total=Sum("quantity")).order_by("asset"):
+        needed = required.get(asset) or _required(call, asset)
+        if needed:
+            fraction += Fraction(units) / Fraction(needed)
+    return cash, fraction
+
+
+def _required(call: MarginCall, asset_id: int) -> Decimal | None:
+    """Return the units of an asset that was not pledged when a call was issued, at the prices of its snapshot."""
+    pledge = (
+        Pledge.objects.filter(margin_account=call.margin_account_id, asset=asset_id).select_related("asset").first()
+    )
+    stated = call.snapshot.marks.get(pledge.asset.code, {}).get("price") if pledge else None
+    if pledge is None or stated is None:
+        return None
+    target = call.margin_account.terms.cure_to
+    with money.exact():
+        missing = call.debt_usd - target * call.weighted_collateral_usd
+        scale = target * (1 - pledge.haircut) * Decimal(stated)
+    return money.div_up(missing, scale, pledge.asset.decimals)
+
+
+def save_collateral(call: MarginCall, wanted: Demand) -> None:
+    """Write the collateral cures of a call, over those of an earlier opening of the same episode."""
+    CollateralCure.objects.bulk_create(
+        [
+            CollateralCure(call=call, asset=asset, quantity=units, price=price)
+            for asset, units, price in wanted.collateral
+        ],
+        update_conflicts=True,
+        unique_fields=["call", "asset"],
+        update_fields=["quantity", "price"],
+    )
+
+
+def shown(fraction: Fraction) -> Decimal:
+    """Return a fraction as it is stored: rounded down, so that 1 means paid."""
+    most = min(fraction, Fraction(MOST_SHOWN))
+    return money.div_down(Decimal(most.numerator), Decimal(most.denominator), RATIO_DECIMALS)

@@ -1,0 +1,276 @@
+"""One marking cycle of a shard group: screen the book in floats, decide every candidate exactly, write crossers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from lending import events
+from lending.models import MarginAccount
+from risk import book as books
+from risk import exposures, incidents, leases, letters, liquidations, margin_calls, prices
+from risk.book import Book
+from risk.engine.kernel import UNKNOWN_RUNG
+from risk.engine.ladder import clears_by_market, reopens
+from risk.exposures import AccountFacts, Judgement
+from risk.margin_calls import Breach
+from risk.models import CallState, MarginCall, MarginState, MarginStatus, PriceSnapshot, SaleCause
+from risk.prices import Marks
+
+# Accounts decided, and locked, in one transaction.
+CHUNK = 500
+UNKNOWN_INCIDENT = "unknown_state"
+_BREACHED = (MarginState.CALL, MarginState.ACCELERATED, MarginState.LIQUIDATE)
+_IN_SALE = (CallState.EXPIRED, CallState.LIQUIDATING)
+
+_WRITE = """
+    UPDATE risk_marginstatus s
+       SET state = v.state, ltv = v.ltv, episode = v.episode, since = v.since, breach_count = v.breach_count,
+           breach_since = v.breach_since, clear_since = v.clear_since, call_closed_at = v.call_closed_at,
+           snapshot_id = %(snapshot)s, fence = %(fence)s
+      FROM unnest(%(account)s::bigint[], %(state)s::text[], %(ltv)s::numeric[], %(episode)s::int[],
+                  %(since)s::timestamptz[], %(breach_count)s::int[], %(breach_since)s::timestamptz[],
+                  %(clear_since)s::timestamptz[], %(call_closed_at)s::timestamptz[])
+           AS v(account, state, ltv, episode, since, breach_count, breach_since, clear_since, call_closed_at)
+     WHERE s.margin_account_id = v.account AND s.fence <= %(fence)s
+"""
+_FIELDS = ("state", "ltv", "episode", "since", "breach_count", "breach_since", "clear_since", "call_closed_at")
+
+
+@dataclass(slots=True)
+class CycleReport:
+    """What one cycle saw and did."""
+
+    group: int
+    now: datetime
+    accounts: int = 0
+    candidates: int = 0
+    changed: int = 0
+    calls: list[MarginCall] = field(default_factory=list)
+    closed: int = 0
+    unknown: int = 0
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class _Case:
+    """One candidate under its lock: what is known, and what the step decides."""
+
+    facts: AccountFacts
+    status: MarginStatus
+    call: MarginCall | None
+    sold: bool
+    judged: Judgement
+
+    @property
+    def running(self) -> bool:
+        """Return whether a call is open and its collateral not yet in sale."""
+        return self.call is not None and self.call.state in margin_calls.RUNNING
+
+    @property
+    def in_sale(self) -> bool:
+        """Return whether the account's call has expired or is being liquidated."""
+        return self.call is not None and self.call.state in _IN_SALE
+
+    @property
+    def below_clear(self) -> bool:
+        """Return whether the LTV is at or below the level that clears a call."""
+        return not self.judged.exposed.exceeds(self.facts.terms.clear_ltv)
+
+    @property
+    def watched(self) -> bool:
+        """Return whether a clock, or better marks, may move the account though no price does."""
+        waits = self.judged.state == MarginState.LIQUIDATE and not self.in_sale
+        undecided = self.judged.rung == UNKNOWN_RUNG and self.judged.state != MarginState.UNKNOWN
+        return waits or undecided or (self.running and self.below_clear)
+
+
+# A worker marks the same groups round after round; what it knows of them stays in memory between rounds.
+_warm: dict[tuple[str, int], tuple[int, Book]] = {}
+
+
+def run(group: int, *, now: datetime, fence: int | None = None) -> CycleReport:
+    """
+    Mark the accounts of a shard group at an instant: states, calls, clears. A repeated instant does nothing.
+
+    Without a fencing token the caller must be the only marker of the group, as replay is.
+
+    Raises
+    ------
+    risk.leases.UnableToFence
+        If another process has taken the group over.
+    """
+    report = CycleReport(group, now)
+    token = leases.begin_round(group, now=now, fence=fence)
+    if token is None:
+        report.repeated = True
+        return report
+    marks = prices.publish(now=now)
+    key = (str(connection.settings_dict["NAME"]), group)
+    try:
+        book = _book(key, token, now=now)
+        todo = books.candidates(book, marks, now=now)
+        report.accounts, report.candidates = book.accounts, len(todo)
+        for start in range(0, len(todo), CHUNK):
+            _decide(book, todo[start : start + CHUNK], marks, report, fence=token)
+    except BaseException:
+        # What memory says may not be what was committed.
+        _warm.pop(key, None)
+        raise
+    return report
+
+
+def forget() -> None:
+    """Drop every warm book of this process; the next round loads from the tables."""
+    _warm.clear()
+
+
+def shards_of(group: int) -> list[int]:
+    """Return the shards that a group marks."""
+    return list(range(group, MarginAccount.SHARDS, settings.MARK_GROUPS))
+
+
+def _book(key: tuple[str, int], token: int, *, now: datetime) -> Book:
+    known = _warm.get(key)
+    if known is not None and known[0] == token:
+        book = books.refresh(known[1], now=now)
+    else:
+        book = books.load(shards_of(key[1]), now=now)
+    _warm[key] = (token, book)
+    return book
+
+
+@transaction.atomic
+def _decide(book: Book, keys: list[int], marks: Marks, report: CycleReport, *, fence: int) -> None:
+    """Decide some candidates under their locks and write what changed."""
+    cases = list(_cases(keys, marks, now=report.now))
+    changed: list[MarginStatus] = []
+    breaches: list[Breach] = []
+    snapshot: PriceSnapshot | None = None
+    for case in cases:
+        before = _values(case.status)
+        breach = _step(case, report)
+        if breach is not None:
+            breaches.append(breach)
+        if _values(case.status) != before:
+            case.status.ltv = margin_calls.stored_ltv(case.judged)
+            changed.append(case.status)
+    if changed or breaches:
+        snapshot = prices.snapshot(marks, now=report.now)
+    if breaches and snapshot is not None:
+        report.calls += margin_calls.issue(breaches, marks, snapshot, now=report.now)
+    if changed and snapshot is not None:
+        _write(changed, snapshot, fence=fence)
+        report.changed += len(changed)
+    books.note(book, {case.facts.account.pk: (case.judged.rung, case.watched) for case in cases})
+
+
+def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
+    """Yield the candidates, locked, with status, latest call and whether that episode has a cause of sale."""
+    facts = exposures.load_locked(keys, now=now)
+    statuses = MarginStatus.objects.in_bulk(keys)
+    missing = [MarginStatus(margin_account_id=key, since=now) for key in facts if key not in statuses]
+    if missing:
+        MarginStatus.objects.bulk_create(missing, ignore_conflicts=True)
+        statuses |= {status.margin_account_id: status for status in missing}
+    latest = MarginCall.objects.filter(margin_account__in=keys).order_by("margin_account", "-episode")
+    latest = latest.distinct("margin_account").select_related("margin_account__terms", "client", "notice", "cure_asset")
+    calls = {call.margin_account_id: call for call in latest}
+    sold = set(SaleCause.objects.filter(margin_account__in=keys).values_list("margin_account", "episode"))
+    for key, known in facts.items():
+        call = calls.get(key)
+        has_cause = call is not None and (key, call.episode) in sold
+        yield _Case(known, statuses[key], call, has_cause, exposures.judge(known, marks))
+
+
+def _step(case: _Case, report: CycleReport) -> Breach | None:
+    """Move one account's status to where it stands, and return its breach if a call must be issued."""
+    status, judged, now = case.status, case.judged, report.now
+    _enter(case, now=now)
+    breach = None
+    if judged.state == MarginState.UNKNOWN:
+        report.unknown += 1
+        _reset(status)
+        return None
+    if case.running and case.call is not None:
+        margin_calls.set_level(case.call, case.facts, judged, now=now)
+    if judged.state in _BREACHED and not case.running and not case.in_sale:
+        breach = _breach(case, now=now)
+    if judged.state == MarginState.LIQUIDATE and judged.good:
+        if status.breach_since is None:
+            status.breach_since, status.breach_count = now, 1
+        elif not liquidations.held(status, now=now):
+            status.breach_count += 1
+    else:
+        status.breach_since, status.breach_count = None, 0
+    if case.running and case.call is not None and judged.good and case.below_clear:
+        status.clear_since = status.clear_since or now
+        if clears_by_market(below_since=status.clear_since, now=now, hold_s=case.facts.terms.clear_hold_s):
+            margin_calls.close_by_market(case.call, case.facts, now=now)
+            status.clear_since, status.call_closed_at = None, now
+            report.closed += 1
+    else:
+        status.clear_since = None
+    return breach
+
+
+def _enter(case: _Case, *, now: datetime) -> None:
+    """Note a new state, and tell who must know of it."""
+    status, state = case.status, case.judged.state
+    if status.state == state:
+        return
+    account, was = case.facts.account, status.state
+    status.state, status.since = state, now
+    if state == MarginState.UNKNOWN:
+        facts = {"was": was, "quality": case.judged.quality.value}
+        summary = f"{account}: no usable mark can say where it stands"
+        incidents.open_once(UNKNOWN_INCIDENT, summary, now=now, margin_account=account, facts=facts)
+        payload = {"account": str(account.public_id), "summary": summary}
+        events.emit(incidents.CONSOLE, "state_changed", payload, client_id=account.client_id, now=now)
+    elif was == MarginState.UNKNOWN:
+        incidents.close(UNKNOWN_INCIDENT, now=now, margin_account=account)
+    if state == MarginState.WARNING and was == MarginState.HEALTHY:
+        letters.warned(case.facts, now=now)
+
+
+def _breach(case: _Case, *, now: datetime) -> Breach | None:
+    """Return the breach of an account without a running call: a reopened episode, or a new one."""
+    facts, status, call = case.facts, case.status, case.call
+    if call is not None and call.state == CallState.LIQUIDATED and not any(p.quantity for p in facts.position.pledges):
+        reason = "nothing is left to sell; what is owed is worked out with the client"
+        incidents.log(facts.account, status.episode, "no_call", reason, now=now)
+        return None
+    window_s = facts.terms.reopen_window_s
+    cleared = call is not None and call.state == CallState.CURED_BY_MARKET and not case.sold
+    if call is not None and cleared and reopens(closed_at=call.closed_at, now=now, window_s=window_s):
+        return Breach(facts, case.judged, call.episode, reopens=call)
+    status.episode = max(status.episode, call.episode if call is not None else 0) + 1
+    return Breach(facts, case.judged, status.episode)
+
+
+def _reset(status: MarginStatus) -> None:
+    """Stop the clocks that run on GOOD marks only."""
+    status.breach_since, status.breach_count, status.clear_since = None, 0, None
+
+
+def _values(status: MarginStatus) -> tuple[object, ...]:
+    return tuple(getattr(status, name) for name in _FIELDS if name != "ltv")
+
+
+def _write(statuses: list[MarginStatus], snapshot: PriceSnapshot, *, fence: int) -> None:
+    """Write changed rows in one statement that a younger fencing token refuses."""
+    columns: dict[str, Any] = {name: [getattr(status, name) for status in statuses] for name in _FIELDS}
+    columns["state"] = [str(state) for state in columns["state"]]
+    parameters: dict[str, Any] = {
+        **columns,
+        "account": [status.margin_account_id for status in statuses],
+        "snapshot": snapshot.pk,
+        "fence": fence,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, parameters)
+        if cursor.rowcount != len(statuses):
+            raise leases.UnableToFence(f"{len(statuses) - cursor.rowcount} rows carry a token younger than {fence}")

@@ -1,0 +1,119 @@
+"""What clients and the desk are told about margin: notices, numbered events and the evidence of each step."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from lending import events, notices
+from lending.models import Client, Notice, User
+from risk.cures import Demand
+from risk.exposures import AccountFacts
+from risk.incidents import CONSOLE
+from risk.models import CallEvent, MarginCall
+
+HUNDRED = Decimal(100)
+
+
+def percent(ratio: Decimal) -> str:
+    """Return a ratio as people read it: 0.7123 is 71.23 %."""
+    return "infinite" if ratio.is_infinite() else f"{ratio * HUNDRED:.2f} %"
+
+
+def amount(value: Decimal, code: str) -> str:
+    """Return an amount with its asset, without the zeros of its column."""
+    plain = f"{value:f}"
+    return f"{plain.rstrip('0').rstrip('.') if '.' in plain else plain} {code}"
+
+
+def instant(at: datetime | None, client: Client) -> str:
+    """Return an instant in UTC and in the client's own zone."""
+    if at is None:
+        return "not running yet: no receipt"
+    there = at.astimezone(ZoneInfo(client.time_zone))
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC ({there:%Y-%m-%d %H:%M:%S} {client.time_zone})"
+
+
+def duration(seconds: int) -> str:
+    """Return a length of time in hours and minutes."""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours} h {rest // 60} min"
+
+
+def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, ltv: str, *, opening: int, now: datetime) -> Notice:
+    """Tell a client that a call stands, what cures it and how long there is; each opening of an episode once."""
+    lines = [
+        f"The LTV of your margin account is {ltv}, above the level of {percent(facts.terms.margin_call_ltv)}.",
+        "",
+        "Either of these cures the call:",
+        f"  pay {amount(wanted.cash, wanted.asset.code)}",
+        *(f"  or add {amount(units, asset.code)} of collateral" for asset, units, _price in wanted.collateral),
+        "Parts of several add up.",
+        "",
+        f"Time to cure: {duration(call.cure_period_s)} from receipt of this notice.",
+        f"Above {percent(facts.terms.accelerated_ltv)}: {duration(facts.terms.accelerated_cure_period_s)} at most.",
+        f"Above {percent(facts.terms.liquidation_ltv)} collateral is sold without waiting.",
+    ]
+    return notices.enqueue(
+        facts.account.client,
+        "margin_call",
+        f"Margin call: pay {amount(wanted.cash, wanted.asset.code)} or add collateral",
+        "\n".join(lines),
+        key=f"call:{call.public_id}:{opening}",
+        now=now,
+        margin_account=facts.account,
+    )
+
+
+def warned(facts: AccountFacts, *, now: datetime) -> Notice:
+    """Tell a client, at most once a day, that the account has passed its warning level."""
+    return notices.enqueue(
+        facts.account.client,
+        "margin_warning",
+        f"Your LTV is above {percent(facts.terms.warning_ltv)}",
+        f"The LTV of your margin account has passed the warning level of {percent(facts.terms.warning_ltv)}. "
+        f"A margin call is made above {percent(facts.terms.margin_call_ltv)}.",
+        key=f"warning:{facts.account.public_id}:{now:%Y-%m-%d}",
+        now=now,
+        margin_account=facts.account,
+    )
+
+
+def told(call: MarginCall, kind: str, subject: str, body: str, *, key: str, now: datetime) -> Notice:
+    """Tell a client about a later step of a call."""
+    return notices.enqueue(
+        call.client,
+        kind,
+        subject,
+        body,
+        key=f"call:{call.public_id}:{key}",
+        now=now,
+        margin_account=call.margin_account,
+    )
+
+
+def record(
+    call: MarginCall,
+    kind: str,
+    *,
+    now: datetime,
+    facts: Mapping[str, Any] | None = None,
+    actor: User | None = None,
+    public: str = "",
+) -> None:
+    """
+    Write down a step of a call with its facts, and announce it to the console and the client when it has a sentence.
+    """
+    CallEvent.objects.create(
+        client_id=call.client_id, call=call, kind=kind, actor=actor, facts=dict(facts or {}), happened_at=now
+    )
+    if public:
+        payload = {"call": str(call.public_id), "summary": public}
+        for stream in (CONSOLE, client_stream(call.client)):
+            events.emit(stream, f"call_{kind}", payload, client_id=call.client_id, now=now)
+
+
+def client_stream(client: Client) -> str:
+    """Return the name of the stream that a client's own pages follow."""
+    return f"client:{client.public_id.hex}"

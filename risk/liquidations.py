@@ -1,0 +1,396 @@
+"""Liquidations: a declared cause, the smallest sale, and again until the target holds or nothing is left."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from lending import collateral, events, ids, loans, margin_accounts, repayments
+from lending.engine import money
+from lending.models import Loan, LoanState, Pledge
+from risk import cures, exposures, incidents, letters, margin_calls, orders, prices, sale_plans, two_keys
+from risk.engine.ladder import breach_held, past_gap_limit
+from risk.exposures import AccountFacts, Judgement
+from risk.models import (
+    LIVE_ORDER_STATES,
+    CallState,
+    LiquidationOrder,
+    MarginCall,
+    MarginState,
+    MarginStatus,
+    PriceSnapshot,
+    Quality,
+    SaleCause,
+)
+from risk.orders import commit, open_quantity, record_fill, stop, uncommit
+from risk.prices import Marks
+from risk.sale_plans import SalePlan, UnableToPlan
+
+__all__ = [
+    "commit",
+    "complete_due",
+    "held",
+    "open_quantity",
+    "order_due",
+    "outcome",
+    "record_fill",
+    "stop",
+    "uncommit",
+]
+
+_SELLABLE = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED)
+# After a sale the target holds within this LTV: no further slice for a tenth of a point of slippage.
+TOLERANCE = Decimal("0.001")
+# A live order is replaced when what is still needed is less than this part of what it has open.
+REPLAN_BELOW = Decimal("0.7")
+REPLAN_EVERY = timedelta(seconds=60)
+
+
+def held(status: MarginStatus, *, now: datetime) -> bool:
+    """Return whether a breach of the liquidation level has held long enough for an irreversible act."""
+    since = status.breach_since
+    return since is not None and breach_held(evaluations=status.breach_count, since=since, now=now)
+
+
+def order_due(*, now: datetime) -> int:
+    """Declare the causes that have become due, order the first sale of each, and return how many were ordered."""
+    open_cause = SaleCause.objects.filter(margin_account=OuterRef("margin_account"), closed_at=None)
+    counted = Q(breach_since__isnull=False) | Q(margin_account__public_id__in=two_keys.accounts_on_degraded(now=now))
+    breached = MarginStatus.objects.filter(~Exists(open_cause), counted, state=MarginState.LIQUIDATE)
+    declarable = list(breached.order_by("margin_account__public_id").values_list("margin_account", flat=True))
+    waiting = list(_open_causes().filter(~_has_order()).values_list("pk", "margin_account"))
+    if not declarable and not waiting:
+        return 0
+    ordered = sum(_advance(cause, account, now=now) for cause, account in waiting)
+    for account in declarable:
+        with transaction.atomic():
+            cause = _declare(account, now=now)
+            if cause is not None:
+                ordered += _advance(cause.pk, account, now=now)
+    return ordered
+
+
+def complete_due(*, now: datetime) -> int:
+    """
+    Carry on every cause in sale: stop what a cure made unnecessary, plan the next slice, or close it.
+
+    Returns how many causes were closed or ordered again.
+    """
+    causes = list(_open_causes().filter(_has_order()).values_list("pk", "margin_account"))
+    if not causes:
+        return 0
+    marks = prices.current(now=now)
+    busy = _live_by_cause(cause for cause, _account in causes)
+    facts = exposures.load((account for cause, account in causes if cause in busy), now=now)
+    unsettled = set(
+        Pledge.objects.filter(margin_account__in=[account for _cause, account in causes], held_quantity__gt=0)
+        .values_list("margin_account", flat=True)
+    )  # fmt: skip
+    paid = _paid_in_time(cause for cause, _account in causes)
+    sold = set(_sold().filter(cause__in=[cause for cause, _account in causes]).values_list("cause", flat=True))
+    done = 0
+    for cause, account in causes:
+        if cause in busy:
+            # Looked at without a lock first: most orders of a crash go on as they are.
+            over = cause not in sold and _below_clear(facts[account], exposures.judge(facts[account], marks))
+            replan = _replan_due(busy[cause], now=now) and _too_much(busy[cause], facts[account], marks)
+            if cause in paid or over or replan:
+                done += _trim(cause, account, now=now)
+        elif account not in unsettled:
+            done += _advance(cause, account, now=now)
+    return done
+
+
+def _replan_due(live: Sequence[LiquidationOrder], *, now: datetime) -> bool:
+    """Return whether live orders have stood for a while: a plan that follows every tick never gets to the market."""
+    return all(now - order.ordered_at >= REPLAN_EVERY for order in live)
+
+
+def _paid_in_time(cause_ids: Iterable[int]) -> set[int]:
+    """Return the causes whose call was paid by its deadline after all: while it was sold, or credited late."""
+    news = ~Q(margin_account__version=F("call__assessed_version"))
+    changed = SaleCause.objects.filter(news, pk__in=list(cause_ids)).select_related("margin_account")
+    found = set()
+    for cause in changed:
+        if _paid(cause):
+            found.add(cause.pk)
+        elif cause.call_id is not None:
+            MarginCall.objects.filter(pk=cause.call_id).update(assessed_version=cause.margin_account.version)
+    return found
+
+
+def _paid(cause: SaleCause) -> bool:
+    """Return whether what a cause's call asked for had arrived by its deadline."""
+    if cause.call_id is None:
+        return False
+    _cash, fraction = cures.paid(margin_calls.locked(cause.call_id))
+    return fraction >= 1
+
+
+def _sold() -> QuerySet[LiquidationOrder]:
+    return LiquidationOrder.objects.filter(filled_quantity__gt=0)
+
+
+def _below_clear(facts: AccountFacts, judged: Judgement) -> bool:
+    """Return whether GOOD marks bring an account to or below the level that clears a call."""
+    return judged.good and not judged.exposed.exceeds(facts.terms.clear_ltv)
+
+
+def _live_by_cause(causes: Iterable[int]) -> dict[int, list[LiquidationOrder]]:
+    """Return the live orders of some causes."""
+    found: dict[int, list[LiquidationOrder]] = {}
+    live = LiquidationOrder.objects.filter(state__in=LIVE_ORDER_STATES, cause__in=list(causes))
+    for order in live.select_related("asset", "margin_account__client").order_by("public_id"):
+        found.setdefault(order.cause_id, []).append(order)
+    return found
+
+
+def _open_causes() -> QuerySet[SaleCause]:
+    return SaleCause.objects.filter(closed_at=None).order_by("declared_at", "margin_account__public_id")
+
+
+def _has_order() -> Exists:
+    return Exists(LiquidationOrder.objects.filter(cause=OuterRef("pk")))
+
+
+def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
+    """Declare the liquidation level as the cause of a sale, if it still stands, has held, and nothing was cured."""
+    facts = exposures.load_locked([account_id], now=now)[account_id]
+    running = MarginCall.objects.filter(margin_account=account_id, state__in=margin_calls.RUNNING).first()
+    if running is None or SaleCause.objects.filter(margin_account=account_id, closed_at=None).exists():
+        return None
+    call = margin_calls.locked(running.pk)
+    margin_calls.assess(call, now=now)
+    status = MarginStatus.objects.get(margin_account=account_id)
+    marks = prices.current(now=now)
+    judged = exposures.judge(facts, marks)
+    if call.state not in margin_calls.RUNNING or judged.state != MarginState.LIQUIDATE:
+        return None
+    if reason := margin_calls.refusal(facts, judged, call.episode, now=now):
+        incidents.log(facts.account, call.episode, "sale_waits", reason, now=now)
+        return None
+    gap = past_gap_limit(judged.exposed, facts.ladder, facts.terms.gap_limit)
+    # On DEGRADED marks no breach is counted: there the two persons stand for its holding.
+    if not gap and judged.good and not held(status, now=now):
+        return None
+    cause = SaleCause.objects.create(
+        client_id=call.client_id,
+        margin_account=facts.account,
+        episode=call.episode,
+        kind=SaleCause.Kind.LIQUIDATION_LEVEL,
+        call=call,
+        snapshot=prices.snapshot(marks, now=now),
+        evidence={
+            "ltv": f"{margin_calls.stored_ltv(judged):f}",
+            "liquidation_ltv": f"{facts.terms.liquidation_ltv:f}",
+            "quality": judged.quality.value,
+            "evaluations": status.breach_count,
+            "since": status.breach_since.isoformat() if status.breach_since else None,
+            "past_gap_limit": gap,
+        },
+        declared_at=now,
+    )
+    letters.told(
+        call,
+        "liquidation",
+        "Liquidation level reached: collateral is being sold",
+        f"The LTV of your margin account is {letters.percent(margin_calls.stored_ltv(judged))}, above the liquidation "
+        f"level of {letters.percent(facts.terms.liquidation_ltv)}. The smallest amount of collateral that restores "
+        "your account is being sold.",
+        key="liquidation",
+        now=now,
+    )
+    return cause
+
+
+@transaction.atomic
+def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
+    """Order the next slice of a cause, or close it; returns whether either happened."""
+    facts = exposures.load_locked([account_id], now=now)[account_id]
+    cause = SaleCause.objects.select_related("margin_account__client").get(pk=cause_id)
+    if cause.closed_at is not None or facts.held or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
+        return False
+    marks = prices.current(now=now)
+    if facts.loans and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
+        return _shortfall(cause, facts, now=now)
+    judged = exposures.judge(facts, marks)
+    reason = margin_calls.refusal(facts, judged, cause.episode, now=now) if facts.loans else ""
+    if reason:
+        incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
+        return False
+    if ending := outcome(cause, facts, judged):
+        return _close(cause, ending, now=now)
+    return _sell(cause, facts, judged, marks, now=now)
+
+
+def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
+    """
+    Return why nothing more has to be sold for a cause; "" when something has.
+
+    Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
+    alone is not enough), the target holds, or, while nothing was sold, the level that clears a call.
+    """
+    if not facts.loans:
+        return "debt_gone"
+    exposed, terms = judged.exposed, facts.terms
+    level = cause.kind == SaleCause.Kind.LIQUIDATION_LEVEL
+    cured = cause.call is not None and cause.call.state == CallState.CURED
+    if cured or (_paid(cause) and not (level and exposed.exceeds(terms.liquidation_ltv))):
+        return "paid_in_time"
+    sold = _sold().filter(cause=cause).exists()
+    if not exposed.exceeds(terms.liquidate_to + (TOLERANCE if sold else 0)):
+        return "target_restored"
+    return "" if sold or exposed.exceeds(terms.clear_ltv) else "below_clear"
+
+
+def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks, *, now: datetime) -> bool:
+    """Order the next slice of a cause, or leave it to people with a reason."""
+    try:
+        plan = sale_plans.plan(facts, judged, marks)
+    except UnableToPlan as refused:
+        return _refuse(facts, cause, str(refused), now=now)
+    large = plan.full_close and plan.market_value > sale_plans.FULL_CLOSE_LIMIT_USD
+    if large and not two_keys.use(two_keys.FULL_CLOSE, facts.account, cause.episode, now=now):
+        return _refuse(facts, cause, two_keys.ALL_IS_SOLD, now=now)
+    if judged.quality == Quality.DEGRADED:
+        two_keys.use(two_keys.SALE_ON_DEGRADED, facts.account, cause.episode, now=now)
+    _order(cause, facts, plan, judged, prices.snapshot(marks, now=now), now=now)
+    return True
+
+
+def _refuse(facts: AccountFacts, cause: SaleCause, reason: str, *, now: datetime) -> bool:
+    """Leave a due sale to people: an incident with the reason."""
+    incidents.log(facts.account, cause.episode, "sale_refused", reason, now=now)
+    incidents.open_once("sale_refused", f"{facts.account}: {reason}", now=now, margin_account=facts.account)
+    return False
+
+
+def _order(
+    cause: SaleCause, facts: AccountFacts, plan: SalePlan, judged: Judgement, snapshot: PriceSnapshot, *, now: datetime
+) -> None:
+    """Write the orders of a slice and set their collateral aside."""
+    account = facts.account
+    slice_number = 1 + max(cause.orders.values_list("slice", flat=True), default=0)
+    basis = {"debt": f"{judged.exposed.debt:f}", "weighted": f"{judged.exposed.weighted:f}"}
+    for planned in plan.sales:
+        order = LiquidationOrder.objects.create(
+            public_id=ids.derived("order", account.public_id, cause.episode, slice_number, planned.asset.code),
+            client_id=account.client_id,
+            margin_account=account,
+            episode=cause.episode,
+            slice=slice_number,
+            asset=planned.asset,
+            cause=cause,
+            quantity=planned.sale.quantity,
+            plan={**planned.as_json(), **basis, "full_close": plan.full_close},
+            mark_price=planned.terms.price,
+            snapshot=snapshot,
+            ordered_at=now,
+        )
+        collateral.hold(account, planned.asset, order.quantity, key=f"hold:{order.public_id}", now=now)
+        orders.announce(
+            order, "liquidation_ordered", f"Selling {letters.amount(order.quantity, planned.asset.code)}", now=now
+        )
+    for loan in facts.loans:
+        if loan.state in _SELLABLE:
+            loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
+    call = cause.call
+    if call is not None and call.state not in (CallState.LIQUIDATING, CallState.LIQUIDATED):
+        call.state = CallState.LIQUIDATING
+        call.save(update_fields=["state"])
+        letters.record(call, "liquidating", now=now, facts={"cause": cause.kind, "slice": slice_number})
+
+
+@transaction.atomic
+def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
+    """Stop live orders whose open rest is no longer needed because money or collateral came, or the price did."""
+    facts = exposures.load_locked([account_id], now=now)[account_id]
+    live = _live_by_cause([cause_id]).get(cause_id, [])
+    cause = SaleCause.objects.select_related("call").get(pk=cause_id)
+    marks = prices.current(now=now)
+    judged = exposures.judge(facts, marks)
+    ending = outcome(cause, facts, judged) if judged.good or cause.kind == SaleCause.Kind.EXPIRED_CALL else ""
+    over = ending == "paid_in_time" or (ending == "below_clear" and judged.good)
+    if not over and not _too_much(live, facts, marks):
+        return False
+    reason = ending.replace("_", " ") if over else "less is needed now"
+    stopped = [stop(order, reason=reason, now=now) for order in live]
+    if any(order.committed_quantity for order in live):
+        return any(stopped)
+    return _advance(cause_id, account_id, now=now)
+
+
+def _unsettled(live: Sequence[LiquidationOrder], facts: AccountFacts) -> bool:
+    """Return whether fills have not reached the books: more is held than the orders have open."""
+    with money.exact():
+        waiting = sum((order.quantity - order.filled_quantity - order.cancelled_quantity for order in live), money.ZERO)
+        on_hold = sum((pledge.held_quantity for pledge in facts.pledges), money.ZERO)
+        return on_hold != waiting
+
+
+def _too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
+    """Return whether live orders have clearly more open than restores the account, and nothing is in flight."""
+    in_flight = any(order.committed_quantity for order in live) or _unsettled(live, facts)
+    if in_flight or not any(open_quantity(order) for order in live):
+        return False
+    judged = exposures.judge(facts, marks)
+    if not judged.good:
+        return False
+    if not judged.exposed.exceeds(facts.terms.liquidate_to):
+        return True
+    with money.exact():
+        open_value = sum((open_quantity(order) * marks.band(order.asset.code).high for order in live), money.ZERO)
+        # What a sale at cost f still has to bring is G/(1 - f - t·w): more only where weights are below 1.
+        target = facts.terms.liquidate_to
+        gap = judged.exposed.debt - target * judged.exposed.weighted
+        return gap < REPLAN_BELOW * open_value * (1 - target - _highest_cost(live))
+
+
+def _highest_cost(live: Sequence[LiquidationOrder]) -> Decimal:
+    """Return the highest cost ratio that the live orders were planned with."""
+    bps = max(Decimal(order.plan.get("expected_slippage_bps", "0")) for order in live)
+    with money.exact():
+        return bps * Decimal("0.0001")
+
+
+def _shortfall(cause: SaleCause, facts: AccountFacts, *, now: datetime) -> bool:
+    """Book what the collateral did not cover, inside the liquidation, and close the cause; dust stays pledged."""
+    dust = [pledge.pk for pledge in facts.pledges]
+    for loan in facts.loans:
+        if loan.state in _SELLABLE:  # nothing but dust from the start: no order was ever made
+            loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
+        key = f"shortfall:{cause.margin_account.public_id}:{cause.episode}:{loan.public_id}"
+        repayments.shortfall(loan, key=key, cause=cause.kind, dust=dust, now=now)
+    return _close(cause, "shortfall", now=now)
+
+
+def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
+    """Close a cause with its call, and give its loans back to their ordinary life."""
+    cause.closed_at, cause.outcome = now, ending
+    cause.save(update_fields=["closed_at", "outcome"])
+    account = cause.margin_account
+    for loan in Loan.objects.filter(margin_account=account, state=LoanState.LIQUIDATING).order_by("public_id"):
+        state = LoanState.ACTIVE if loans.owes(loan) else LoanState.REPAID
+        loans.transition(loan, state, actor=None, cause=f"sale over: {ending}", now=now)
+    if cause.call_id is not None:
+        _close_call(margin_calls.locked(cause.call_id), cause, ending, now=now)
+    incidents.close("sale_refused", now=now, margin_account=account)
+    margin_accounts.touch_many([account.pk])
+    payload = {"account": str(account.public_id), "summary": f"Sale over: {ending.replace('_', ' ')}"}
+    events.emit(incidents.CONSOLE, "liquidation_done", payload, client_id=cause.client_id, now=now)
+    return True
+
+
+def _close_call(call: MarginCall, cause: SaleCause, ending: str, *, now: datetime) -> None:
+    """Close the call of a cause that is over, unless a cure or the market ended it before anything was ordered."""
+    sold, said = _sold().filter(cause=cause).exists(), ending.replace("_", " ")
+    if call.closed_at is not None:
+        return
+    if ending == "paid_in_time" and not sold:
+        margin_calls.close(call, CallState.CURED, "what was called for arrived in time", now=now)
+    elif sold or ending == "shortfall":
+        margin_calls.close(call, CallState.LIQUIDATED, f"sale over: {said}", now=now)
+    else:
+        margin_calls.close(call, CallState.CURED_BY_MARKET, f"nothing had to be sold: {said}", now=now, remaining_s=0)

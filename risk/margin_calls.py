@@ -1,0 +1,398 @@
+"""Margin calls: issued on an exact breach, cured by what is paid, cleared by the market, or expired."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from lending import ids, margin_accounts
+from lending.models import User
+from risk import clocks, cures, exposures, incidents, letters, prices, two_keys
+from risk.engine.ltv import Exposure, ltv_of
+from risk.exposures import AccountFacts, Judgement
+from risk.models import (
+    CallLevel,
+    CallState,
+    MarginCall,
+    MarginState,
+    PriceSnapshot,
+    Quality,
+    SaleCause,
+)
+from risk.prices import Marks
+
+RUNNING = (CallState.ISSUED, CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+RECEIVED = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+# What numeric(20, 12) shows of an LTV without collateral value.
+INFINITE_LTV = Decimal(999_999)
+_ACCELERATED = (MarginState.ACCELERATED, MarginState.LIQUIDATE)
+
+
+class UnableToIssue(Exception):
+    """The account is not in breach, or has a call already."""
+
+
+class UnableToAcknowledge(Exception):
+    """The call is closed or in sale."""
+
+
+class UnableToClaim(Exception):
+    """Somebody else has taken the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """An account above its margin call level, decided exactly, and the closed call that it reopens, if any."""
+
+    facts: AccountFacts
+    judged: Judgement
+    episode: int
+    reopens: MarginCall | None = None
+
+
+def stored_ltv(judged: Judgement) -> Decimal:
+    """Return an account's LTV as a column can hold it, rounded up."""
+    return shown_ltv(judged.exposed)
+
+
+def shown_ltv(exposed: Exposure) -> Decimal:
+    """Return the LTV of an exposure as a column can hold it, rounded up."""
+    ltv = ltv_of(exposed)
+    return min(ltv, INFINITE_LTV) if ltv.is_finite() else INFINITE_LTV
+
+
+def issue(breaches: Sequence[Breach], marks: Marks, snapshot: PriceSnapshot, *, now: datetime) -> list[MarginCall]:
+    """
+    Issue a call for each breach, with both cures fixed at this snapshot and the notice in the same transaction.
+
+    The caller holds the locks of the margin accounts.
+
+    Raises
+    ------
+    UnableToIssue
+        If an exposure does not exceed its margin call level.
+    """
+    seen = cures.credited(breach.facts.account.pk for breach in breaches)
+    return [_issue(breach, seen[breach.facts.account.pk], marks, snapshot, now=now) for breach in breaches]
+
+
+def _issue(breach: Breach, seen: cures.Credited, marks: Marks, snapshot: PriceSnapshot, *, now: datetime) -> MarginCall:
+    facts, judged = breach.facts, breach.judged
+    account, terms = facts.account, facts.terms
+    if not judged.exposed.exceeds(terms.margin_call_ltv):
+        raise UnableToIssue(f"{account} is not above {terms.margin_call_ltv}")
+    wanted = cures.demand(facts, judged, marks)
+    accelerated = judged.state in _ACCELERATED
+    call = breach.reopens or MarginCall(
+        public_id=ids.derived("call", account.public_id, breach.episode), margin_account=account, episode=breach.episode
+    )
+    period_s = terms.cure_period_s if breach.reopens is None else breach.reopens.remaining_s or 0
+    call.client_id = account.client_id
+    call.level = CallLevel.ACCELERATED if accelerated else CallLevel.CALL
+    call.state = CallState.ISSUED
+    call.ltv = stored_ltv(judged)
+    call.debt_usd, call.weighted_collateral_usd = judged.exposed.debt, judged.exposed.weighted
+    call.snapshot, call.cure_asset, call.cash_cure = snapshot, wanted.asset, wanted.cash
+    call.cash_cured = call.cured_fraction = Decimal(0)
+    call.cure_period_s, call.remaining_s, call.paused_s = period_s, None, 0
+    call.issued_at, call.received_at, call.cure_due_at = now, None, None
+    call.accelerated_due_at = now + timedelta(seconds=terms.accelerated_cure_period_s) if accelerated else None
+    call.last_movement_id, call.last_repayment_id = seen.movement_id, seen.repayment_id
+    call.assessed_version = account.version
+    call.acknowledged_at = call.acknowledged_by = call.closed_at = None
+    call.close_reason = ""
+    opening = 1 + (call.events.filter(kind__in=("issued", "reopened")).count() if breach.reopens else 0)
+    ltv = letters.percent(call.ltv)
+    call.notice = letters.issued(call, facts, wanted, ltv, opening=opening, now=now)
+    call.save()
+    cures.save_collateral(call, wanted)
+    letters.record(
+        call,
+        "reopened" if breach.reopens else "issued",
+        now=now,
+        facts={
+            "level": call.level,
+            "state": judged.state,
+            "ltv": f"{call.ltv:f}",
+            "quality": judged.quality,
+            "bounded": judged.bounded,
+            "snapshot": str(snapshot.public_id),
+            "cash_cure": f"{wanted.cash:f}",
+            "cure_asset": wanted.asset.code,
+            "collateral_cures": {asset.code: f"{units:f}" for asset, units, _price in wanted.collateral},
+            "cure_period_s": period_s,
+        },
+        public=f"Margin call at LTV {ltv}",
+    )
+    return call
+
+
+def set_level(call: MarginCall, facts: AccountFacts, judged: Judgement, *, now: datetime) -> bool:
+    """
+    Shorten a running call's clock when its account passes the accelerated level, restore it when it falls back.
+
+    Returns whether the call changed. The caller holds the account's lock.
+    """
+    level = CallLevel.ACCELERATED if judged.state in _ACCELERATED else CallLevel.CALL
+    if call.level == level:
+        return False
+    call.level = level
+    call.paused_s = clocks.paused_s(call, facts.position.assets, now=now)
+    call.accelerated_due_at = clocks.accelerated_due_at(call, now=now) if level == CallLevel.ACCELERATED else None
+    call.cure_due_at = clocks.due_at(call)
+    call.save(update_fields=["level", "paused_s", "accelerated_due_at", "cure_due_at"])
+    due = letters.instant(call.cure_due_at, call.client)
+    kind = "accelerated" if level == CallLevel.ACCELERATED else "restored"
+    letters.record(
+        call, kind, now=now, facts={"due_at": due, "ltv": f"{stored_ltv(judged):f}"}, public=f"Deadline {kind}: {due}"
+    )
+    letters.told(
+        call,
+        f"margin_call_{kind}",
+        f"Margin call: deadline {kind}",
+        f"The deadline of your margin call is now: {due}.",
+        key=f"{kind}:{now.isoformat()}",
+        now=now,
+    )
+    return True
+
+
+def close(call: MarginCall, state: CallState, reason: str, *, now: datetime, remaining_s: int | None = None) -> None:
+    """Close a call and touch its account, whose next breach is looked at afresh. The caller holds the lock."""
+    call.state, call.closed_at, call.close_reason, call.remaining_s = state, now, reason, remaining_s
+    call.save(update_fields=["state", "closed_at", "close_reason", "remaining_s"])
+    margin_accounts.touch(call.margin_account)
+    kind = "cured" if state in (CallState.CURED, CallState.CURED_BY_MARKET) else str(state.value)
+    letters.record(call, kind, now=now, facts={"state": state.value, "reason": reason}, public=reason.capitalize())
+    letters.told(
+        call,
+        f"margin_call_{kind}",
+        f"Margin call closed: {reason}",
+        f"Your margin call of {letters.instant(call.issued_at, call.client)} is closed: {reason}.",
+        key=f"closed:{now.isoformat()}",
+        now=now,
+    )
+
+
+def close_by_market(call: MarginCall, facts: AccountFacts, *, now: datetime) -> None:
+    """Close a call that held below clear_ltv long enough, keeping what is left of its clock for a reopening."""
+    call.paused_s = clocks.paused_s(call, facts.position.assets, now=now)
+    call.save(update_fields=["paused_s"])
+    left = clocks.left_s(call, now=now)
+    close(
+        call,
+        CallState.CURED_BY_MARKET,
+        "the market brought the LTV below the clearing level",
+        now=now,
+        remaining_s=left,
+    )
+
+
+def assess_due(*, now: datetime) -> int:
+    """Note receipts and count payments for every running call that has news, and return how many changed."""
+    news = Q(received_at=None, notice__deemed_received_at__isnull=False)
+    news |= ~Q(margin_account__version=F("assessed_version"))
+    due = MarginCall.objects.filter(news, state__in=RUNNING).order_by("issued_at", "public_id")
+    changed = 0
+    for key, account in list(due.values_list("pk", "margin_account")):
+        with transaction.atomic():
+            margin_accounts.lock(account)
+            changed += assess(locked(key), now=now)
+    return changed
+
+
+def locked(call_id: int) -> MarginCall:
+    """Return a call as it stands with what its steps need; the caller holds its account's lock."""
+    return MarginCall.objects.select_related("margin_account__terms", "client", "notice", "cure_asset", "snapshot").get(
+        pk=call_id
+    )
+
+
+def assess(call: MarginCall, *, now: datetime) -> bool:
+    """Note receipt of a call and count what was paid towards it; returns whether anything changed. Under the lock."""
+    if call.state not in RUNNING:
+        return False
+    before = (call.state, call.received_at, call.cured_fraction)
+    if call.received_at is None and call.notice and call.notice.deemed_received_at:
+        clocks.receive(call, at=call.notice.deemed_received_at)
+        if call.state == CallState.ISSUED:
+            call.state = CallState.NOTIFIED
+        letters.record(
+            call,
+            "notified",
+            now=now,
+            facts={"received_at": clocks.text(call.received_at), "due_at": clocks.text(call.cure_due_at)},
+            public=f"Received; due {letters.instant(call.cure_due_at, call.client)}",
+        )
+    cash, fraction = cures.paid(call)
+    shown = cures.shown(fraction)
+    if shown > call.cured_fraction:
+        call.cash_cured, call.cured_fraction = cash, shown
+        if fraction < 1:
+            call.state = CallState.PARTIALLY_CURED
+        letters.record(
+            call,
+            "progress",
+            now=now,
+            facts={"cash_cured": f"{cash:f}", "cured_fraction": f"{shown:f}"},
+            public=f"{letters.percent(min(shown, Decimal(1)))} of the call is paid",
+        )
+    call.assessed_version = call.margin_account.version
+    call.save(
+        update_fields=[
+            "state", "received_at", "cure_due_at", "accelerated_due_at", "cash_cured", "cured_fraction",
+            "assessed_version",
+        ]
+    )  # fmt: skip
+    if fraction >= 1:
+        close(call, CallState.CURED, "what was called for has been paid", now=now)
+    return before != (call.state, call.received_at, call.cured_fraction)
+
+
+def expire_due(*, now: datetime) -> int:
+    """Expire the calls whose deadline has passed and that nothing excuses, and return how many calls were closed."""
+    due = MarginCall.objects.filter(state__in=RECEIVED, cure_due_at__lte=now).order_by("cure_due_at", "public_id")
+    found = list(due.values_list("pk", "margin_account"))
+    done = 0
+    for key, account in found:
+        with transaction.atomic():
+            facts = exposures.load_locked([account], now=now)[account]
+            # Read under the lock: the market moves on while a crash's calls are gone through.
+            done += _expire(locked(key), facts, prices.current(now=now), now=now)
+    return done
+
+
+def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetime) -> bool:
+    """Decide one call whose deadline has passed, under its account's lock."""
+    assess(call, now=now)
+    if call.state not in RECEIVED:
+        return True
+    if _pause(call, facts, now=now):
+        return False
+    judged = exposures.judge(facts, marks)
+    if reason := refusal(facts, judged, call.episode, now=now):
+        incidents.log(facts.account, call.episode, "expiry_waits", reason, now=now)
+        return False
+    snapshot = prices.snapshot(marks, now=now)
+    if not judged.exposed.exceeds(facts.terms.clear_ltv):
+        reason = "at the deadline the LTV was below the clearing level, so nothing is sold"
+        incidents.log(facts.account, call.episode, "not_expired", reason, now=now, snapshot=snapshot)
+        close(call, CallState.CURED_BY_MARKET, reason, now=now, remaining_s=0)
+        return True
+    call.state = CallState.EXPIRED
+    call.save(update_fields=["state"])
+    ltv = f"{stored_ltv(judged):f}"
+    SaleCause.objects.create(
+        client_id=call.client_id,
+        margin_account=facts.account,
+        episode=call.episode,
+        kind=SaleCause.Kind.EXPIRED_CALL,
+        call=call,
+        snapshot=snapshot,
+        evidence={
+            "notice": call.notice.key if call.notice else None,
+            "received_at": clocks.text(call.received_at),
+            "due_at": clocks.text(call.cure_due_at),
+            "paused_s": call.paused_s,
+            "cured_fraction": f"{call.cured_fraction:f}",
+            "ltv": ltv,
+            "clear_ltv": f"{facts.terms.clear_ltv:f}",
+        },
+        declared_at=now,
+    )
+    letters.record(
+        call,
+        "expired",
+        now=now,
+        facts={"ltv": ltv, "snapshot": str(snapshot.public_id)},
+        public="The deadline has passed",
+    )
+    letters.told(
+        call,
+        "margin_call_expired",
+        "Margin call expired: collateral will be sold",
+        f"Your margin call was due at {letters.instant(call.cure_due_at, call.client)} and was not met. "
+        "The smallest amount of collateral that restores your account will be sold.",
+        key="expired",
+        now=now,
+    )
+    return True
+
+
+def refusal(facts: AccountFacts, judged: Judgement, episode: int, *, now: datetime) -> str:
+    """
+    Return why nothing irreversible may be done to an account at these marks; "" when it may.
+
+    A DEGRADED mark does not stop a sale that two persons have agreed to.
+    """
+    if facts.account.frozen:
+        return "the account is frozen"
+    if judged.quality == Quality.DEGRADED:
+        kind, account = two_keys.SALE_ON_DEGRADED, facts.account
+        return "" if two_keys.agreed(kind, account, episode, now=now) else two_keys.ON_DEGRADED
+    if not judged.good:
+        return f"a mark is {judged.quality.value}"
+    if judged.in_grace:
+        return "grace after an outage"
+    return ""
+
+
+def _pause(call: MarginCall, facts: AccountFacts, *, now: datetime) -> bool:
+    """Add the outages of the account's assets to a call's clock; returns whether that leaves it time."""
+    paused = clocks.paused_s(call, facts.position.assets, now=now)
+    if paused > call.paused_s:
+        call.paused_s = paused
+        call.cure_due_at = clocks.due_at(call)
+        call.save(update_fields=["paused_s", "cure_due_at"])
+        due = clocks.text(call.cure_due_at)
+        letters.record(
+            call, "paused", now=now, facts={"paused_s": paused, "due_at": due}, public="An outage has stopped the clock"
+        )
+    return call.cure_due_at is None or call.cure_due_at > now
+
+
+def acknowledge(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
+    """
+    Note that the client has seen a call.
+
+    Raises
+    ------
+    UnableToAcknowledge
+        If the call is closed or in sale.
+    """
+    with transaction.atomic():
+        margin_accounts.lock(call.margin_account_id)
+        call = locked(call.pk)
+        if call.state not in RUNNING:
+            raise UnableToAcknowledge(f"the call is {call.get_state_display().lower()}")
+        if call.acknowledged_at is None:
+            call.acknowledged_at, call.acknowledged_by = now, user
+            if call.state != CallState.PARTIALLY_CURED:
+                call.state = CallState.ACKNOWLEDGED
+            call.save(update_fields=["acknowledged_at", "acknowledged_by", "state"])
+            letters.record(call, "acknowledged", now=now, actor=user, public=f"Acknowledged by {user}")
+    return call
+
+
+def claim(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
+    """
+    Take a call to work on it, so that no two people of the desk do.
+
+    Raises
+    ------
+    UnableToClaim
+        If somebody else has taken it.
+    """
+    with transaction.atomic():
+        margin_accounts.lock(call.margin_account_id)
+        call = locked(call.pk)
+        if call.claimed_by_id not in (None, user.pk):
+            raise UnableToClaim(f"{call.claimed_by} has taken this call")
+        if call.claimed_by_id is None:
+            call.claimed_by = user
+            call.save(update_fields=["claimed_by"])
+            letters.record(call, "claimed", now=now, actor=user, public=f"Taken by {user}")
+    return call

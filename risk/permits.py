@@ -1,0 +1,149 @@
+"""Permits: risk's leave to draw or release, on GOOD marks, for one version of one margin account."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from lending import permits
+from lending.engine import money
+from lending.models import Asset, CustodyBreak, Loan, MarginAccount
+from lending.permits import Permit
+from risk import exposures, margin_calls, prices
+from risk.engine.cures import max_release
+from risk.engine.ltv import Exposure, Owed, Position, exposure
+from risk.exposures import AccountFacts
+from risk.models import OPEN_CALL_STATES, MarginCall
+from risk.prices import Marks
+
+LIFETIME = timedelta(minutes=5)
+PAR = Decimal(1)
+
+
+class UnableToPermit(Exception):
+    """A draw or a release is not within its limits; the message says which one."""
+
+
+def issue_draw(margin_account: MarginAccount, asset: Asset, amount: Decimal, *, now: datetime) -> Permit:
+    """
+    Return leave to draw an amount, if the LTV after it is at most initial_ltv.
+
+    Raises
+    ------
+    UnableToPermit
+        If the LTV would be above initial_ltv, a mark is not GOOD, a call is open, or the account is frozen.
+    """
+    facts, marks = _facts(margin_account, now=now)
+    _check_draw(facts, asset, amount, marks)
+    return _permit(permits.DRAW, facts, asset, amount, marks, now=now)
+
+
+def issue_draws(loans: Sequence[Loan], *, now: datetime) -> list[Permit]:
+    """
+    Return leave to draw each of some loans in full, in order, reading what they share once.
+
+    Raises
+    ------
+    UnableToPermit
+        If one of them may not be drawn, as `issue_draw` says.
+    """
+    marks = prices.current(now=now)
+    found = exposures.load((loan.margin_account_id for loan in loans), now=now)
+    for loan in loans:
+        _check_draw(found[loan.margin_account_id], loan.asset, loan.principal, marks)
+    snapshot = prices.snapshot(marks, now=now)
+    return [
+        permits.issue(
+            permits.DRAW,
+            found[loan.margin_account_id].account,
+            loan.asset,
+            loan.principal,
+            snapshot_id=snapshot.pk,
+            expires_at=now + LIFETIME,
+        )
+        for loan in loans
+    ]
+
+
+def _check_draw(facts: AccountFacts, asset: Asset, amount: Decimal, marks: Marks) -> None:
+    drawn = Position(facts.position.pledges, (*facts.position.debts, Owed(asset.code, amount)))
+    _check(facts, drawn, marks)
+    exposed = _exposed(drawn, marks)
+    if exposed.exceeds(facts.terms.initial_ltv):
+        would = margin_calls.shown_ltv(exposed)
+        raise UnableToPermit(f"the LTV after it would be {would:.4f}, above {facts.terms.initial_ltv:.4f}")
+
+
+def issue_release(margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, now: datetime) -> Permit:
+    """
+    Return leave to release a quantity of collateral: below release_trigger, down to release_to, at most what is free.
+
+    Without debt everything may leave.
+
+    Raises
+    ------
+    UnableToPermit
+        If the LTV is not below release_trigger, it is too much, a mark is not GOOD, a call is open, the account is
+        frozen, or custody does not agree with the ledger on the asset.
+    """
+    facts, marks = _facts(margin_account, now=now)
+    _check(facts, facts.position, marks)
+    if CustodyBreak.objects.filter(asset=asset, closed_at=None).exists():
+        raise UnableToPermit(f"custody and ledger disagree on {asset.code}")
+    pledge = next((row for row in facts.pledges if row.asset_id == asset.pk), None)
+    if pledge is None or quantity > pledge.quantity:
+        held = pledge.quantity if pledge else money.ZERO
+        raise UnableToPermit(f"{held:f} {asset.code} is pledged and free, not {quantity:f}")
+    exposed = _exposed(facts.position, marks)
+    if exposed.debt:
+        _check_release(facts, exposed, asset, quantity, pledge.haircut, marks)
+    return _permit(permits.RELEASE, facts, asset, quantity, marks, now=now)
+
+
+def _check_release(
+    facts: AccountFacts, exposed: Exposure, asset: Asset, quantity: Decimal, haircut: Decimal, marks: Marks
+) -> None:
+    """Refuse a release unless the LTV is below the trigger and the quantity within (A - D/release_to)/w."""
+    with money.exact():
+        below = exposed.debt < facts.terms.release_trigger * exposed.weighted
+        weight, price = 1 - haircut, marks.band(asset.code).low
+        value = quantity * price
+        held = sum((item.quantity for item in facts.position.pledges if item.asset == asset.code), money.ZERO)
+        market_value = held * price
+    if not below:
+        ltv = margin_calls.shown_ltv(exposed)
+        raise UnableToPermit(f"the LTV is {ltv:.4f}, not below {facts.terms.release_trigger:.4f}")
+    most = max_release(exposed, facts.terms.release_to, weight, market_value=market_value, decimals=money.DECIMALS)
+    if value > most:
+        raise UnableToPermit(f"at most {most:.2f} USD of {asset.code} may leave, not {value:.2f}")
+
+
+def _facts(margin_account: MarginAccount, *, now: datetime) -> tuple[AccountFacts, Marks]:
+    return exposures.load([margin_account.pk], now=now)[margin_account.pk], prices.current(now=now)
+
+
+def _check(facts: AccountFacts, position: Position, marks: Marks) -> None:
+    """Refuse while anything that the account holds or owes is not GOOD, or a call is open."""
+    if facts.account.frozen:
+        raise UnableToPermit("the account is frozen")
+    for code in sorted(position.assets):
+        if not marks.quality(code).may_release:
+            raise UnableToPermit(f"the mark of {code} is {marks.quality(code).value}")
+    if MarginCall.objects.filter(margin_account=facts.account, state__in=OPEN_CALL_STATES).exists():
+        raise UnableToPermit("a margin call is open")
+
+
+def _exposed(position: Position, marks: Marks) -> Exposure:
+    """Return the exposure with stablecoin debt at no less than par: a depeg must not make room for a release."""
+    stablecoins = set(Asset.objects.filter(kind=Asset.Kind.STABLECOIN).values_list("code", flat=True))
+    bands = {code: marks.band(code).high for code in position.assets}
+    debts = {code: max(price, PAR) if code in stablecoins else price for code, price in bands.items()}
+    owed = exposure(Position((), position.debts), debts)
+    held = exposure(Position(position.pledges, ()), bands)
+    return Exposure(owed.debt, held.weighted, held.market)
+
+
+def _permit(
+    action: str, facts: AccountFacts, asset: Asset, quantity: Decimal, marks: Marks, *, now: datetime
+) -> Permit:
+    snapshot = prices.snapshot(marks, now=now)
+    return permits.issue(action, facts.account, asset, quantity, snapshot_id=snapshot.pk, expires_at=now + LIFETIME)

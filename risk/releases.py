@@ -1,0 +1,98 @@
+"""Releases: collateral goes back to its client when one person has asked for it and another approves."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from lending import access, approvals, collateral, margin_accounts, withdrawals
+from lending.engine import money
+from lending.models import Approval, Asset, MarginAccount, Pledge, PledgeMovement, Role, User
+from lending.permits import UnableToVerify
+from risk import permits
+
+KIND = "collateral_release"
+ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
+_REFUSALS = (permits.UnableToPermit, UnableToVerify, collateral.UnableToRelease, withdrawals.UnableToWithdraw)
+
+
+class UnableToAsk(Exception):
+    """A release can not be asked for; the message says why."""
+
+
+def ask(
+    account: MarginAccount, asset: Asset, quantity: Decimal, *, destination: str, maker: User, now: datetime
+) -> Approval:
+    """
+    Ask a second person to send collateral back to a client, as operations or as the client's relationship manager.
+
+    Whether it may leave is not decided here but at the marks of the moment in which it is approved.
+
+    Raises
+    ------
+    UnableToAsk
+        If the quantity is not positive, too fine or more than what is pledged, or there is no destination.
+    lending.access.UnableToAccess
+        If the maker lacks the role, or has nothing to do with the client.
+    """
+    access.require_role(maker, *ASKERS)
+    access.require_client(maker, account.client)
+    if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, asset.decimals):
+        raise UnableToAsk(f"{quantity} is not a quantity that {asset.code} can move ({asset.decimals} decimals)")
+    pledge = Pledge.objects.filter(margin_account=account, asset=asset).first()
+    pledged = pledge.quantity if pledge else money.ZERO
+    if quantity > pledged:
+        held = f"{money.text(pledged)} {asset.code} are pledged and not held for a sale"
+        raise UnableToAsk(f"{held}, not {money.text(quantity)}")
+    if not destination.strip():
+        raise UnableToAsk("say to which address it goes")
+    payload = {
+        "margin_account": str(account.public_id),
+        "asset": asset.code,
+        "quantity": money.text(quantity),
+        "destination": destination.strip(),
+    }
+    return approvals.request(KIND, payload, maker=maker, now=now, client=account.client)
+
+
+def waiting(account: MarginAccount) -> list[Approval]:
+    """Return the requests for a release from an account that nobody has decided yet, the oldest first."""
+    found = Approval.objects.filter(
+        kind=KIND,
+        client=account.client_id,
+        state=Approval.State.REQUESTED,
+        payload__margin_account=str(account.public_id),
+    )
+    return list(found.select_related("maker").order_by("requested_at", "pk"))
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> PledgeMovement:
+    """
+    Release what two persons agreed to under a permit of this moment, and ask for its transfer out.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it may not leave now; the message says why.
+    """
+    asked, checker = approval.payload, approval.checker
+    if checker is None:
+        raise approvals.UnableToApprove("nobody has approved it")
+    # Locked before the permit is issued, so that nothing moves between the price check and the release.
+    account = margin_accounts.lock(MarginAccount.objects.get(public_id=asked["margin_account"]).pk)
+    asset, quantity = Asset.objects.get(code=asked["asset"]), Decimal(asked["quantity"])
+    try:
+        return collateral.release(
+            account,
+            asset,
+            quantity,
+            permit=permits.issue_release(account, asset, quantity, now=now),
+            maker=approval.maker,
+            checker=checker,
+            key=f"release:{approval.public_id}",
+            now=now,
+            destination=asked["destination"],
+        )
+    except _REFUSALS as refusal:
+        raise approvals.UnableToApprove(f"nothing is released: {refusal}") from refusal

@@ -1,0 +1,93 @@
+"""What risk does only when two persons have agreed to it: risk asks, the head of risk agrees."""
+
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from lending import access, approvals
+from lending.models import Approval, MarginAccount, User
+from risk.models import DecisionLog, MarginState, MarginStatus
+
+SALE_ON_DEGRADED = "sale_on_degraded"
+FULL_CLOSE = "full_close"
+WORDS = {
+    SALE_ON_DEGRADED: "to sell on degraded marks",
+    FULL_CLOSE: "to sell all collateral of the account",
+}
+ON_DEGRADED = "a mark is degraded"
+ALL_IS_SOLD = "nothing less than selling all restores it, and that takes two persons"
+_ASKS_FOR = {ON_DEGRADED: SALE_ON_DEGRADED, ALL_IS_SOLD: FULL_CLOSE}
+
+
+class UnableToAsk(Exception):
+    """A sale by two persons can not be asked for; the message says why."""
+
+
+def needed(account: MarginAccount, episode: int) -> list[str]:
+    """Return what an episode's sale has waited for two persons to agree to, as its decisions tell."""
+    waited = DecisionLog.objects.filter(margin_account=account, episode=episode, reason__in=_ASKS_FOR)
+    kinds = {_ASKS_FOR[reason] for reason in waited.values_list("reason", flat=True)}
+    # Where the liquidation level is reached and no breach is counted, the marks are not good enough to count one.
+    uncounted = MarginStatus.objects.filter(margin_account=account, state=MarginState.LIQUIDATE, breach_since=None)
+    if uncounted.filter(episode=episode).exists():
+        kinds.add(SALE_ON_DEGRADED)
+    return sorted(kinds)
+
+
+def asked(account: MarginAccount, episode: int) -> list[Approval]:
+    """Return what was asked for an episode's sale so far, the newest first."""
+    hashes = [approvals.payload_hash(kind, _payload(account, episode)) for kind in WORDS]
+    found = Approval.objects.filter(kind__in=WORDS, client=account.client_id, payload_hash__in=hashes)
+    return list(found.select_related("maker", "checker").order_by("-requested_at", "-pk"))
+
+
+def request(kind: str, account: MarginAccount, episode: int, *, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person to let one episode's sale go ahead on DEGRADED marks, or sell an account out.
+
+    Raises
+    ------
+    UnableToAsk
+        If no sale of the episode waits for that, or it has been asked for already.
+    lending.access.UnableToAccess
+        If the maker is not of risk.
+    """
+    access.require_role(maker, *access.RISK_ROLES)
+    if kind not in needed(account, episode):
+        raise UnableToAsk("no sale of this episode waits for two persons to agree to that")
+    states = (Approval.State.REQUESTED, Approval.State.APPROVED, Approval.State.EXECUTED)
+    if _rows(kind, account, episode, now=now).filter(state__in=states).exists():
+        raise UnableToAsk("it was asked for already")
+    return approvals.request(kind, _payload(account, episode), maker=maker, now=now, client=account.client)
+
+
+def agreed(kind: str, account: MarginAccount, episode: int, *, now: datetime) -> bool:
+    """Return whether two persons have agreed to a sale; it holds for the whole episode, until it expires."""
+    states = (Approval.State.APPROVED, Approval.State.EXECUTED)
+    return _rows(kind, account, episode, now=now).filter(state__in=states).exists()
+
+
+def accounts_on_degraded(*, now: datetime) -> list[str]:
+    """Return the public ids of the accounts of which two persons have agreed that they are sold on DEGRADED marks."""
+    states = (Approval.State.APPROVED, Approval.State.EXECUTED)
+    found = Approval.objects.filter(kind=SALE_ON_DEGRADED, state__in=states, expires_at__gt=now)
+    return [payload["margin_account"] for payload in found.values_list("payload", flat=True)]
+
+
+def use(kind: str, account: MarginAccount, episode: int, *, now: datetime) -> bool:
+    """Note that a sale is ordered because two persons agreed to it; returns whether they did."""
+    rows = _rows(kind, account, episode, now=now)
+    found = rows.filter(state=Approval.State.APPROVED).order_by("decided_at", "pk").first()
+    if found is None:
+        return rows.filter(state=Approval.State.EXECUTED).exists()
+    approvals.execute(found, _payload(account, episode), now=now)
+    return True
+
+
+def _rows(kind: str, account: MarginAccount, episode: int, *, now: datetime) -> QuerySet[Approval]:
+    digest = approvals.payload_hash(kind, _payload(account, episode))
+    return Approval.objects.filter(kind=kind, payload_hash=digest, expires_at__gt=now)
+
+
+def _payload(account: MarginAccount, episode: int) -> dict[str, object]:
+    return {"margin_account": str(account.public_id), "episode": episode}

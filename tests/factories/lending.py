@@ -1,0 +1,303 @@
+"""Rows of the books. Ledger history is only ever made by the verbs, never by a factory."""
+
+import datetime as dt
+from decimal import Decimal
+from itertools import count
+
+import factory
+from factory.django import DjangoModelFactory
+
+from lending import collateral, ledger, loans, margin_accounts, permits, ports
+from lending.adapters.paper_custodian import PaperCustodian
+from lending.engine import entries
+from lending.models import (
+    Asset,
+    AssetNetwork,
+    Book,
+    Client,
+    ClientUser,
+    Deposit,
+    LadderTerms,
+    Loan,
+    MarginAccount,
+    Product,
+    Role,
+    RoleGrant,
+    User,
+)
+
+NOW = dt.datetime(2021, 5, 19, 8, 0, tzinfo=dt.UTC)
+AT = dt.datetime(2021, 5, 19, 12, 0, tzinfo=dt.UTC)
+PASSWORD = "correct horse battery"
+ASSETS = {
+    "USD": ("US dollar", "fiat", 2),
+    "USDC": ("USD Coin", "stablecoin", 6),
+    "USDT": ("Tether", "stablecoin", 6),
+    "BTC": ("Bitcoin", "crypto", 8),
+    "ETH": ("Ether", "crypto", 18),
+    "LINK": ("Chainlink", "crypto", 18),
+}
+_numbers = count(1)
+
+
+class AssetFactory(DjangoModelFactory):
+    """An asset by its code, with its usual decimals."""
+
+    class Meta:
+        model = Asset
+        django_get_or_create = ("code",)
+
+    code = "BTC"
+    name = factory.LazyAttribute(lambda row: ASSETS[row.code][0])
+    kind = factory.LazyAttribute(lambda row: ASSETS[row.code][1])
+    decimals = factory.LazyAttribute(lambda row: ASSETS[row.code][2])
+
+
+class AssetNetworkFactory(DjangoModelFactory):
+    """The rail an asset moves on: 3 confirmations for BTC, 12 for tokens, 1 for cash."""
+
+    class Meta:
+        model = AssetNetwork
+        django_get_or_create = ("asset", "chain")
+
+    asset = factory.SubFactory(AssetFactory)
+    chain = factory.LazyAttribute(lambda row: {"BTC": "bitcoin", "USD": "wire"}.get(row.asset.code, "ethereum"))
+    confirmations = factory.LazyAttribute(lambda row: {"BTC": 3, "USD": 1}.get(row.asset.code, 12))
+
+
+class BookFactory(DjangoModelFactory):
+    """The lending book."""
+
+    class Meta:
+        model = Book
+        django_get_or_create = ("code",)
+
+    code = "lending"
+    name = "Lending"
+
+
+class UserFactory(DjangoModelFactory):
+    """A person who can sign in with PASSWORD."""
+
+    class Meta:
+        model = User
+        django_get_or_create = ("email",)
+        skip_postgeneration_save = True
+
+    email = factory.Sequence(lambda n: f"person{n}@plimsoll.example")
+    name = factory.LazyAttribute(lambda row: row.email.split("@")[0].title())
+    password = factory.django.Password(PASSWORD)
+
+
+class ClientFactory(DjangoModelFactory):
+    """A borrower, managed by robin."""
+
+    class Meta:
+        model = Client
+
+    name = factory.Sequence(lambda n: f"Client {n}")
+    kind = Client.Kind.ENTITY
+    jurisdiction = "CH"
+    stage = Client.Stage.ACTIVE
+    relationship_manager = factory.LazyFunction(lambda: staff("robin", Role.RELATIONSHIP_MANAGER))
+    created_at = NOW
+
+
+class LadderTermsFactory(DjangoModelFactory):
+    """A ladder in the manner of retail lenders, with every target filled."""
+
+    class Meta:
+        model = LadderTerms
+
+    name = "Test ladder"
+    initial_ltv = Decimal("0.50")
+    warning_ltv = Decimal("0.65")
+    margin_call_ltv = Decimal("0.70")
+    accelerated_ltv = Decimal("0.75")
+    liquidation_ltv = Decimal("0.80")
+    cure_to = Decimal("0.60")
+    liquidate_to = Decimal("0.60")
+    clear_ltv = Decimal("0.64")
+    release_trigger = Decimal("0.40")
+    release_to = Decimal("0.50")
+    cure_period_s = 24 * 3600
+    accelerated_cure_period_s = 4 * 3600
+
+
+class ProductFactory(DjangoModelFactory):
+    """A fixed-term bullet loan in USD, ACT/360, with half a percent origination fee."""
+
+    class Meta:
+        model = Product
+        django_get_or_create = ("code",)
+
+    code = factory.LazyAttribute(lambda row: f"bullet-{row.asset.code.lower()}")
+    name = factory.LazyAttribute(lambda row: f"Fixed-term bullet, {row.asset.code}")
+    asset = factory.SubFactory(AssetFactory, code="USD")
+    day_count = "ACT/360"
+    terms = factory.SubFactory(LadderTermsFactory)
+    origination_fee = Decimal("0.005")
+    book = factory.SubFactory(BookFactory)
+
+
+class MarginAccountFactory(DjangoModelFactory):
+    """A margin account without a loan."""
+
+    class Meta:
+        model = MarginAccount
+
+    client = factory.SubFactory(ClientFactory)
+    terms = factory.SubFactory(LadderTermsFactory)
+    created_at = NOW
+
+
+class LoanFactory(DjangoModelFactory):
+    """A quoted loan as a bare row: every later state is reached through the verbs."""
+
+    class Meta:
+        model = Loan
+
+    margin_account = factory.SubFactory(MarginAccountFactory)
+    client = factory.SelfAttribute("margin_account.client")
+    product = factory.SubFactory(ProductFactory)
+    book = factory.SelfAttribute("product.book")
+    asset = factory.SelfAttribute("product.asset")
+    principal = Decimal(100_000)
+    annual_rate = Decimal("0.10")
+    default_rate = Decimal("0.18")
+    day_count = "ACT/360"
+    maturity_date = dt.date(2021, 11, 19)
+    quoted_until = NOW + dt.timedelta(days=1)
+    made_by = factory.SelfAttribute("client.relationship_manager")
+
+
+def asset(code: str) -> Asset:
+    """Return an asset with its network."""
+    row = AssetFactory(code=code)
+    AssetNetworkFactory(asset=row)
+    return row
+
+
+def staff(name: str, *roles: Role) -> User:
+    """Return a user of the desk who holds some roles."""
+    user = UserFactory(email=f"{name}@plimsoll.example", name=name.title(), is_staff=True)
+    for role in roles:
+        RoleGrant.objects.get_or_create(user=user, role=role, revoked_at=None, defaults={"granted_at": NOW})
+    return user
+
+
+def borrower(name: str, client: Client, role: Role = Role.BORROWER_ADMIN) -> User:
+    """Return a user of a client."""
+    user = UserFactory(email=f"{name}@client.example", name=name.title())
+    ClientUser.objects.get_or_create(client=client, user=user, defaults={"role": role, "created_at": NOW})
+    return user
+
+
+def paper() -> PaperCustodian:
+    """Return the paper custodian of this process."""
+    custodian = ports.custodian()
+    assert isinstance(custodian, PaperCustodian)
+    return custodian
+
+
+def give(client: Client, code: str, quantity: str | Decimal, *, now: dt.datetime = NOW) -> None:
+    """Put something into a client's free balance, and into custody."""
+    ref = f"gift-{next(_numbers)}"
+    amount = Decimal(quantity)
+    asset(code)
+    book = margin_accounts.house_book()
+    heading = entries.Heading(key=f"deposit:{ref}", effective_at=now, book_id=book.pk, client_id=client.pk)
+    _hold(ref, code, amount, now)
+    ledger.post(entries.deposit(heading, asset=code, quantity=amount, custodian="paper"), now=now)
+
+
+def capital(code: str, amount: str | Decimal, *, now: dt.datetime = NOW) -> None:
+    """Have the owners pay capital in."""
+    ref = f"capital-{next(_numbers)}"
+    asset(code)
+    _hold(ref, code, Decimal(amount), now)
+    heading = entries.Heading(key=ref, effective_at=now, book_id=margin_accounts.house_book().pk)
+    ledger.post(entries.capital(heading, asset=code, amount=Decimal(amount), custodian="paper"), now=now)
+
+
+def _hold(ref: str, code: str, quantity: Decimal, now: dt.datetime) -> None:
+    """Have the custodian hold something that was credited by other means than its report."""
+    paper().simulate_opening(ref, asset=code, quantity=quantity, at=now)
+    report = next(report for report in paper().deposits(after=0, refs=[], at=now) if report.ref == ref)
+    Deposit.objects.create(
+        custodian="paper",
+        custodian_ref=ref,
+        position=report.position,
+        sent_to="gift",
+        asset=asset(code),
+        quantity=quantity,
+        state=Deposit.State.CREDITED,
+        seen_at=now,
+        credited_at=now,
+    )
+
+
+def draw_permit(loan: Loan, *, now: dt.datetime = NOW) -> permits.Permit:
+    """Return a permit to draw a loan, as risk issues it after its price check."""
+    account = MarginAccount.objects.get(pk=loan.margin_account_id)
+    until = now + dt.timedelta(minutes=1)
+    return permits.issue(permits.DRAW, account, loan.asset, loan.principal, snapshot_id=1, expires_at=until)
+
+
+def release_permit(
+    account: MarginAccount, code: str, quantity: str | Decimal, *, now: dt.datetime = NOW
+) -> permits.Permit:
+    """Return a permit to release collateral, as risk issues it after its price check."""
+    fresh = MarginAccount.objects.get(pk=account.pk)
+    until = now + dt.timedelta(minutes=1)
+    return permits.issue(permits.RELEASE, fresh, asset(code), Decimal(quantity), snapshot_id=1, expires_at=until)
+
+
+def quoted_loan(
+    client: Client | None = None,
+    *,
+    principal: str | Decimal = "500000",
+    annual_rate: str = "0.09",
+    days: int = 30,
+    now: dt.datetime = NOW,
+    product: Product | None = None,
+    payout_address: str = "",
+) -> Loan:
+    """Return a loan that robin has quoted."""
+    client = client or ClientFactory()
+    return loans.quote(
+        client=client,
+        product=product or ProductFactory(),
+        principal=Decimal(principal),
+        annual_rate=Decimal(annual_rate),
+        maturity_date=(now + dt.timedelta(days=days)).date(),
+        quoted_until=now + dt.timedelta(hours=1),
+        made_by=client.relationship_manager,
+        now=now,
+        payout_address=payout_address,
+    )
+
+
+def pending_loan(client: Client | None = None, *, now: dt.datetime = NOW, **terms: object) -> Loan:
+    """Return a loan that waits for its collateral: quoted, accepted by the client, approved by rhea."""
+    loan = quoted_loan(client, now=now, **terms)  # type: ignore[arg-type]
+    loans.accept(loan, by=borrower(f"signer{loan.client_id}", loan.client), now=now)
+    loans.approve(loan, by=staff("rhea", Role.RISK), now=now)
+    return loans.collateral_pending(loan, actor=None, now=now)
+
+
+def active_loan(
+    client: Client | None = None,
+    *,
+    now: dt.datetime = NOW,
+    pledged: dict[str, str] | None = None,
+    **terms: object,
+) -> Loan:
+    """Return a funded loan with its collateral, everything done by the verbs."""
+    loan = pending_loan(client, now=now, **terms)
+    capital(loan.asset.code, loan.principal * 2, now=now)
+    for code, quantity in (pledged or {"BTC": "25"}).items():
+        give(loan.client, code, quantity, now=now)
+        key = f"pledge:{loan.public_id}:{code}"
+        collateral.pledge(loan.margin_account, asset(code), Decimal(quantity), key=key, now=now)
+    return loans.fund(loan, permit=draw_permit(loan, now=now), actor=staff("olga", Role.OPERATIONS), now=now)

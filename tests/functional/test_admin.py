@@ -1,0 +1,249 @@
+"""Staff work in the admin: an offer, a second person, a refusal in words; and books that nobody can change there."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.contrib import admin
+from django.test import Client as Browser
+
+from lending import approvals
+from lending.models import Approval, Client, Entry, Loan, LoanState, Posting
+from tests import stories
+from tests.cast import NOW, Cast
+
+
+@pytest.fixture(autouse=True)
+def _a_bit_later() -> Iterator[None]:
+    with time_machine.travel(NOW + timedelta(minutes=10), tick=False):
+        yield
+
+
+def offer_terms(cast: Cast, **changes: str) -> dict[str, str]:
+    stories.offered(cast)  # so that there is a product
+    return {
+        "client": str(cast.harbourside.pk),
+        "product": str(Loan.objects.get().product_id),
+        "principal": "250000",
+        "rate": "9.5",
+        "maturity_date": "2021-11-30",
+        "hours": "24",
+        "payout_address": "",
+        **changes,
+    }
+
+
+def test_a_relationship_manager_registers_a_client(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    terms = {"name": "Drydock Partners", "kind": "entity", "jurisdiction": "ch", "time_zone": "Europe/Zurich"}
+    answer = client.post("/admin/lending/client/add/", terms, follow=True).content.decode()
+    assert "was added successfully" in answer
+    made = Client.objects.get(name="Drydock Partners")
+    assert (made.relationship_manager, made.jurisdiction) == (cast.robin, "CH")
+    assert made.relationship_periods.get().user == cast.robin
+
+
+@pytest.mark.parametrize(("country", "says"), [("", "This field is required"), ("4X", "Two letters, as in ISO 3166")])
+def test_a_client_from_nowhere_is_refused(cast: Cast, client: Browser, country: str, says: str) -> None:
+    client.force_login(cast.robin)
+    terms = {"name": "Nowhere", "kind": "entity", "jurisdiction": country, "time_zone": "UTC"}
+    assert says in client.post("/admin/lending/client/add/", terms).content.decode()
+    assert not Client.objects.filter(name="Nowhere").exists()
+
+
+def test_a_relationship_manager_offers_a_loan(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    answer = client.post("/admin/lending/loan/add/", offer_terms(cast), follow=True).content.decode()
+    assert "Offered." in answer
+    made = Loan.objects.get(principal=250_000)
+    assert (made.state, made.made_by, str(made.annual_rate)) == (LoanState.QUOTED, cast.robin, "0.095000000000")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"principal": "0"}, "Not offered"),
+        ({"principal": "much"}, "Enter a number"),
+        ({"rate": "-1"}, "greater than or equal to 0"),
+        ({"maturity_date": "2021-05-19"}, "not after today"),
+        ({"maturity_date": "soon"}, "Enter a valid date"),
+        ({"client": ""}, "Choose one of your clients"),
+    ],
+)
+def test_a_bad_offer_is_refused_in_words(cast: Cast, client: Browser, changes: dict[str, str], says: str) -> None:
+    client.force_login(cast.robin)
+    answer = client.post("/admin/lending/loan/add/", offer_terms(cast, **changes))
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    assert Loan.objects.count() == 1
+
+
+def test_another_managers_client_is_no_choice(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    answer = client.post("/admin/lending/loan/add/", offer_terms(cast, client=str(cast.quayside.pk)))
+    assert answer.status_code == 422
+    assert Loan.objects.count() == 1
+
+
+def test_nobody_but_a_relationship_manager_offers(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.rhea)
+    assert client.post("/admin/lending/loan/add/", offer_terms(cast)).status_code == 403
+
+
+def accepted(cast: Cast) -> Loan:
+    from lending import loans
+
+    return loans.accept(stories.offered(cast), by=cast.alice, now=NOW)
+
+
+def press(browser: Browser, loan: Loan, button: str) -> str:
+    return browser.post(f"/admin/lending/loan/{loan.pk}/{button}/", follow=True).content.decode()
+
+
+def test_another_person_approves_and_operations_asks_for_collateral(cast: Cast, client: Browser) -> None:
+    loan = accepted(cast)
+    client.force_login(cast.rhea)
+    assert "Approve" in client.get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+    assert "Approved by you" in press(client, loan, "approve")
+    client.force_login(cast.olga)
+    assert "opens addresses" in press(client, loan, "ask-collateral")
+    loan.refresh_from_db()
+    assert (loan.state, loan.approved_by) == (LoanState.COLLATERAL_PENDING, cast.rhea)
+
+
+@pytest.mark.parametrize("who", ["rhea", "olga"])
+def test_whoever_approves_or_funds_sees_where_the_money_goes(cast: Cast, client: Browser, who: str) -> None:
+    loan = accepted(cast)
+    Loan.objects.filter(pk=loan.pk).update(payout_address="wire:GB29-NWBK")
+    client.force_login(getattr(cast, who))
+    assert "wire:GB29-NWBK" in client.get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+
+
+@pytest.mark.parametrize(("who", "says"), [("robin", "made this"), ("olga", "does not hold the role")])
+def test_who_may_not_approve_reads_why(cast: Cast, client: Browser, who: str, says: str) -> None:
+    loan = accepted(cast)
+    client.force_login(getattr(cast, who))
+    answer = press(client, loan, "approve")
+    assert "Refused" in answer
+    assert says in answer
+    loan.refresh_from_db()
+    assert loan.state == LoanState.ACCEPTED
+
+
+def test_a_button_is_not_pressed_by_a_link(cast: Cast, client: Browser) -> None:
+    loan = accepted(cast)
+    client.force_login(cast.rhea)
+    assert client.get(f"/admin/lending/loan/{loan.pk}/approve/").status_code == 405
+
+
+@pytest.mark.parametrize(("button", "state"), [("approve", "approved"), ("reject", "rejected")])
+def test_a_request_is_decided_by_a_second_person(cast: Cast, client: Browser, button: str, state: str) -> None:
+    asked = approvals.request("write_off", {"loan": "x"}, maker=cast.robin, client=cast.harbourside, now=NOW)
+    client.force_login(cast.rolf)
+    address = f"/admin/lending/approval/{asked.pk}/{button}/"
+    answer = client.post(address, {"reason": "seen the papers"}, follow=True).content.decode()
+    assert "by you" in answer
+    asked.refresh_from_db()
+    assert (asked.state, asked.checker, asked.reason) == (state, cast.rolf, "seen the papers")
+
+
+def test_a_request_is_not_decided_by_its_maker(cast: Cast, client: Browser) -> None:
+    asked = approvals.request("halt", {"asset": "LINK"}, maker=cast.rolf, now=NOW)
+    client.force_login(cast.rolf)
+    answer = client.post(f"/admin/lending/approval/{asked.pk}/approve/", follow=True).content.decode()
+    assert "can not decide it" in answer
+    asked.refresh_from_db()
+    assert asked.state == Approval.State.REQUESTED
+
+
+def test_no_table_can_be_changed_past_its_verbs(cast: Cast, rf) -> None:
+    """Every registered table refuses to change and delete, to every role; only clients and loans can be added."""
+    adding = set()
+    for who in ("robin", "rhea", "rolf", "dana", "dirk", "olga"):
+        request = rf.get("/admin/")
+        request.user = getattr(cast, who)
+        for model, table in admin.site._registry.items():
+            if model._meta.app_label not in {"lending", "risk", "otc"}:
+                continue
+            assert not table.has_change_permission(request), model
+            assert not table.has_delete_permission(request), model
+            if table.has_add_permission(request):
+                adding.add(model._meta.model_name)
+    assert adding == {"client", "loan"}
+
+
+def test_the_books_are_read_and_not_written(cast: Cast, client: Browser) -> None:
+    stories.running(cast)
+    client.force_login(cast.dirk)
+    entry, posting = Entry.objects.first(), Posting.objects.first()
+    assert entry is not None
+    assert posting is not None
+    page = client.get(f"/admin/lending/entry/{entry.pk}/change/").content.decode()
+    assert entry.idempotency_key in page
+    assert 'name="_save"' not in page
+    for address in (f"/admin/lending/entry/{entry.pk}", f"/admin/lending/posting/{posting.pk}"):
+        assert client.post(f"{address}/change/", {"kind": "x"}).status_code == 403
+        assert client.post(f"{address}/delete/", {"post": "yes"}).status_code == 403
+    assert client.post("/admin/lending/posting/add/", {}).status_code == 403
+
+
+def test_a_line_of_the_days_result_leads_to_its_postings(cast: Cast, client: Browser) -> None:
+    loan = stories.running(cast)
+    from lending import interest
+
+    interest.accrue_due(now=NOW + timedelta(days=1))
+    client.force_login(cast.dirk)
+    page = client.get("/admin/pnl/?day=2021-05-19").content.decode()
+    assert 'data-line="interest"' in page
+    # 600,000 at 10 % ACT/360 from noon to midnight: 600000 x 0.1 / 720 = 83.3333, rounded up
+    assert "83.34" in page
+    assert "explained" in page
+    behind = client.get("/admin/pnl/postings/?day=2021-05-19&line=interest").content.decode()
+    assert f"accrual:{loan.public_id}:2021-05-19" in behind
+    assert "83.34" in behind
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "2008-12-31", "2021-05-21"])
+def test_a_day_out_of_all_time_is_refused_in_words(cast: Cast, client: Browser, day: str) -> None:
+    client.force_login(cast.dirk)
+    answer = client.get("/admin/pnl/", {"day": day})
+    assert answer.status_code == 422
+    assert "Choose a day from 2009-01-01 to 2021-05-20." in answer.content.decode()
+    assert client.get("/admin/pnl/postings/", {"day": day, "line": "interest"}).status_code == 404
+
+
+@pytest.mark.parametrize("day", ["2009-01-01", "2021-05-20"])
+def test_the_first_and_the_last_day_are_shown(cast: Cast, client: Browser, day: str) -> None:
+    client.force_login(cast.dirk)
+    assert client.get("/admin/pnl/", {"day": day}).status_code == 200
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2021-02-30", ""])
+def test_a_day_that_is_none_is_refused_in_words(cast: Cast, client: Browser, day: str) -> None:
+    client.force_login(cast.dirk)
+    answer = client.get("/admin/pnl/", {"day": day})
+    assert answer.status_code == 422
+    assert "day" in answer.content.decode()
+
+
+@pytest.mark.parametrize("lookup", ["password__startswith=pbkdf2", "password__gt=a", "role_grants__role=risk"])
+def test_a_table_is_not_asked_about_what_it_does_not_offer(cast: Cast, client: Browser, lookup: str) -> None:
+    client.force_login(cast.rolf)
+    answer = client.get(f"/admin/lending/user/?{lookup}")
+    assert answer.status_code in {302, 400}
+    assert cast.rhea.email not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "lending/posting/?account__kind__exact=custody",
+        "lending/loan/?product__id__exact=1",
+        "lending/entry/?effective_at__year=2021&effective_at__month=5",
+        "lending/user/?is_active__exact=1",
+    ],
+)
+def test_a_filter_that_a_table_offers_can_be_chosen(cast: Cast, client: Browser, address: str) -> None:
+    client.force_login(cast.rolf)
+    assert client.get(f"/admin/{address}").status_code == 200

@@ -1,0 +1,331 @@
+"""
+Every door, every role, own things and others': who may pass stands in one table, and an outsider sees nothing.
+
+The cast belongs to Harbourside (alice, bob; managed by robin); charlie belongs to Quayside (managed by rita). A cell
+is the answer for Harbourside's object, then for Quayside's, then for one that does not exist.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.contrib import admin
+from django.db import connection
+from django.test import AsyncClient
+from django.test import Client as Browser
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from lending.models import LoanState, Repayment
+from risk.models import Incident, MarginCall
+from tests import stories
+from tests.cast import NOW, Cast, assemble
+
+WHO = ("nobody", "alice", "bob", "charlie", "robin", "olga", "rhea", "rolf", "dana", "dirk")
+
+# Y: 200, r: sent on (302), x: 403, -: 404, ?: 422
+SIGNS = {200: "Y", 302: "r", 403: "x", 404: "-", 422: "?"}
+
+# fmt: off
+PAGES = {
+    #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
+    "/":                                        "r      r     r   r       r     r    r    r    r    r",
+    "/healthz":                                 "Y      Y     Y   Y       Y     Y    Y    Y    Y    Y",
+    "/sign-in/":                                "Y      r     r   r       r     r    r    r    r    r",
+    "/portal/":                                 "r      Y     Y   Y       x     x    x    x    x    x",
+    "/portal/notices/":                         "r      Y     Y   Y       x     x    x    x    x    x",
+    "/console/":                                "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/rows/":                           "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/marks/":                          "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/incidents/":                      "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/stream/":                         "x      x     x   x       x     x    Y    Y    x    x",
+    "/admin/":                                  "r      r     r   r       Y     Y    Y    Y    Y    Y",
+    "/admin/login/":                            "r      x     x   x       r     r    r    r    r    r",
+    "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
+    "/admin/pnl/postings/?line=interest":       "r      r     r   r       x     x    x    Y    x    Y",
+}
+READ = {
+    #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
+    "/portal/loans/{loan}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+}
+WRITE = {
+    #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
+    "/portal/loans/{loan}/accept/":             "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/console/calls/{call}/claim/":             "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/calls/{call}/two-keys/":          "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/incidents/{incident}/acknowledge/": "rrr  xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+}
+# Buttons of the admin that stand for no table; a relationship manager presses them for the clients they manage.
+PRESS = {
+    #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
+    "/admin/funding/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   rr-  xxx  xxx  xxx  xxx",
+    "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+}
+# Tables of the admin: Y sees the table, - does not.
+TABLES = {
+    #                              robin olga rhea rolf dana dirk
+    "lending.approval":             "Y Y Y Y - Y",
+    "lending.asset":                "Y Y Y Y - Y",
+    "lending.auditrecord":          "- Y Y Y - Y",
+    "lending.client":               "Y Y Y Y - Y",
+    "lending.custodybreak":         "- Y Y Y - Y",
+    "lending.deposit":              "Y Y Y Y - Y",
+    "lending.entry":                "- Y Y Y - Y",
+    "lending.ladderterms":          "Y Y Y Y - Y",
+    "lending.ledgeraccount":        "- Y Y Y - Y",
+    "lending.loan":                 "Y Y Y Y - Y",
+    "lending.marginaccount":        "Y Y Y Y - Y",
+    "lending.notice":               "Y Y Y Y - Y",
+    "lending.posting":              "- Y Y Y - Y",
+    "lending.product":              "Y Y Y Y - Y",
+    "lending.user":                 "- Y - Y - Y",
+    "lending.withdrawal":           "Y Y Y Y - Y",
+    "otc.block":                    "- - Y Y Y Y",
+    "otc.dealer":                   "- - Y Y Y Y",
+    "otc.fill":                     "- - Y Y Y Y",
+    "otc.rfq":                      "- - Y Y Y Y",
+    "otc.settlement":               "- - Y Y Y Y",
+    "risk.assetoutage":             "Y Y Y Y - Y",
+    "risk.assetpolicy":             "Y Y Y Y - Y",
+    "risk.decisionlog":             "Y Y Y Y - Y",
+    "risk.incident":                "Y Y Y Y - Y",
+    "risk.liquidationorder":        "Y Y Y Y - Y",
+    "risk.margincall":              "Y Y Y Y - Y",
+    "risk.marginstatus":            "Y Y Y Y - Y",
+    "risk.mark":                    "Y Y Y Y Y Y",
+    "risk.pricesnapshot":           "Y Y Y Y - Y",
+    "risk.rejectedticks":           "Y Y Y Y - Y",
+    "risk.salecause":               "Y Y Y Y - Y",
+    "risk.source":                  "Y Y Y Y - Y",
+}
+# fmt: on
+STAFF = ("robin", "olga", "rhea", "rolf", "dana", "dirk")
+ELSEWHERE = {"sign-out/", "admin/funding/<int:pk>/"}  # told in test_sign_in and test_admin
+
+
+@dataclass(frozen=True)
+class World:
+    """Two clients that are alike: each has a loan that was called, a transfer on its way, an incident."""
+
+    cast: Cast
+    calls: dict[str, MarginCall]
+    incidents: dict[str, Incident]
+    browsers: dict[str, Browser] = field(default_factory=dict)
+
+    def browser(self, who: str) -> Browser:
+        """Return somebody's browser, signed in once."""
+        if who not in self.browsers:
+            self.browsers[who] = Browser()
+            if who != "nobody":
+                self.browsers[who].force_login(getattr(self.cast, who))
+        return self.browsers[who]
+
+    def fill(self, route: str, whose: str) -> str:
+        if whose == "none":
+            return route.format(loan_pk=0, loan=uuid.uuid4(), call=uuid.uuid4(), incident=uuid.uuid4())
+        call = self.calls[whose]
+        loan = call.margin_account.loans.get()
+        incident = self.incidents[whose].public_id
+        return route.format(loan_pk=loan.pk, loan=loan.public_id, call=call.public_id, incident=incident)
+
+
+@pytest.fixture(autouse=True)
+def _just_after() -> Iterator[None]:
+    with time_machine.travel(NOW + timedelta(minutes=2, seconds=20), tick=False):
+        yield
+
+
+@pytest.fixture
+def world(cast: Cast) -> World:
+    mine = stories.running(cast)
+    theirs = stories.running(cast, cast.quayside, signer=cast.charlie)
+    stories.fall()
+    calls = {
+        "harbourside": MarginCall.objects.get(margin_account=mine.margin_account_id),
+        "quayside": MarginCall.objects.get(margin_account=theirs.margin_account_id),
+    }
+    incidents = {}
+    for name, call in calls.items():
+        stories.transfer_seen(call.margin_account)
+        incidents[name] = Incident.objects.create(
+            key=name, kind="unknown", client=call.client, summary=f"{call.client} can not be judged", opened_at=NOW
+        )
+    return World(cast, calls, incidents)
+
+
+def code(browser: Browser, address: str, *, post: bool = False) -> int:
+    return (browser.post(address) if post else browser.get(address)).status_code
+
+
+def squeezed(table: dict[str, str]) -> dict[str, str]:
+    return {route: " ".join(row.split()) for route, row in table.items()}
+
+
+def test_pages_open_to_the_roles_in_the_table(world: World) -> None:
+    found = {route: " ".join(SIGNS[code(world.browser(who), route)] for who in WHO) for route in PAGES}
+    assert found == squeezed(PAGES)
+
+
+@pytest.mark.parametrize(
+    ("table", "post"), [(READ, False), (WRITE, True), (PRESS, True)], ids=["read", "write", "press"]
+)
+def test_objects_open_to_their_own_clients_people_alone(world: World, table: dict[str, str], post: bool) -> None:
+    def cell(who: str, route: str) -> str:
+        browser = world.browser(who)
+        addresses = [world.fill(route, whose) for whose in ("harbourside", "quayside", "none")]
+        return "".join(SIGNS[code(browser, address, post=post)] for address in addresses)
+
+    found = {route: " ".join(cell(who, route) for who in WHO) for route in table}
+    assert found == squeezed(table)
+
+
+def test_deeds_are_not_done_by_looking(world: World) -> None:
+    for route in WRITE:
+        address = world.fill(route, "harbourside")
+        assert {code(world.browser(who), address) for who in ("alice", "rhea")} == {405}
+
+
+def test_tables_open_to_the_roles_in_the_table(world: World) -> None:
+    found = {}
+    for model in admin.site._registry:
+        label = model._meta.label_lower
+        if not label.startswith(("lending.", "risk.", "otc.")):
+            continue
+        answers = []
+        for who in STAFF:
+            status = code(world.browser(who), f"/admin/{label.replace('.', '/')}/")
+            assert status in {200, 403}
+            answers.append("Y" if status == 200 else "-")
+        found[label] = " ".join(answers)
+    assert found == TABLES
+
+
+def _routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLPattern):
+            yield route
+        elif str(entry.pattern) != "admin/":
+            yield from _routes(entry, route)
+
+
+def test_every_route_stands_in_a_table() -> None:
+    told = {address.split("?")[0].lstrip("/") for address in (*PAGES, *READ, *WRITE)}
+    known = {
+        route.replace("<uuid:public_id>", "{x}").replace("incidents/{x}", "incidents/{incident}")
+        for route in _routes(get_resolver())
+    }
+    generic = {
+        address.replace("{loan}", "{x}").replace("{call}", "{x}")
+        for address in told
+        if not address.startswith("admin/")
+    }
+    assert known - ELSEWHERE == generic
+
+
+def test_framework_tables_are_not_in_the_admin(world: World) -> None:
+    """Sessions, groups, sign-in failures and content types are nobody's business in the admin."""
+    for model in admin.site._registry:
+        if model._meta.app_label not in {"lending", "risk", "otc"}:
+            for who in STAFF:
+                address = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+                assert code(world.browser(who), address) in {403, 404}, (who, address)
+
+
+def secrets_of(world: World, whose: str) -> list[str]:
+    """Return what would give a client away: its name, its people, its ids, its addresses."""
+    call = world.calls[whose]
+    loan = call.margin_account.loans.get()
+    people = [link.user.email for link in call.client.client_users.all()]
+    ids = [call.public_id, loan.public_id, call.margin_account.public_id, call.client.public_id]
+    return [call.client.name, *people, *map(str, ids), f"bc1-{call.margin_account.public_id}"]
+
+
+def test_an_outsider_reads_nothing_of_another_client_on_any_page(world: World) -> None:
+    charlie = world.browser("charlie")
+    pages = ["/portal/", "/portal/notices/"]
+    pages += [world.fill(route, "quayside") for route in READ if route.startswith("/portal/")]
+    read = ""
+    for page in pages:
+        answer = charlie.get(page)
+        assert answer.status_code == 200
+        read += answer.content.decode()
+    for own in secrets_of(world, "quayside")[:1]:
+        assert own in read
+    for secret in secrets_of(world, "harbourside"):
+        assert secret not in read
+
+
+def test_an_outsider_changes_nothing_of_another_client(world: World) -> None:
+    charlie = world.browser("charlie")
+    for route in WRITE:
+        charlie.post(world.fill(route, "harbourside"), {"amount": "100", "token": str(uuid.uuid4())})
+    call = world.calls["harbourside"]
+    call.refresh_from_db()
+    assert call.acknowledged_at is None
+    assert call.claimed_by is None
+    assert call.margin_account.loans.get().state == LoanState.ACTIVE
+    assert not Repayment.objects.filter(client=world.cast.harbourside).exists()
+
+
+def test_a_relationship_manager_reads_nothing_of_a_colleagues_client(world: World) -> None:
+    robin = world.browser("robin")
+    hidden = secrets_of(world, "quayside")
+    call = world.calls["quayside"]
+    rows = {
+        "loan": call.margin_account.loans.get().pk,
+        "client": call.client_id,
+        "marginaccount": call.margin_account_id,
+    }
+    for label, row in TABLES.items():
+        if row.startswith("Y"):
+            page = robin.get(f"/admin/{label.replace('.', '/')}/").content.decode()
+            for secret in hidden:
+                assert secret not in page, (label, secret)
+    for name, pk in rows.items():
+        page = robin.get(f"/admin/lending/{name}/{pk}/change/", follow=True).content.decode()
+        for secret in hidden:
+            assert secret not in page, (name, secret)
+    assert "Harbourside Trading" in robin.get("/admin/risk/margincall/").content.decode()
+    loan = call.margin_account.loans.get()
+    for button in ("approve", "ask-collateral", "cancel"):
+        assert robin.post(f"/admin/lending/loan/{loan.pk}/{button}/").status_code == 404
+
+
+def test_a_desk_trader_reads_of_no_client_and_no_call(world: World) -> None:
+    dana = world.browser("dana")
+    read = dana.get("/admin/").content.decode()
+    for label, row in TABLES.items():
+        if row.split()[STAFF.index("dana")] == "Y":
+            read += dana.get(f"/admin/{label.replace('.', '/')}/").content.decode()
+    for secret in (*secrets_of(world, "harbourside"), *secrets_of(world, "quayside")):
+        assert secret not in read
+    assert "margin call" not in read.lower()
+
+
+def test_an_outsider_is_not_let_on_the_live_line(real_db: str) -> None:
+    def people() -> Cast:
+        try:
+            return assemble()
+        finally:
+            connection.close()
+
+    async def story() -> None:
+        cast = await asyncio.to_thread(people)
+        for who in ("charlie", "alice", "dana", "robin", "dirk"):
+            browser = AsyncClient()
+            await browser.aforce_login(getattr(cast, who))
+            answer = await browser.get("/console/stream/")
+            assert answer.status_code == 403
+            assert b"data:" not in answer.content
+        assert (await AsyncClient().get("/console/stream/")).status_code == 403
+
+    asyncio.run(story())

@@ -1,0 +1,138 @@
+"""The checker itself: sales that must be found wrongful, beside the same sales with a reason."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.independent import ticks, wrongful_sales
+from tests.independent.wrongful_sales import Checker
+
+D = Decimal
+T0 = datetime(2021, 5, 19, 12, 0, tzinfo=UTC)
+STEP = timedelta(seconds=15)
+ACCOUNT, CALL = 1, 5
+
+
+def at(step: int) -> datetime:
+    return T0 + step * STEP
+
+
+class Facts:
+    """One account of 1 BTC and 8,150 USD of debt, and a cursor that answers the checker's statements with them."""
+
+    def __init__(self) -> None:
+        self.price = dict.fromkeys(range(60), D(10_000))
+        self.silent: set[int] = set()
+        self.debt = D(8_150)
+        self.order: tuple[Any, ...] = (1, ACCOUNT, "BTC", 1, D("0.55"), at(50), "liquidation_level", None, 1)
+        self.calls: list[tuple[Any, ...]] = []
+        self.paid: list[tuple[Any, ...]] = []
+        self._answer: list[tuple[Any, ...]] = []
+
+    def called(self, *, step: int, received: datetime | None, channels: int = 2, period_s: int = 300) -> None:
+        """Issue a call at a step, and sell because of it."""
+        self.calls = [(CALL, at(step), D(2_100), 0, None, period_s, received, channels)]
+        self.order = (*self.order[:6], "expired_call", CALL, 1)
+
+    def execute(self, statement: str) -> None:
+        venues = (1, 2, 3)
+        heard = [step for step in self.price if step not in self.silent]
+        self._answer = {
+            ticks._FEEDS: [(venue, "BTC", "USD", 40) for venue in venues],
+            ticks._TICKS: [(venue, at(step), self.price[step]) for venue in venues for step in heard],
+            ticks._QUORUM: [("BTC", 3)],
+            wrongful_sales._ORDERS: [self.order],
+            wrongful_sales._ACCOUNTS: [
+                (ACCOUNT, D("0.70"), D("0.75"), D("0.80"), D("0.60"), D("0.65"), D("0.03"), 300, 150)
+            ],
+            wrongful_sales._FLOWS: [
+                (ACCOUNT, "client_pledged", "BTC", at(0), D(-1)),
+                (ACCOUNT, "loan_principal", "USD", at(0), self.debt),
+            ],
+            wrongful_sales._CALLS: self.calls,
+            wrongful_sales._PAID: self.paid,
+            wrongful_sales._LOTS: [("BTC", D("0.0001"))],
+        }.get(statement, [])
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._answer
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+def reasons(facts: Facts) -> list[str]:
+    return [sale.reason for sale in Checker(facts).wrongful()]
+
+
+def test_a_sale_above_the_liquidation_level_that_held_is_rightful(facts: Facts) -> None:
+    assert reasons(facts) == []
+
+
+def test_a_sale_well_below_the_level(facts: Facts) -> None:
+    facts.debt = D(7_000)
+    assert "LTV was" in reasons(facts)[0]
+
+
+def test_a_breach_of_one_round(facts: Facts) -> None:
+    facts.debt = D(7_000)
+    facts.price[50] = D(8_700)  # 0.8046 for a single round
+    assert "LTV was" in reasons(facts)[0]
+
+
+def test_a_sale_while_nobody_was_heard(facts: Facts) -> None:
+    facts.silent = set(range(45, 60))
+    assert "no quorum" in reasons(facts)[0]
+
+
+def test_a_sale_just_after_an_outage(facts: Facts) -> None:
+    facts.debt = D(8_050)
+    facts.silent = set(range(30, 46))
+    assert "outage" in reasons(facts)[0]
+
+
+def test_a_sale_of_more_than_restores_the_target(facts: Facts) -> None:
+    facts.order = (*facts.order[:4], D(1), *facts.order[5:])
+    assert "restores the target" in reasons(facts)[0]
+
+
+def test_an_expired_call_is_a_reason(facts: Facts) -> None:
+    facts.debt = D(7_200)
+    facts.order = (*facts.order[:4], D("0.35"), *facts.order[5:])
+    facts.called(step=10, received=at(11))
+    assert reasons(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"received": at(45)}, "due at"),
+        ({"received": None}, "no evidence of delivery"),
+        ({"received": at(11), "channels": 1}, "no evidence of delivery"),
+    ],
+)
+def test_a_call_that_had_not_run_out(facts: Facts, change: dict[str, Any], said: str) -> None:
+    facts.debt = D(7_200)
+    facts.order = (*facts.order[:4], D("0.35"), *facts.order[5:])
+    facts.called(step=10, **change)
+    assert said in reasons(facts)[0]
+
+
+def test_a_call_that_had_been_paid(facts: Facts) -> None:
+    facts.debt = D(7_200)
+    facts.order = (*facts.order[:4], D("0.35"), *facts.order[5:])
+    facts.called(step=10, received=at(11))
+    facts.paid = [(ACCOUNT, at(20), D(2_100))]
+    assert "cured in time" in reasons(facts)[0]
+
+
+def test_a_call_after_which_the_market_came_back(facts: Facts) -> None:
+    facts.debt = D(7_200)
+    facts.called(step=10, received=at(11))
+    for step in range(40, 60):
+        facts.price[step] = D(12_500)
+    assert "had come back" in reasons(facts)[0]

@@ -1,0 +1,250 @@
+"""
+A slow, independent checker of every sale: raw ticks, postings, deliveries and the signed ladder, by plain SQL.
+
+It shares no code with the platform. A sale is wrongful when none of the reasons in the contract can be found again in
+the raw facts. `BLUR` is the widest difference between a plain median and the capped index (the clamp, both ways), so a
+sale at the very edge of a level is not held against the platform; everything else is exact.
+"""
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from tests.independent.ticks import RawPrices
+
+BLUR = Decimal("0.01")
+WIDEST_COST = Decimal("0.08")
+
+_ORDERS = """
+SELECT o.id, o.margin_account_id, a.code, o.slice, o.quantity, o.ordered_at, c.kind, c.call_id, c.episode
+FROM risk_liquidationorder o
+JOIN risk_salecause c ON c.id = o.cause_id
+JOIN lending_asset a ON a.id = o.asset_id
+WHERE o.filled_quantity > 0
+ORDER BY o.id
+"""
+_ACCOUNTS = """
+SELECT m.id, t.margin_call_ltv, t.accelerated_ltv, t.liquidation_ltv, t.liquidate_to, t.clear_ltv, t.gap_limit,
+       t.cure_period_s, t.accelerated_cure_period_s
+FROM lending_marginaccount m JOIN lending_ladderterms t ON t.id = m.terms_id
+"""
+_FLOWS = """
+SELECT l.margin_account_id, l.kind, a.code, e.effective_at, p.amount
+FROM lending_posting p
+JOIN lending_entry e ON e.id = p.entry_id
+JOIN lending_asset a ON a.id = p.asset_id
+JOIN (SELECT x.id, x.kind, coalesce(x.margin_account_id, n.margin_account_id) AS margin_account_id
+      FROM lending_ledgeraccount x LEFT JOIN lending_loan n ON n.id = x.loan_id) l ON l.id = p.account_id
+WHERE l.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'client_pledged', 'liquidation_hold')
+ORDER BY e.effective_at, p.id
+"""
+_CALLS = """
+SELECT c.id, c.issued_at, c.cash_cure, c.paused_s, c.remaining_s, c.cure_period_s,
+       (SELECT max(first) FROM (SELECT min(d.delivered_at) AS first FROM lending_noticedelivery d
+          JOIN lending_notice n ON n.id = d.notice_id
+          WHERE n.margin_account_id = c.margin_account_id AND n.created_at >= c.issued_at - interval '1 second'
+            AND n.kind LIKE '%%call%%' AND n.created_at <= c.issued_at + interval '1 second'
+          GROUP BY d.channel) channels),
+       (SELECT count(DISTINCT d.channel) FROM lending_noticedelivery d JOIN lending_notice n ON n.id = d.notice_id
+          WHERE n.margin_account_id = c.margin_account_id AND d.delivered_at IS NOT NULL
+            AND n.created_at BETWEEN c.issued_at - interval '1 second' AND c.issued_at + interval '1 second')
+FROM risk_margincall c
+"""
+_PAID = """
+SELECT n.margin_account_id, r.received_at, r.amount FROM lending_repayment r JOIN lending_loan n ON n.id = r.loan_id
+WHERE r.kind = 'cash'
+"""
+_TOPPED_UP = """
+SELECT m.margin_account_id, m.effective_at, a.code, m.quantity FROM lending_pledgemovement m
+JOIN lending_asset a ON a.id = m.asset_id WHERE m.kind = 'top_up'
+"""
+_COLLATERAL_CURES = """
+SELECT x.call_id, a.code, x.quantity FROM risk_collateralcure x JOIN lending_asset a ON a.id = x.asset_id
+"""
+
+_LOTS = "SELECT a.code, p.lot FROM risk_assetpolicy p JOIN lending_asset a ON a.id = p.asset_id"
+
+_DEBT = {"loan_principal", "interest_receivable", "fees_receivable"}
+
+
+@dataclass(frozen=True)
+class Wrongful:
+    """A sale for which no reason was found, with what was missing."""
+
+    order_id: int
+    margin_account_id: int
+    reason: str
+
+
+class Checker:
+    """Holds the raw facts of one database in memory and judges each order that led to a sale."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._prices = RawPrices(cursor)
+        self._rounds = self._prices.rounds()
+        self._orders = _rows(cursor, _ORDERS)
+        self._terms = {row[0]: row[1:] for row in _rows(cursor, _ACCOUNTS)}
+        self._calls = {row[0]: row[1:] for row in _rows(cursor, _CALLS)}
+        self._flows: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for account, *flow in _rows(cursor, _FLOWS):
+            self._flows[account].append(tuple(flow))
+        self._paid, self._topped_up = _rows(cursor, _PAID), _rows(cursor, _TOPPED_UP)
+        self._cures = _rows(cursor, _COLLATERAL_CURES)
+        self._lots = dict(_rows(cursor, _LOTS))
+        self._graces: dict[str, list[tuple[datetime, datetime]]] = {}
+
+    def wrongful(self) -> list[Wrongful]:
+        """Return the sales that can not be justified."""
+        found = []
+        for order, account, asset, part, quantity, at, kind, call, _ in self._orders:
+            reason = self._judge(account, asset, part, quantity, at, kind, call)
+            if reason:
+                found.append(Wrongful(order, account, reason))
+        return found
+
+    def _judge(
+        self, account: int, asset: str, part: int, quantity: Decimal, at: datetime, kind: str, call: int | None
+    ) -> str:
+        debt, pledged = self._position(account, at)
+        ltv = self._ltv(debt, pledged, at)
+        if ltv is None:
+            return "an asset of the account had no quorum of live sources"
+        call_ltv, _, liquidation, target, clear, gap, *_ = self._terms[account]
+        for code in pledged:
+            if ltv < liquidation + gap - BLUR and self._in_grace(code, at):
+                return f"{code} had only just come back from an outage"
+        if self._cured_in_time(account, call, at) and ltv < liquidation - BLUR:
+            return "the call had been cured in time"
+        if part > 1:
+            reason = "" if ltv >= target - BLUR else f"a further slice at {ltv:.4f}, target {target:.4f}"
+        elif kind == "liquidation_level":
+            reason = self._held_above(account, at, liquidation, gap)
+        elif kind == "expired_call":
+            reason = self._expired(account, call, at, ltv, clear, call_ltv)
+        else:
+            reason = f"no rule is known for a sale by {kind}"
+        return reason or self._oversized(debt, pledged, asset, quantity, target, at)
+
+    def _position(self, account: int, at: datetime) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+        """Return debt and collateral by asset as posted before this instant's own orders moved anything out."""
+        debt: dict[str, Decimal] = defaultdict(Decimal)
+        pledged: dict[str, Decimal] = defaultdict(Decimal)
+        for kind, code, effective_at, amount in self._flows[account]:
+            if effective_at > at:
+                break
+            if kind in _DEBT:
+                debt[code] += amount
+            else:
+                pledged[code] -= amount  # pledged and held together: a hold moves between the two
+        return debt, {code: quantity for code, quantity in pledged.items() if quantity > 0}
+
+    def _ltv(self, debt: dict[str, Decimal], pledged: dict[str, Decimal], at: datetime) -> Decimal | None:
+        owed, value = Decimal(0), Decimal(0)
+        for code, amount in debt.items():
+            price = self._prices.price(code, at)
+            if price is None:
+                return None
+            owed += amount * price
+        for code, quantity in pledged.items():
+            price = self._prices.price(code, at)
+            if price is None:
+                return None
+            value += quantity * price
+        return owed / value if value else Decimal(999999)
+
+    def _in_grace(self, code: str, at: datetime) -> bool:
+        if code not in self._graces:
+            self._graces[code] = self._prices.graces(code)
+        return any(start <= at < end for start, end in self._graces[code])
+
+    def _held_above(self, account: int, at: datetime, level: Decimal, gap: Decimal) -> str:
+        """Three rounds in a row over ten seconds or more, or one past the gap limit."""
+        known = [instant for instant in self._rounds if instant <= at][-3:]
+        ltvs = [self._ltv(*self._position(account, instant), instant) for instant in known]
+        if ltvs and ltvs[-1] is not None and ltvs[-1] >= level + gap - BLUR:
+            return ""
+        held = len(known) == 3 and known[-1] - known[0] >= timedelta(seconds=10)
+        if held and all(ltv is not None and ltv >= level - BLUR for ltv in ltvs):
+            return ""
+        return f"LTV was {[f'{ltv:.4f}' if ltv is not None else None for ltv in ltvs]}, the level {level:.4f}"
+
+    def _expired(
+        self, account: int, call: int | None, at: datetime, ltv: Decimal, clear: Decimal, call_ltv: Decimal
+    ) -> str:
+        if call is None:
+            return "an expired call without a call"
+        issued_at, _, paused_s, _, period_s, received_at, channels = self._calls[call]
+        if received_at is None or channels < 2:
+            return "the notice has no evidence of delivery on two channels"
+        at_issue = self._ltv(*self._position(account, issued_at), issued_at)
+        if at_issue is None or at_issue < call_ltv - BLUR:
+            return f"the call was issued at {at_issue}, below {call_ltv:.4f}"
+        due_at = received_at + timedelta(seconds=period_s + paused_s)
+        if at < due_at and not self._accelerated_before(account, issued_at, at):
+            return f"sold at {at}, due at {due_at}"
+        if ltv < clear - BLUR:
+            return f"LTV had come back to {ltv:.4f}, below {clear:.4f}"
+        return ""
+
+    def _cured_in_time(self, account: int, call: int | None, at: datetime) -> bool:
+        """Return whether what the call asked for had arrived by now, within its cure period."""
+        if call is None:
+            return False
+        issued_at, cash_cure, paused_s, _, period_s, received_at, _ = self._calls[call]
+        due_at = (received_at or issued_at) + timedelta(seconds=period_s + paused_s)
+        return self._cured(account, call, issued_at, min(at, due_at), cash_cure) >= 1
+
+    def _accelerated_before(self, account: int, issued_at: datetime, at: datetime) -> bool:
+        accelerated, period_s = self._terms[account][1], self._terms[account][7]
+        for instant in self._rounds:
+            if issued_at <= instant <= at - timedelta(seconds=period_s):
+                ltv = self._ltv(*self._position(account, instant), instant)
+                if ltv is not None and ltv >= accelerated - BLUR:
+                    return True
+        return False
+
+    def _cured(self, account: int, call: int, start: datetime, end: datetime, cash_cure: Decimal) -> Decimal:
+        share = sum(
+            (amount / cash_cure for owner, at, amount in self._paid if owner == account and start <= at <= end),
+            Decimal(0),
+        )
+        wanted = {code: quantity for owner, code, quantity in self._cures if owner == call}
+        for owner, at, code, quantity in self._topped_up:
+            if owner == account and start <= at <= end and wanted.get(code):
+                share += quantity / wanted[code]
+        return share
+
+    def _oversized(
+        self,
+        debt: dict[str, Decimal],
+        pledged: dict[str, Decimal],
+        asset: str,
+        quantity: Decimal,
+        target: Decimal,
+        at: datetime,
+    ) -> str:
+        """A sale may not be larger than what restores the target at the dearest cost, or everything that secures it."""
+        owed = sum((amount * (self._prices.price(code, at) or 0) for code, amount in debt.items()), Decimal(0))
+        value = sum((held * (self._prices.price(code, at) or 0) for code, held in pledged.items()), Decimal(0))
+        needed = (owed * (1 + BLUR) - target * value * (1 - BLUR)) / (1 - WIDEST_COST - target)
+        sold = quantity * (self._prices.price(asset, at) or Decimal(0))
+        lot = self._lots.get(asset, Decimal(0)) * (self._prices.price(asset, at) or Decimal(0))
+        if sold > needed + lot:
+            return f"sold {sold:.0f} USD where {needed:.0f} restores the target"
+        return ""
+
+
+def _rows(cursor: Any, statement: str) -> list[tuple[Any, ...]]:
+    cursor.execute(statement)
+    return list(cursor.fetchall())
+
+
+def count(cursor: Any) -> int:
+    """Return how many sales can not be justified, and say which on standard error."""
+    found = Checker(cursor).wrongful()
+    for sale in found[:20]:
+        sys.stderr.write(f"wrongful sale: order {sale.order_id}: {sale.reason}\n")
+    return len(found)

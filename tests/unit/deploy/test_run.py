@@ -1,0 +1,91 @@
+"""What a run reads from its user, and whom the killing script kills."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deploy.run import kills
+from deploy.run.options import Options, UnableToReadOptions
+from deploy.run.services import free_port, services
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("RESET", "PORT", "SCENARIO", "START", "SPEED", "DATA_DIR", "PLIMSOLL_SCENARIO"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_nothing_said_means_may_2021_on_a_free_port(bare):
+    options = Options.of_environment()
+    assert (options.scenario, options.port, options.reset, options.speed) == ("may-2021", None, False, None)
+    assert options.data.name == ".data"
+
+
+def test_what_is_said_is_taken(bare, tmp_path):
+    said = {"RESET": "1", "PORT": "8123", "SCENARIO": "calm", "SPEED": "2.5", "DATA_DIR": str(tmp_path), "START": "x"}
+    for name, value in said.items():
+        bare.setenv(name, value)
+    options = Options.of_environment()
+    assert options == Options(Path(tmp_path), reset=True, port=8123, scenario="calm", start="x", speed=2.5)
+    assert options.environment() == {"PLIMSOLL_SCENARIO": "calm", "PLIMSOLL_SPEED": "2.5"}
+
+
+@pytest.mark.parametrize(("text", "reset"), [("", False), ("0", False), ("no", False), ("1", True), ("yes", True)])
+def test_reset_is_asked_for_in_words(bare, text, reset):
+    bare.setenv("RESET", text)
+    assert Options.of_environment().reset is reset
+
+
+@pytest.mark.parametrize(("name", "text"), [("SPEED", "fast"), ("SPEED", "0"), ("SPEED", "-1"), ("PORT", "web")])
+def test_nonsense_is_refused_in_words(bare, name, text):
+    bare.setenv(name, text)
+    with pytest.raises(UnableToReadOptions, match=name):
+        Options.of_environment()
+
+
+def test_a_taken_port_is_passed_over():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert free_port(taken.getsockname()[1]) != taken.getsockname()[1]
+
+
+def web() -> tuple[str, ...]:
+    return next(service.command for service in services(8000) if service.name == "web")
+
+
+@pytest.mark.parametrize("said", [None, "", "0", "no"])
+def test_nobody_may_say_which_address_a_visitor_has(bare, said):
+    """Otherwise a new X-Forwarded-For for every guess would evade the lock-out."""
+    bare.delenv("TRUST_PROXY", raising=False)
+    if said is not None:
+        bare.setenv("TRUST_PROXY", said)
+    bare.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert "--no-proxy-headers" in web()
+    assert not {"--proxy-headers", "--forwarded-allow-ips"} & set(web())
+
+
+@pytest.mark.parametrize(("named", "trusted"), [(None, "127.0.0.1"), ("10.0.0.7,10.0.0.8", "10.0.0.7,10.0.0.8")])
+def test_a_trusted_proxy_may_and_is_named(bare, named, trusted):
+    bare.setenv("TRUST_PROXY", "1")
+    bare.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    if named:
+        bare.setenv("FORWARDED_ALLOW_IPS", named)
+    command = web()
+    assert "--no-proxy-headers" not in command
+    assert command[command.index("--forwarded-allow-ips") + 1] == trusted
+
+
+def test_every_class_of_process_is_killed_at_least_once():
+    victims = Counter(kills.plan(7, 20))
+    assert victims.total() == 20
+    assert set(victims) == {service.name for service in services(0)} | {"supervisor", "postgres", "valkey", "keeper"}
+
+
+def test_the_seed_decides_who_dies_when():
+    assert kills.plan(7, 20) == kills.plan(7, 20)
+    assert kills.plan(7, 20) != kills.plan(8, 20)

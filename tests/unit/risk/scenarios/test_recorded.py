@@ -1,0 +1,96 @@
+"""Recordings: the documented format, bars inside their minute, one venue spread over three, several as they are."""
+
+import gzip
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from risk import scenarios
+from risk.scenarios import UnableToLoad
+
+AT = datetime(2023, 3, 14, 14, 24, tzinfo=UTC)
+HEADER = "venue,symbol,ts,open,high,low,close,volume\n"
+ONE = HEADER + (
+    "acme,BTC-USDT,2023-03-14T14:24:00Z,100,110,90,105,1\nacme,BTC-USDT,2023-03-14T14:26:00Z,106,111,91,107,1\n"
+)
+
+
+def load(folder, **more):
+    return scenarios.load("any", seed=7, directory=folder, **more)
+
+
+def prices(scenario, at, base="BTC", **wanted):
+    return [
+        tick.price
+        for tick in scenario.ticks(at)
+        if tick.base == base and all(getattr(tick, name) == value for name, value in wanted.items())
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with gzip.open(tmp_path / "acme.csv.gz", "wt") as file:
+        file.write(ONE)
+    return tmp_path
+
+
+def test_one_venue_is_spread_over_three_synthetic_ones(folder):
+    scenario = load(folder)
+    assert (scenario.start_at, scenario.steps) == (AT, 12)
+    assert scenario.sources == ("alder", "birch", "cedar")
+    assert all(feed.synthetic for feed in scenario.feeds)
+    opened = prices(scenario, AT)
+    assert len(opened) == 3
+    assert all(abs(price / 100 - 1) < Decimal("0.002") for price in opened)
+
+
+def test_coins_without_a_dollar_quote_get_a_simulated_one(folder):
+    scenario = load(folder)
+    assert scenario.assets == ("BTC", "USDC", "USDT")
+    assert len(prices(scenario, AT, base="USDT", quote="USD")) == 3
+    assert scenario.mid("BTC", AT) == pytest.approx(Decimal(100) * scenario.mid("USDT", AT), rel=Decimal("0.002"))
+
+
+def test_a_minute_without_a_bar_is_silent_and_its_mid_stands(folder):
+    scenario = load(folder)
+    assert prices(scenario, AT + timedelta(minutes=1)) == []
+    assert scenario.mid("BTC", AT + timedelta(minutes=1)) == pytest.approx(Decimal(105), rel=Decimal("0.01"))
+
+
+def test_a_bar_replays_as_open_low_and_high_in_seeded_order_and_close(tmp_path):
+    bars = [f"acme,BTC-USD,2023-03-14T14:{minute:02}:00Z,100,110,90,105,1\n" for minute in range(24, 54)]
+    (tmp_path / "a.csv").write_text(HEADER + "".join(bars) + "other,BTC-USD,2023-03-14T14:24:00Z,100,110,90,105,1\n")
+    scenario = load(tmp_path)
+    assert not any(feed.synthetic for feed in scenario.feeds if feed.base == "BTC")
+    orders = set()
+    for minute in range(30):
+        steps = [AT + timedelta(minutes=minute, seconds=15 * n) for n in range(4)]
+        opened, second, third, close = (prices(scenario, at, source="acme")[0] for at in steps)
+        assert (opened, close) == (100, 105)
+        orders.add((int(second), int(third)))
+    assert orders == {(110, 90), (90, 110)}
+    assert load(tmp_path).ticks(AT + timedelta(seconds=15)) == scenario.ticks(AT + timedelta(seconds=15))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "venue,symbol,ts,open,high,low\n",
+        HEADER,
+        HEADER + "acme,BTCUSD,2023-03-14T14:24:00Z,1,1,1,1,1\n",
+        HEADER + "acme,BTC-USD,yesterday,1,1,1,1,1\n",
+        HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,x,1,1,1\n",
+        HEADER + "acme,BTC-EUR,2023-03-14T14:24:00Z,1,1,1,1,1\n",
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused(tmp_path, text):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(UnableToLoad):
+        load(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UnableToLoad):
+        load(tmp_path)

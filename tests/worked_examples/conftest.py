@@ -1,0 +1,5 @@
+"""The worked examples run on the paper custodian of this process."""
+
+from tests.integration.lending.conftest import custodian
+
+__all__ = ["custodian"]
