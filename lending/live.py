@@ -143,7 +143,8 @@ async def _in_step(inbox: Inbox, after: int, heartbeat_s: float) -> AsyncIterato
     """Give what the inbox brings while its numbers follow on; end when the rows must be looked at again."""
     while True:
         try:
-            event = await asyncio.wait_for(inbox.get(), heartbeat_s)
+            async with asyncio.timeout(heartbeat_s):  # wait_for loses a cancellation that meets an event (3.11)
+                event = await inbox.get()
         except TimeoutError:
             return
         if event is None or event.seq is None or event.seq > after + 1:

@@ -19,7 +19,7 @@ from deploy.embedded.keeper import hold
 from deploy.embedded.layout import CHECKOUT, Layout
 from deploy.embedded.processes import die_with_parent
 from deploy.run.options import Options, UnableToRun
-from deploy.run.services import HOST, PREFERRED_PORT, PYTHON, addresses, free_port, services
+from deploy.run.services import HOST, PYTHON, addresses, listen, services
 from deploy.run.supervisor import Supervisor
 
 _NAME_WIDTH = 9
@@ -39,8 +39,8 @@ class Platform:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.layout = Layout.of(options.data)
-        self.port = options.port or free_port(PREFERRED_PORT)
-        self.url = f"http://{HOST}:{self.port}"
+        self._door = listen(options.port)
+        self.url = f"http://{HOST}:{self._door.getsockname()[1]}"
         self._alive = self.layout.data / "alive_at"
         self._state = self.layout.locks / "platform.json"
         self._pids: dict[str, int] = {}
@@ -51,14 +51,16 @@ class Platform:
 
     def run(self) -> None:
         """Prepare, start everything, watch it, and return after a clean stop."""
-        with self._alone():
+        with self._door, self._alone():
             if self.options.reset:
                 self._reset()
             self.layout.make()
             self._state.unlink(missing_ok=True)
             with private_log(self.layout.logs / "platform.log") as self._log, self._joined() as environment:
                 self._prepare(environment)
-                supervisor = Supervisor(services(self.port), environment=environment, folder=CHECKOUT, say=self.say)
+                supervisor = Supervisor(
+                    services(self._door.fileno()), environment=environment, folder=CHECKOUT, say=self.say
+                )
                 supervisor.run(each_second=lambda: self._each_second(environment, supervisor.pids()))
                 self._state.unlink(missing_ok=True)
                 self.say("platform", "stopping the servers")

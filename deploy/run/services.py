@@ -1,10 +1,9 @@
 """What the platform consists of: one list of processes, each with the addresses it needs."""
 
-import contextlib
-import os
 import socket
 import sys
 
+from deploy.run.options import UnableToRun
 from deploy.run.supervisor import Service
 
 PYTHON = sys.executable
@@ -12,14 +11,26 @@ HOST = "127.0.0.1"
 PREFERRED_PORT = 8000
 
 
-def free_port(preferred: int = 0) -> int:
-    """Return a port nobody listens on: the preferred one when it is free."""
-    for port in (preferred, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on this machine")
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def listen(port: int | None = None) -> socket.socket:
+    """Listen on a port, by default the preferred one or, when that is taken, any; hold it and it stays ours."""
+    for choice in (port,) if port else (PREFERRED_PORT, 0):
+        door = socket.socket()
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((HOST, choice))
+            door.listen(1024)  # or another could still bind it
+        except OSError:
+            door.close()
+        else:
+            return door
+    raise UnableToRun(f"port {port} is taken; PORT= names another, and without it a free one is found")
 
 
 def addresses() -> dict[str, str]:
@@ -30,12 +41,16 @@ def addresses() -> dict[str, str]:
     }
 
 
-def services(port: int) -> list[Service]:
-    """Return the processes in the order they start: the outside world, those who work, those who ask for work."""
+def services(door: int) -> list[Service]:
+    """
+    Return the processes in the order they start: the outside world, those who work, those who ask for work.
+
+    `door` is the descriptor of the socket that web serves.
+    """
     return [
         Service("custodian", _manage("custodian")),
         Service("dealers", _manage("dealers")),
-        Service("web", _web(port), {"DB_POOL_MAX": "8"}),
+        Service("web", (PYTHON, "-m", "deploy.run.web", str(door)), {"DB_POOL_MAX": "8"}, passes=(door,)),
         Service("marking", _worker("marking", "mark.0", "--pool", "solo"), {"DB_POOL_MAX": "2"}),
         Service(
             "worker", _worker("worker", "general", "--pool", "threads", "--concurrency", "4"), {"DB_POOL_MAX": "6"}
@@ -60,17 +75,3 @@ def _worker(name: str, queue: str, *arguments: str) -> tuple[str, ...]:
     return _celery(
         "worker", "--hostname", f"{name}@plimsoll", "--queues", queue, "--loglevel", "WARNING", *alone, *arguments
     )
-
-
-def _web(port: int) -> tuple[str, ...]:
-    flags = ("--host", HOST, "--port", str(port), "--lifespan", "off", "--log-level", "warning", "--no-access-log")
-    # Event streams stay open for ever: do not wait for them when asked to stop.
-    stop = ("--timeout-graceful-shutdown", "2")
-    return (PYTHON, "-m", "uvicorn", "deploy.asgi:application", *flags, *stop, *_proxy())
-
-
-def _proxy() -> tuple[str, ...]:
-    """Return whose X-Forwarded-For names the visitor: by default nobody's, or guesses could come from new addresses."""
-    if os.environ.get("TRUST_PROXY", "").lower() not in {"1", "true", "yes", "on", "y", "ok"}:
-        return ("--no-proxy-headers",)
-    return ("--proxy-headers", "--forwarded-allow-ips", os.environ.get("FORWARDED_ALLOW_IPS") or HOST)

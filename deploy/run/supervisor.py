@@ -25,11 +25,12 @@ _LINE_BYTES = 16_384
 
 @dataclass(frozen=True)
 class Service:
-    """One process of the platform; services that stop first stand last."""
+    """One process of the platform; services that stop first stand last. `passes` are descriptors that it inherits."""
 
     name: str
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    passes: tuple[int, ...] = ()
 
 
 @dataclass
@@ -120,6 +121,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=child.service.passes,
             start_new_session=True,  # a Ctrl-C reaches the supervisor alone
             preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  one thread
         )

@@ -119,6 +119,23 @@ def test_events_said_while_pages_connect_come_once(real_db: str) -> None:
     run(story)
 
 
+def test_a_page_that_leaves_as_an_event_comes_is_gone(real_db: str) -> None:
+    async def story() -> None:
+        await asyncio.to_thread(say, "one")
+        reader = Reader()
+        await reader.until(1)
+        hub = live._hubs[asyncio.get_running_loop()]
+        (inbox,) = hub._inboxes["console"]
+        while not inbox._getters:  # until the page has read what there was and waits for more
+            await asyncio.sleep(0.01)
+        inbox.put_nowait(None)
+        await asyncio.sleep(0)  # it is told to leave before it has taken this
+        async with asyncio.timeout(PATIENCE_S):
+            await reader.leave()
+
+    run(story)
+
+
 def test_a_killed_listener_is_replaced_and_nothing_is_lost(real_db: str) -> None:
     async def story() -> None:
         reader = Reader()

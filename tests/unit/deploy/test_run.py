@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.run import kills
-from deploy.run.options import Options, UnableToReadOptions
-from deploy.run.services import free_port, services
+from deploy.run import kills, services, web
+from deploy.run.options import Options, UnableToReadOptions, UnableToRun
 
 
 @pytest.fixture
@@ -45,17 +44,14 @@ def test_nonsense_is_refused_in_words(bare, name, text):
         Options.of_environment()
 
 
-def test_a_taken_port_is_passed_over():
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert free_port(taken.getsockname()[1]) != taken.getsockname()[1]
-
-
-def web() -> tuple[str, ...]:
-    return next(service.command for service in services(8000) if service.name == "web")
+def test_a_port_is_ours_from_the_choice_on(bare):
+    with services.listen() as first, services.listen() as second:
+        ports = first.getsockname()[1], second.getsockname()[1]
+        assert len(set(ports)) == 2
+        with pytest.raises(UnableToRun, match=f"port {ports[0]} is taken"):
+            services.listen(ports[0])
+    with services.listen(ports[0]) as again:
+        assert again.getsockname()[1] == ports[0]
 
 
 @pytest.mark.parametrize("said", [None, "", "0", "no"])
@@ -65,8 +61,7 @@ def test_nobody_may_say_which_address_a_visitor_has(bare, said):
     if said is not None:
         bare.setenv("TRUST_PROXY", said)
     bare.setenv("FORWARDED_ALLOW_IPS", "*")
-    assert "--no-proxy-headers" in web()
-    assert not {"--proxy-headers", "--forwarded-allow-ips"} & set(web())
+    assert web.proxy() == {"proxy_headers": False}
 
 
 @pytest.mark.parametrize(("named", "trusted"), [(None, "127.0.0.1"), ("10.0.0.7,10.0.0.8", "10.0.0.7,10.0.0.8")])
@@ -75,15 +70,18 @@ def test_a_trusted_proxy_may_and_is_named(bare, named, trusted):
     bare.delenv("FORWARDED_ALLOW_IPS", raising=False)
     if named:
         bare.setenv("FORWARDED_ALLOW_IPS", named)
-    command = web()
-    assert "--no-proxy-headers" not in command
-    assert command[command.index("--forwarded-allow-ips") + 1] == trusted
+    assert web.proxy() == {"proxy_headers": True, "forwarded_allow_ips": trusted}
 
 
 def test_every_class_of_process_is_killed_at_least_once():
     victims = Counter(kills.plan(7, 20))
     assert victims.total() == 20
-    assert set(victims) == {service.name for service in services(0)} | {"supervisor", "postgres", "valkey", "keeper"}
+    assert set(victims) == {service.name for service in services.services(0)} | {
+        "supervisor",
+        "postgres",
+        "valkey",
+        "keeper",
+    }
 
 
 def test_the_seed_decides_who_dies_when():
