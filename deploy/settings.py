@@ -144,7 +144,7 @@ STATIC_ROOT = env.str("STATIC_ROOT", default=None)  # only where a web server in
 NODE_MODULES = BASE_DIR / "node_modules"
 STATICFILES_DIRS = [
     (f"vendor/{name}", NODE_MODULES / name / "dist")
-    for name in ("htmx.org", "htmx-ext-sse")
+    for name in ("htmx.org", "htmx-ext-sse", "lightweight-charts", "uplot")
     if (NODE_MODULES / name / "dist").is_dir()
 ]
 WHITENOISE_USE_FINDERS = True  # a checkout serves its pages without a collectstatic step
