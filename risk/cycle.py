@@ -22,7 +22,6 @@ from risk.prices import Marks
 
 # Accounts decided, and locked, in one transaction.
 CHUNK = 500
-UNKNOWN_INCIDENT = "unknown_state"
 _BREACHED = (MarginState.CALL, MarginState.ACCELERATED, MarginState.LIQUIDATE)
 _IN_SALE = (CallState.EXPIRED, CallState.LIQUIDATING)
 
@@ -227,11 +226,11 @@ def _enter(case: _Case, *, now: datetime) -> None:
     if state == MarginState.UNKNOWN:
         facts = {"was": was, "quality": case.judged.quality.value}
         summary = f"{account}: no usable mark can say where it stands"
-        incidents.open_once(UNKNOWN_INCIDENT, summary, now=now, margin_account=account, facts=facts)
+        incidents.open_once(incidents.UNKNOWN_STATE, summary, now=now, margin_account=account, facts=facts)
         payload = {"account": str(account.public_id), "summary": summary}
         events.emit(incidents.CONSOLE, "state_changed", payload, client_id=account.client_id, now=now)
     elif was == MarginState.UNKNOWN:
-        incidents.close(UNKNOWN_INCIDENT, now=now, margin_account=account)
+        incidents.close(incidents.UNKNOWN_STATE, now=now, margin_account=account)
     if state == MarginState.WARNING and was == MarginState.HEALTHY:
         letters.warned(case.facts, now=now)
 

@@ -263,7 +263,7 @@ def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks
 def _refuse(facts: AccountFacts, cause: SaleCause, reason: str, *, now: datetime) -> bool:
     """Leave a due sale to people: an incident with the reason."""
     incidents.log(facts.account, cause.episode, "sale_refused", reason, now=now)
-    incidents.open_once("sale_refused", f"{facts.account}: {reason}", now=now, margin_account=facts.account)
+    incidents.open_once(incidents.SALE_REFUSED, f"{facts.account}: {reason}", now=now, margin_account=facts.account)
     return False
 
 
@@ -376,7 +376,7 @@ def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
         loans.transition(loan, state, actor=None, cause=f"sale over: {ending}", now=now)
     if cause.call_id is not None:
         _close_call(margin_calls.locked(cause.call_id), cause, ending, now=now)
-    incidents.close("sale_refused", now=now, margin_account=account)
+    incidents.close(incidents.SALE_REFUSED, now=now, margin_account=account)
     margin_accounts.touch_many([account.pk])
     payload = {"account": str(account.public_id), "summary": f"Sale over: {ending.replace('_', ' ')}"}
     events.emit(incidents.CONSOLE, "liquidation_done", payload, client_id=cause.client_id, now=now)

@@ -39,10 +39,6 @@ class UnableToAcknowledge(Exception):
     """The call is closed or in sale."""
 
 
-class UnableToClaim(Exception):
-    """Somebody else has taken the call."""
-
-
 @dataclass(frozen=True, slots=True)
 class Breach:
     """An account above its margin call level, decided exactly, and the closed call that it reopens, if any."""
@@ -374,25 +370,4 @@ def acknowledge(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
                 call.state = CallState.ACKNOWLEDGED
             call.save(update_fields=["acknowledged_at", "acknowledged_by", "state"])
             letters.record(call, "acknowledged", now=now, actor=user, public=f"Acknowledged by {user}")
-    return call
-
-
-def claim(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
-    """
-    Take a call to work on it, so that no two people of the desk do.
-
-    Raises
-    ------
-    UnableToClaim
-        If somebody else has taken it.
-    """
-    with transaction.atomic():
-        margin_accounts.lock(call.margin_account_id)
-        call = locked(call.pk)
-        if call.claimed_by_id not in (None, user.pk):
-            raise UnableToClaim(f"{call.claimed_by} has taken this call")
-        if call.claimed_by_id is None:
-            call.claimed_by = user
-            call.save(update_fields=["claimed_by"])
-            letters.record(call, "claimed", now=now, actor=user, public=f"Taken by {user}")
     return call

@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST, require_safe
 from lending import access, clock, events
 from lending.models import EventStream
 from lending.portal.doors import SignedIn
+from risk import handling, positions, two_keys
 from risk import incidents as incident_verbs
-from risk import margin_calls, positions, two_keys
 from risk.console.stream import STREAM
 from risk.models import (
     OPEN_CALL_STATES,
@@ -145,8 +145,8 @@ def claim(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Take a call, so that nobody else works on it too."""
     wanted = get_object_or_404(MarginCall, public_id=public_id)
     try:
-        margin_calls.claim(wanted, user=request.user, now=clock.now())
-    except margin_calls.UnableToClaim as refusal:
+        handling.claim(wanted, user=request.user, now=clock.now())
+    except handling.UnableToClaim as refusal:
         messages.error(request, f"Not claimed: {refusal}.")
     else:
         messages.success(request, "The call is yours.")

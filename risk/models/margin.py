@@ -110,6 +110,7 @@ class MarginCall(models.Model):
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey("lending.User", on_delete=models.PROTECT, null=True, related_name="+")
     claimed_by = models.ForeignKey("lending.User", on_delete=models.PROTECT, null=True, related_name="+")
+    claimed_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     close_reason = models.CharField(max_length=200, blank=True)
 
@@ -251,6 +252,23 @@ class Incident(models.Model):
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey("lending.User", on_delete=models.PROTECT, null=True, related_name="+")
+    resolved_by = models.ForeignKey(
+        "lending.User", on_delete=models.PROTECT, null=True, related_name="+", help_text="null if it closed by itself"
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["-opened_at"], condition=Q(closed_at=None), name="incident_open")]
+
+
+class IncidentEvent(models.Model):
+    """What a person did about an incident: took it up, noted something, resolved it."""
+
+    incident = models.ForeignKey(Incident, on_delete=models.PROTECT, related_name="events")
+    client = models.ForeignKey("lending.Client", on_delete=models.PROTECT, null=True)
+    kind = models.CharField(max_length=30)
+    actor = models.ForeignKey("lending.User", on_delete=models.PROTECT)
+    note = models.CharField(max_length=1000, blank=True)
+    happened_at = models.DateTimeField()
 
 
 class DecisionLog(models.Model):

@@ -165,20 +165,17 @@ def test_outside_the_reopening_window_a_breach_is_a_new_episode(desk):
     assert (call.episode, call.cure_period_s) == (2, 1200)
 
 
-def test_acknowledging_and_taking_a_call(desk):
+def test_a_call_is_acknowledged_while_it_runs(desk):
     loan = desk.loan("20000", BTC="1")
     desk.step(BTC="28000")
-    call, rhea, other = desk.call(loan), desk.risk, desk.second
+    call, rhea = desk.call(loan), desk.risk
     assert margin_calls.acknowledge(call, user=rhea, now=desk.now).state == CallState.ACKNOWLEDGED
-    margin_calls.claim(call, user=rhea, now=desk.now)
-    with pytest.raises(margin_calls.UnableToClaim):
-        margin_calls.claim(call, user=other, now=desk.now)
     desk.pay(loan, call.cash_cure)
     desk.step()
     with pytest.raises(margin_calls.UnableToAcknowledge):
         margin_calls.acknowledge(call, user=rhea, now=desk.now)
     kinds = list(call.events.order_by("pk").values_list("kind", flat=True))
-    assert kinds == ["issued", "notified", "acknowledged", "claimed", "progress", "cured"]
+    assert kinds == ["issued", "notified", "acknowledged", "progress", "cured"]
 
 
 def test_a_frozen_account_stops_the_sale_and_says_why(desk):
