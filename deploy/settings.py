@@ -143,9 +143,16 @@ STATIC_ROOT = env.str("STATIC_ROOT", default=None)  # only where a web server in
 # Browser code comes from package-lock.json by `npm ci`; only the built files of each package are served.
 NODE_MODULES = BASE_DIR / "node_modules"
 STATICFILES_DIRS = [
-    (f"vendor/{name}", NODE_MODULES / name / "dist")
-    for name in ("htmx.org", "htmx-ext-sse", "lightweight-charts", "uplot")
-    if (NODE_MODULES / name / "dist").is_dir()
+    (f"vendor/{name}", NODE_MODULES / folder / built)
+    for name, folder, built in (
+        ("htmx.org", "htmx.org", "dist"),
+        ("htmx-ext-sse", "htmx-ext-sse", "dist"),
+        ("lightweight-charts", "lightweight-charts", "dist"),
+        ("uplot", "uplot", "dist"),
+        ("plex", "@fontsource-variable/ibm-plex-sans", "files"),
+        ("source-serif", "@fontsource-variable/source-serif-4", "files"),
+    )
+    if (NODE_MODULES / folder / built).is_dir()
 ]
 WHITENOISE_USE_FINDERS = True  # a checkout serves its pages without a collectstatic step
 

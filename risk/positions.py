@@ -125,14 +125,6 @@ def _holding(pledge: exposures.Pledge, marks: Marks) -> Holding:
 
 
 def _rungs(facts: AccountFacts, known: dict[str, Decimal], exposed: ltv.Exposure | None) -> tuple[Rung, ...]:
-    terms = facts.terms
-    levels = (
-        ("A call ends early", terms.clear_ltv),
-        ("Warning", terms.warning_ltv),
-        ("Margin call", terms.margin_call_ltv),
-        ("Less time", terms.accelerated_ltv),
-        ("Sale of collateral", terms.liquidation_ltv),
-    )
     assets = [pledge.asset.code for pledge in facts.pledges if pledge.quantity + pledge.held_quantity]
     return tuple(
         Rung(
@@ -146,5 +138,5 @@ def _rungs(facts: AccountFacts, known: dict[str, Decimal], exposed: ltv.Exposure
                 for code in assets
             ),
         )
-        for name, level in levels
+        for name, level in facts.terms.levels
     )

@@ -1,5 +1,7 @@
 """Margin accounts: what pledges, ladder terms, calls, episodes and orders belong to."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -53,6 +55,17 @@ class LadderTerms(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def levels(self) -> tuple[tuple[str, Decimal], ...]:
+        """Return the levels at which something happens to a borrower, by the names that every screen gives them."""
+        return (
+            ("A call ends early", self.clear_ltv),
+            ("Warning", self.warning_ltv),
+            ("Margin call", self.margin_call_ltv),
+            ("Less time", self.accelerated_ltv),
+            ("Sale of collateral", self.liquidation_ltv),
+        )
 
 
 class MarginAccount(models.Model):

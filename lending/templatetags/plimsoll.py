@@ -46,18 +46,22 @@ def percent(value: Decimal | None, places: int = 2) -> str:
 
 
 @register.filter
-def scale(value: Decimal) -> str:
-    """Place a ratio on a drawing that is 100 wide; what is off the scale stands at its end."""
-    return f"{min(max(value, Decimal(0)), Decimal(1)) * 100:.2f}"
-
-
-@register.filter
 def utc(value: datetime | None) -> SafeString:
     """Write an instant in UTC, with the reader's own time as a hint that the page's script adds."""
     if value is None:
         return _DASH
     return format_html(
         '<time datetime="{}" data-local>{} UTC</time>', value.isoformat(), value.strftime("%d %b %Y %H:%M:%S")
+    )
+
+
+@register.filter
+def utc_and_local(value: datetime | None) -> SafeString:
+    """Write an instant in UTC, and have the page's script write the reader's own time beside it."""
+    if value is None:
+        return _DASH
+    return format_html(
+        '<time datetime="{}" data-local="beside">{} UTC</time>', value.isoformat(), value.strftime("%d %b %Y %H:%M:%S")
     )
 
 

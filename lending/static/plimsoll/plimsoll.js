@@ -47,14 +47,41 @@
 
   function sayLocal(within) {
     for (const element of within.querySelectorAll("time[data-local]:not([title])")) {
-      element.title = new Date(element.dateTime).toLocaleString() + " where you are";
+      const local = new Date(element.dateTime);
+      element.title = local.toLocaleString() + " where you are";
+      if (element.dataset.local === "beside" && local.getTimezoneOffset() !== 0) {
+        element.textContent += " (" + local.toLocaleString() + " where you are)";
+      }
     }
+  }
+
+  /* A part that can not be refreshed says so beside itself, and what it shows is not taken for new. */
+  function sayFailed(event) {
+    const part = event.detail.elt;
+    if (part.dataset.failed) return;
+    part.dataset.failed = "true";
+    const words = document.createElement("p");
+    words.className = "problem";
+    words.setAttribute("role", "alert");
+    words.textContent = "This part could not be refreshed and may be out of date. It is tried again by itself.";
+    part.before(words);
+  }
+
+  function sayRefreshed(event) {
+    const part = event.detail.elt;
+    if (!part.dataset.failed || !event.detail.successful) return;
+    delete part.dataset.failed;
+    if (part.previousElementSibling && part.previousElementSibling.matches(".problem")) part.previousElementSibling.remove();
   }
 
   document.addEventListener("DOMContentLoaded", function () {
     tick();
     sayLocal(document);
     setInterval(tick, 1000);
+    for (const failure of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+      document.body.addEventListener(failure, sayFailed);
+    }
+    document.body.addEventListener("htmx:afterRequest", sayRefreshed);
     document.body.addEventListener("htmx:afterSettle", function () {
       tick();
       sayLocal(document);
