@@ -223,9 +223,10 @@ def _repay(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now:
     loan = owing.order_by("maturity_date", "pk").first()
     if loan is None:
         raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
-    # Deposits may be credited in another order than they arrived in; interest never runs backwards.
+    # Deposits may be credited in another order than they arrived in, or before their loan began; interest never runs
+    # backwards.
     last = Repayment.objects.filter(loan=loan).aggregate(at=Max("received_at"))["at"]
-    received_at = max(arrived_at, last) if last else arrived_at
+    received_at = max(at for at in (arrived_at, loan.start_at, last) if at)
     repayments.record(
         loan,
         deposit.quantity,

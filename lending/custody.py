@@ -14,6 +14,7 @@ from lending.engine import accounts, money
 from lending.models import (
     Asset,
     CustodyBreak,
+    CustodyReading,
     Deposit,
     DepositAddress,
     Event,
@@ -72,23 +73,55 @@ def open_all(margin_accounts: Sequence[MarginAccount], *, now: datetime) -> None
 
 
 def poll_due(*, now: datetime) -> int:
-    """Take down what the custodian reports of deposits, and return how many are new or have changed."""
+    """
+    Take down what the custodian reports of deposits, and return how many are new or have changed.
+
+    A deposit is dated by the confirmation it needed, as the custodian saw it, and not by this look at it: an outage of
+    either side must not make coins late that were there in time. Each look that saw everything leaves its instant.
+    """
     custodian = ports.custodian()
+    assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
+    needed = {code: row.needed for code, row in assets.items() if row.needed}
     mine = Deposit.objects.filter(custodian=custodian.name)
     read = mine.aggregate(last=Max("position"))["last"] or 0
     pending = mine.filter(state=Deposit.State.PENDING).order_by("position")
     waiting = list(pending.values_list("custodian_ref", flat=True)[:MOST_WAITING])
     try:
-        reports = custodian.deposits(after=read, refs=waiting, at=now)
+        reports = custodian.deposits(after=read, refs=waiting, needed=needed, at=now)
     except CustodianUnavailable as error:
         logger.warning("deposits were not read: %s", error)
         return 0
-    return _take_down(reports, waiting, custodian.name, now) if reports else 0
+    with transaction.atomic():
+        taken = _take_down(reports, waiting, assets, custodian.name, now) if reports else 0
+        if len(waiting) < MOST_WAITING:
+            _note_reading(custodian.name, now)
+    return taken
 
 
-@transaction.atomic
-def _take_down(reports: list[DepositReport], waiting: Collection[str], custodian: str, now: datetime) -> int:
-    assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
+def unheard(margin_account_id: int, at: datetime) -> str:
+    """Return why it is not known yet what had arrived at a margin account by an instant; "" when it is."""
+    if not CustodyReading.objects.filter(custodian=ports.custodian().name, read_at__gte=at).exists():
+        return "the custodian was not heard since the deadline"
+    arrived = Deposit.objects.filter(
+        address__margin_account=margin_account_id, state=Deposit.State.CONFIRMED, confirmed_at__lte=at
+    )
+    return "a transfer that arrived in time is being credited" if arrived.exists() else ""
+
+
+def _note_reading(custodian: str, now: datetime) -> None:
+    """Note until when everything that the custodian saw is known; a slower worker's older look changes nothing."""
+    known, made = CustodyReading.objects.get_or_create(custodian=custodian, defaults={"read_at": now})
+    if not made and known.read_at < now:
+        CustodyReading.objects.filter(custodian=custodian, read_at__lt=now).update(read_at=now)
+
+
+def _take_down(
+    reports: list[DepositReport],
+    waiting: Collection[str],
+    assets: Mapping[str, Any],
+    custodian: str,
+    now: datetime,
+) -> int:
     addresses = DepositAddress.objects.filter(address__in={report.address for report in reports})
     by_address = {(row.address, row.asset_id): row for row in addresses}
     # Read again under a lock: another poller may have taken the same news down, and it may be credited by now.
@@ -105,7 +138,7 @@ def _take_down(reports: list[DepositReport], waiting: Collection[str], custodian
             continue
         if row is None:
             address = by_address.get((report.address, asset.pk))
-            row = _deposit(report, asset, address, custodian)
+            row = _deposit(report, asset, address, custodian, now)
             new.append(row)
         elif row.confirmations != report.confirmations or report.reorged:
             changed.append(row)
@@ -115,14 +148,30 @@ def _take_down(reports: list[DepositReport], waiting: Collection[str], custodian
         if report.reorged:
             row.state = Deposit.State.REORGED
         elif report.confirmations >= (asset.needed or 1):
-            row.state, row.confirmed_at = Deposit.State.CONFIRMED, now
+            row.state, row.confirmed_at = Deposit.State.CONFIRMED, _confirmed_at(report, row, now)
     Deposit.objects.bulk_create(new, ignore_conflicts=True)
     Deposit.objects.bulk_update(changed, ["confirmations", "state", "confirmed_at"])
     Event.objects.bulk_create(arrivals.news(row.state, row, now) for row in (*new, *changed))
     return len(new) + len(changed)
 
 
-def _deposit(report: DepositReport, asset: Asset, address: DepositAddress | None, custodian: str) -> Deposit:
+def _confirmed_at(report: DepositReport, row: Deposit, now: datetime) -> datetime:
+    """
+    Return when a deposit had the confirmations it needs: as reported, not after now, not before it was first seen.
+
+    An instant that lies ahead contradicts the report that it has happened: it is refused, and the coins, which are
+    there, count from now.
+    """
+    said = report.confirmed_at
+    if said is None or said > now:
+        logger.error("deposit %s: confirmed, and by %s only at %s", report.ref, row.custodian, said)
+        said = now
+    return max(said, row.seen_at)
+
+
+def _deposit(
+    report: DepositReport, asset: Asset, address: DepositAddress | None, custodian: str, now: datetime
+) -> Deposit:
     return Deposit(
         public_id=ids.derived("deposit", custodian, report.ref),
         custodian=custodian,
@@ -133,7 +182,7 @@ def _deposit(report: DepositReport, asset: Asset, address: DepositAddress | None
         address=address,
         asset=asset,
         quantity=report.quantity,
-        seen_at=report.seen_at,
+        seen_at=min(report.seen_at, now),
     )
 
 

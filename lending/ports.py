@@ -1,6 +1,6 @@
 """The outside world of the books: who holds coins and cash."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +21,12 @@ class CustodianRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DepositReport:
-    """A transfer in, as the custodian sees it at one instant."""
+    """
+    A transfer in, as the custodian sees it at one instant.
+
+    `confirmed_at` is when the confirmation came that was asked for, None while it is missing: what arrived is dated by
+    it, however late we hear of it.
+    """
 
     ref: str
     position: int
@@ -30,6 +35,7 @@ class DepositReport:
     quantity: Decimal
     seen_at: datetime
     confirmations: int
+    confirmed_at: datetime | None = None
     reorged: bool = False
 
 
@@ -50,6 +56,8 @@ class Custodian(Protocol):
     - A deposit's `ref` never changes and never names two deposits; address, asset and quantity of a ref are fixed.
     - A deposit's `position` is 1, 2, ... in the order in which deposits become visible; none appears before another.
     - `deposits` also reports the named refs, one that was reorged included.
+    - A deposit's `confirmed_at` is the instant of the confirmation asked for, never of the answer: it is the same in
+      every answer, between the deposit's `seen_at` and the first `at` at which that many confirmations are reported.
     - A client id names at most one withdrawal or settlement, for ever: the same id with the same content repeats the
       first answer, with other content is refused.
     - `withdrawal` and `settlement` return None only when the id was never accepted, so that sending again is safe.
@@ -66,8 +74,14 @@ class Custodian(Protocol):
     def treasury_address(self, asset: str) -> str:
         """Return the address at which the desk's own capital arrives."""
 
-    def deposits(self, *, after: int, refs: Sequence[str], at: datetime) -> list[DepositReport]:
-        """Return the deposits after a position, and those named, in the order of their positions."""
+    def deposits(
+        self, *, after: int, refs: Sequence[str], needed: Mapping[str, int], at: datetime
+    ) -> list[DepositReport]:
+        """
+        Return the deposits after a position, and those named, in the order of their positions.
+
+        `needed` says, by asset, with how many confirmations a deposit counts; an asset it does not name needs one.
+        """
 
     def withdraw(
         self, client_id: str, *, asset: str, quantity: Decimal, destination: str, at: datetime

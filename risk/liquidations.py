@@ -10,7 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from lending import collateral, events, ids, loans, margin_accounts, repayments
 from lending.engine import money
 from lending.models import Loan, LoanState, Pledge
-from risk import cures, exposures, incidents, letters, margin_calls, orders, prices, sale_plans, two_keys
+from risk import cures, exposures, incidents, letters, margin_calls, orders, prices, restraints, sale_plans, two_keys
 from risk.engine.ladder import breach_held, past_gap_limit
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
@@ -168,7 +168,7 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     judged = exposures.judge(facts, marks)
     if call.state not in margin_calls.RUNNING or judged.state != MarginState.LIQUIDATE:
         return None
-    if reason := margin_calls.refusal(facts, judged, call.episode, now=now):
+    if reason := restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "sale_waits", reason, now=now)
         return None
     gap = past_gap_limit(judged.exposed, facts.ladder, facts.terms.gap_limit)
@@ -216,7 +216,7 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if facts.loans and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, now=now)
     judged = exposures.judge(facts, marks)
-    reason = margin_calls.refusal(facts, judged, cause.episode, now=now) if facts.loans else ""
+    reason = restraints.on_sale(facts, judged, cause.episode, now=now) if facts.loans else ""
     if reason:
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from lending import ids, margin_accounts
 from lending.models import User
-from risk import clocks, cures, exposures, incidents, letters, prices, two_keys
+from risk import clocks, cures, exposures, incidents, letters, prices, restraints
 from risk.engine.ltv import Exposure, ltv_of
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
@@ -19,7 +19,6 @@ from risk.models import (
     MarginCall,
     MarginState,
     PriceSnapshot,
-    Quality,
     SaleCause,
 )
 from risk.prices import Marks
@@ -269,7 +268,7 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
     if _pause(call, facts, now=now):
         return False
     judged = exposures.judge(facts, marks)
-    if reason := refusal(facts, judged, call.episode, now=now):
+    if reason := restraints.on_expiry(call, now=now) or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "expiry_waits", reason, now=now)
         return False
     snapshot = prices.snapshot(marks, now=now)
@@ -316,24 +315,6 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
         now=now,
     )
     return True
-
-
-def refusal(facts: AccountFacts, judged: Judgement, episode: int, *, now: datetime) -> str:
-    """
-    Return why nothing irreversible may be done to an account at these marks; "" when it may.
-
-    A DEGRADED mark does not stop a sale that two persons have agreed to.
-    """
-    if facts.account.frozen:
-        return "the account is frozen"
-    if judged.quality == Quality.DEGRADED:
-        kind, account = two_keys.SALE_ON_DEGRADED, facts.account
-        return "" if two_keys.agreed(kind, account, episode, now=now) else two_keys.ON_DEGRADED
-    if not judged.good:
-        return f"a mark is {judged.quality.value}"
-    if judged.in_grace:
-        return "grace after an outage"
-    return ""
 
 
 def _pause(call: MarginCall, facts: AccountFacts, *, now: datetime) -> bool:

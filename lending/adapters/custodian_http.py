@@ -1,6 +1,6 @@
 """The custodian over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -29,9 +29,11 @@ class HttpCustodian:
         """Return the address at which the desk's own capital arrives."""
         return str(self._ask("POST", "/addresses/treasury", {"asset": asset})["address"])
 
-    def deposits(self, *, after: int, refs: Sequence[str], at: datetime) -> list[DepositReport]:
+    def deposits(
+        self, *, after: int, refs: Sequence[str], needed: Mapping[str, int], at: datetime
+    ) -> list[DepositReport]:
         """Return the deposits after a position, and those named."""
-        body = {"after": after, "refs": list(refs), "at": at.isoformat()}
+        body = {"after": after, "refs": list(refs), "needed": dict(needed), "at": at.isoformat()}
         answer = self._ask("POST", "/deposits/query", body)
         return [
             DepositReport(
@@ -40,8 +42,9 @@ class HttpCustodian:
                 address=row["address"],
                 asset=row["asset"],
                 quantity=Decimal(row["quantity"]),
-                seen_at=datetime.fromisoformat(row["seen_at"]),
+                seen_at=_instant(row["seen_at"]),
                 confirmations=int(row["confirmations"]),
+                confirmed_at=_instant(row["confirmed_at"]) if row["confirmed_at"] else None,
                 reorged=bool(row["reorged"]),
             )
             for row in answer["deposits"]
@@ -130,6 +133,13 @@ def _report(row: dict[str, Any]) -> WithdrawalReport:
     return WithdrawalReport(
         client_id=row["client_id"],
         ref=row["ref"],
-        executed_at=datetime.fromisoformat(executed_at) if executed_at else None,
+        executed_at=_instant(executed_at) if executed_at else None,
         refused=row["refused"],
     )
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise CustodianUnavailable(f"an instant without a time zone can not be trusted: {text}")
+    return at

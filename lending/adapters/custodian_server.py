@@ -129,7 +129,10 @@ def _deposits(custodian: PaperCustodian, body: Body) -> Body:
     after, refs = body["after"], body["refs"]
     if not isinstance(after, int) or after < 0 or not isinstance(refs, list):
         raise UnableToRecord("after must be a position, refs a list of texts")
-    reports = custodian.deposits(after=after, refs=[str(ref) for ref in refs], at=_at(body))
+    needed = body["needed"]
+    if not isinstance(needed, dict) or not all(isinstance(count, int) and count > 0 for count in needed.values()):
+        raise UnableToRecord("needed must give a count of confirmations above zero for each asset")
+    reports = custodian.deposits(after=after, refs=[str(ref) for ref in refs], needed=needed, at=_at(body))
     return {"deposits": [_deposit_body(report) for report in reports]}
 
 
@@ -196,6 +199,7 @@ def _deposit_body(report: DepositReport) -> Body:
         "quantity": f"{report.quantity:f}",
         "seen_at": report.seen_at.isoformat(),
         "confirmations": report.confirmations,
+        "confirmed_at": report.confirmed_at.isoformat() if report.confirmed_at else "",
         "reorged": report.reorged,
     }
 

@@ -78,12 +78,15 @@ class PaperCustodian:
         """Return the address of the desk's own capital."""
         return self.deposit_address("treasury", asset)
 
-    def deposits(self, *, after: int, refs: Sequence[str], at: datetime) -> list[DepositReport]:
+    def deposits(
+        self, *, after: int, refs: Sequence[str], needed: Mapping[str, int], at: datetime
+    ) -> list[DepositReport]:
         """Return the deposits after a position, up to the first that is not visible yet, and those named."""
         named = (self._deposits[ref] for ref in refs if ref in self._deposits)
         found = [deposit for deposit in named if deposit.position <= after]
         found += itertools.takewhile(lambda deposit: deposit.sent_at <= at, self._listed[after:])
-        return [self._report(deposit, at) for deposit in sorted(found, key=lambda deposit: deposit.position)]
+        found.sort(key=lambda deposit: deposit.position)
+        return [self._report(deposit, at, needed.get(deposit.asset, 1)) for deposit in found]
 
     def withdraw(
         self, client_id: str, *, asset: str, quantity: Decimal, destination: str, at: datetime
@@ -266,20 +269,22 @@ class PaperCustodian:
             if item.refused:
                 return ()
             return item.deltas if item.executed_at <= at else None
-        report = self._report(item, at)
+        report = self._report(item, at, 1)
         if report.reorged:
             return ()
-        return ((item.asset, item.quantity),) if report.confirmations > 0 else None
+        return ((item.asset, item.quantity),) if report.confirmed_at else None
 
     def _unsettle(self) -> None:
         self._settled, self._settled_at = {}, None
         self._unsettled = [*self._listed, *self._outgoing.values()]
 
-    def _report(self, deposit: _Deposit, at: datetime) -> DepositReport:
-        block_s = BLOCK_S.get(deposit.asset, _OTHER_BLOCK_S)
-        waited_s = max(int((at - deposit.sent_at).total_seconds()), 0)
-        confirmations = _FINAL if deposit.final and at >= deposit.sent_at else waited_s // block_s
+    def _report(self, deposit: _Deposit, at: datetime, needed: int) -> DepositReport:
+        block = timedelta(seconds=BLOCK_S.get(deposit.asset, _OTHER_BLOCK_S))
         reorged = deposit.reorged_at is not None and deposit.reorged_at <= at
+        confirmations = _FINAL if deposit.final and at >= deposit.sent_at else max((at - deposit.sent_at) // block, 0)
+        if reorged:
+            confirmations = 0
+        confirmed_at = deposit.sent_at if deposit.final else deposit.sent_at + needed * block
         return DepositReport(
             ref=deposit.ref,
             position=deposit.position,
@@ -287,7 +292,8 @@ class PaperCustodian:
             asset=deposit.asset,
             quantity=deposit.quantity,
             seen_at=deposit.sent_at,
-            confirmations=0 if reorged else confirmations,
+            confirmations=confirmations,
+            confirmed_at=confirmed_at if confirmations >= needed else None,
             reorged=reorged,
         )
 

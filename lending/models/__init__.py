@@ -4,7 +4,7 @@ from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
-from lending.models.custody import CustodyBreak, Deposit, DepositAddress, Withdrawal
+from lending.models.custody import CustodyBreak, CustodyReading, Deposit, DepositAddress, Withdrawal
 from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
 from lending.models.loans import (
     LOAN_TRANSITIONS,
@@ -31,6 +31,7 @@ __all__ = [
     "Client",
     "ClientUser",
     "CustodyBreak",
+    "CustodyReading",
     "DayCount",
     "Deposit",
     "DepositAddress",

@@ -52,7 +52,9 @@ class Deposit(models.Model):
     confirmations = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
     seen_at = models.DateTimeField(help_text="when the custodian first saw it")
-    confirmed_at = models.DateTimeField(null=True)
+    confirmed_at = models.DateTimeField(
+        null=True, help_text="when the custodian saw the confirmation it needed; deadlines are held against it"
+    )
     credited_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -65,6 +67,13 @@ class Deposit(models.Model):
 
     def __str__(self) -> str:
         return self.custodian_ref
+
+
+class CustodyReading(models.Model):
+    """Until when all deposits that a custodian has seen are known to us."""
+
+    custodian = models.CharField(max_length=40, unique=True)
+    read_at = models.DateTimeField()
 
 
 class Withdrawal(models.Model):

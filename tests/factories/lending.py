@@ -223,7 +223,9 @@ def capital(code: str, amount: str | Decimal, *, now: dt.datetime = NOW) -> None
 def _hold(ref: str, code: str, quantity: Decimal, now: dt.datetime) -> None:
     """Have the custodian hold something that was credited by other means than its report."""
     paper().simulate_opening(ref, asset=code, quantity=quantity, at=now)
-    report = next(report for report in paper().deposits(after=0, refs=[], at=now) if report.ref == ref)
+    report = next(
+        report for report in paper().deposits(after=0, refs=[], needed={"BTC": 3}, at=now) if report.ref == ref
+    )
     Deposit.objects.create(
         custodian="paper",
         custodian_ref=ref,

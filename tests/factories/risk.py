@@ -11,6 +11,7 @@ from lending.engine import entries, money
 from lending.models import (
     Asset,
     ClientUser,
+    CustodyReading,
     LadderTerms,
     Loan,
     MarginAccount,
@@ -47,6 +48,7 @@ class Desk:
     now: dt.datetime = AT
     prices: dict[str, str] = field(default_factory=lambda: dict(START))
     silent: set[str] = field(default_factory=set)
+    heard: bool = True
     count: int = 0
     beat: Decimal = Decimal(0)
 
@@ -82,6 +84,8 @@ class Desk:
         """Let time pass, quote every asset and mark the book."""
         self.now += dt.timedelta(seconds=seconds)
         self.quote(**quotes)
+        if self.heard:  # what reading a custodian without news leaves behind
+            CustodyReading.objects.update_or_create(custodian="paper", defaults={"read_at": self.now})
         return cycle.run(0, now=self.now)
 
     def step(self, *, seconds: int = ROUND_S, **quotes: str | dict[str, str]) -> CycleReport:

@@ -59,14 +59,16 @@ def test_the_adapter_says_what_the_custodian_knows(server: CustodianServer, clie
     assert client.treasury_address("USD") == core.treasury_address("USD")
     client.simulate_opening("o1", asset="BTC", quantity=Decimal("100.5"), at=AT)
     client.simulate_deposit("d1", address="a1", asset="ETH", quantity=Decimal("1.000000000000000001"), at=AT)
-    assert client.deposits(after=0, refs=["d1"], at=AT + HOUR) == core.deposits(after=0, refs=[], at=AT + HOUR)
+    assert client.deposits(after=0, refs=["d1"], needed={"BTC": 3}, at=AT + HOUR) == core.deposits(
+        after=0, refs=[], needed={"BTC": 3}, at=AT + HOUR
+    )
     assert client.balances(at=AT + HOUR) == core.balances(at=AT + HOUR)
     assert client.withdrawal("w1", at=AT) is None
     for n in range(60):
         withdraw(client, f"w{n}", "0.1")
         assert client.withdrawal(f"w{n}", at=AT + HOUR) == core.withdrawal(f"w{n}", at=AT + HOUR)
     client.simulate_reorg("d1", at=AT + HOUR)
-    assert client.deposits(after=2, refs=["d1"], at=AT + HOUR)[0].reorged
+    assert client.deposits(after=2, refs=["d1"], needed={"BTC": 3}, at=AT + HOUR)[0].reorged
 
 
 def test_an_answer_lost_on_the_way_is_unknown_and_the_query_finds_it(client: HttpCustodian) -> None:

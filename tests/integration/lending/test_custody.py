@@ -1,7 +1,9 @@
 """Custody: deposits credited once, withdrawals sent once, and breaks found, shown and closed."""
 
+import dataclasses
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from lending.models import (
     CustodyBreak,
     Deposit,
     DepositAddress,
+    Entry,
     Event,
     Loan,
     LoanState,
@@ -24,6 +27,7 @@ from lending.models import (
     Role,
     Withdrawal,
 )
+from lending.ports import CustodianUnavailable, DepositReport
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +83,77 @@ def test_a_deposit_counts_when_it_is_confirmed_and_once(custodian: PaperCustodia
     movement = PledgeMovement.objects.get()
     assert (movement.kind, movement.effective_at) == ("pledge", NOW + 30 * MINUTE)
     assert ledger.balance(accounts.custody("BTC", "paper")) == 25
+
+
+def test_a_deposit_is_dated_by_its_confirmation_however_late_it_is_heard_of(custodian: PaperCustodian) -> None:
+    make.AssetNetworkFactory(asset=make.asset("BTC"))
+    loan = make.pending_loan()
+    custodian.simulate_deposit("d1", address=address_of(loan, "BTC"), asset="BTC", quantity=Decimal(25), at=NOW)
+    settle_in(LATER)  # the first look since it was sent, hours after its third block
+    confirmed_at = NOW + 30 * MINUTE
+    assert Deposit.objects.get().confirmed_at == confirmed_at
+    movement = PledgeMovement.objects.get()
+    assert (movement.effective_at, movement.recorded_at) == (confirmed_at, LATER)
+    for entry in Entry.objects.filter(idempotency_key__in=["deposit:paper:d1", "pledge:paper:d1"]):
+        assert (entry.effective_at, entry.recorded_at) == (confirmed_at, LATER)
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        (NOW + 2 * HOUR, NOW + 2 * HOUR),
+        (LATER + MINUTE, LATER),  # has not been yet: refused
+        (None, LATER),
+        (NOW - 5 * HOUR, NOW),  # before it was on the chain
+    ],
+)
+def test_an_instant_that_can_not_be_is_not_believed(
+    custodian: PaperCustodian, monkeypatch: pytest.MonkeyPatch, said: dt.datetime | None, counts: dt.datetime
+) -> None:
+    make.asset("BTC")
+    loan = make.pending_loan()
+    custodian.simulate_deposit("d1", address=address_of(loan, "BTC"), asset="BTC", quantity=Decimal(25), at=NOW)
+    honest = custodian.deposits
+
+    def claimed(**asked: Any) -> list[DepositReport]:
+        return [dataclasses.replace(report, confirmed_at=said) for report in honest(**asked)]
+
+    monkeypatch.setattr(custodian, "deposits", claimed)
+    settle_in(LATER)
+    assert PledgeMovement.objects.get().effective_at == counts
+
+
+def test_a_payment_from_before_the_loan_counts_from_its_first_second(custodian: PaperCustodian) -> None:
+    loan = make.active_loan(payout_address="wire:1")
+    address = address_of(loan, "USD", "repayment")
+    sent_at = NOW - HOUR
+    custodian.simulate_deposit("d1", address=address, asset="USD", quantity=Decimal(10_000), at=sent_at)
+    settle_in(LATER)
+    payment = Repayment.objects.get()
+    assert (payment.received_at, payment.arrived_at) == (loan.start_at, sent_at + MINUTE)
+
+
+def test_what_had_arrived_is_known_only_from_a_look_after_it(
+    custodian: PaperCustodian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loan = make.active_loan()
+    account, due_at = loan.margin_account_id, NOW + 40 * MINUTE
+    custody.poll_due(now=NOW)
+    monkeypatch.setattr(custodian, "deposits", _out_of_reach)
+    custody.poll_due(now=LATER)
+    assert custody.unheard(account, NOW) == ""
+    assert custody.unheard(account, due_at) == "the custodian was not heard since the deadline"
+    monkeypatch.undo()
+    custodian.simulate_deposit("d1", address=address_of(loan, "BTC"), asset="BTC", quantity=Decimal(1), at=NOW)
+    custody.poll_due(now=LATER)
+    custody.poll_due(now=NOW)  # a slow worker's older look takes nothing back
+    assert custody.unheard(account, due_at) == "a transfer that arrived in time is being credited"
+    custody.credit_due(now=LATER)
+    assert custody.unheard(account, due_at) == ""
+
+
+def _out_of_reach(**asked: Any) -> list[DepositReport]:
+    raise CustodianUnavailable("no answer")
 
 
 def test_coins_for_a_running_loan_are_a_top_up(custodian: PaperCustodian) -> None:
@@ -152,7 +227,7 @@ def test_a_payment_overtaken_while_it_waits_for_the_account_is_applied_behind_it
     custody.credit_due(now=LATER)
     assert not Event.objects.filter(kind="kept_free").exists()
     payment = Repayment.objects.get(key="repayment:paper:d1")
-    assert (payment.received_at, payment.arrived_at) == (overtaken_at, NOW + 10 * MINUTE)
+    assert (payment.received_at, payment.arrived_at) == (overtaken_at, NOW + MINUTE)
     assert ledger.owed(accounts.client_free("USD", loan.client_id)) == 0
 
 

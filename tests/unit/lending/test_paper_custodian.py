@@ -47,7 +47,7 @@ def test_addresses_belong_to_their_reference_asset_and_seed(paper: PaperCustodia
 def test_a_deposit_gains_confirmations_with_platform_time(paper: PaperCustodian) -> None:
     paper.simulate_deposit("d1", address="a1", asset="BTC", quantity=Decimal(2), at=AT)
     block = dt.timedelta(seconds=BLOCK_S["BTC"])
-    seen = [paper.deposits(after=2, refs=[], at=AT + n * block)[0].confirmations for n in range(4)]
+    seen = [paper.deposits(after=2, refs=[], needed={"BTC": 3}, at=AT + n * block)[0].confirmations for n in range(4)]
     assert seen == [0, 1, 2, 3]
     assert paper.balances(at=AT)["BTC"] == 10
     assert paper.balances(at=AT + block)["BTC"] == 12
@@ -58,9 +58,12 @@ def test_deposits_are_read_from_a_position_and_never_out_of_order(paper: PaperCu
     paper.simulate_deposit("late", address="a1", asset="BTC", quantity=Decimal(1), at=AT + MINUTE)
     paper.simulate_deposit("early", address="a1", asset="BTC", quantity=Decimal(1), at=AT)
     # "early" stands behind "late" in the list, so it is not shown before it.
-    assert [report.ref for report in paper.deposits(after=2, refs=[], at=AT)] == []
-    assert [report.ref for report in paper.deposits(after=2, refs=[], at=AT + MINUTE)] == ["late", "early"]
-    again = paper.deposits(after=4, refs=["late", "unknown"], at=AT + MINUTE)
+    assert [report.ref for report in paper.deposits(after=2, refs=[], needed={"BTC": 3}, at=AT)] == []
+    assert [report.ref for report in paper.deposits(after=2, refs=[], needed={"BTC": 3}, at=AT + MINUTE)] == [
+        "late",
+        "early",
+    ]
+    again = paper.deposits(after=4, refs=["late", "unknown"], needed={"BTC": 3}, at=AT + MINUTE)
     assert [(report.ref, report.position) for report in again] == [("late", 3)]
 
 
@@ -70,7 +73,7 @@ def test_a_reorg_takes_a_deposit_back(paper: PaperCustodian) -> None:
     assert paper.balances(at=hour)["BTC"] == 12
     paper.simulate_reorg("d1", at=hour)
     assert paper.balances(at=hour)["BTC"] == 10
-    assert paper.deposits(after=3, refs=["d1"], at=hour)[0].reorged
+    assert paper.deposits(after=3, refs=["d1"], needed={"BTC": 3}, at=hour)[0].reorged
 
 
 def test_an_id_counts_once_and_other_content_is_refused(paper: PaperCustodian) -> None:
@@ -163,5 +166,7 @@ def test_the_journal_brings_everything_back() -> None:
     for minutes in (0, 1, 30, 60, 90):
         at = AT + minutes * MINUTE
         assert second.balances(at=at) == first.balances(at=at)
-        assert second.deposits(after=0, refs=[], at=at) == first.deposits(after=0, refs=[], at=at)
+        assert second.deposits(after=0, refs=[], needed={"BTC": 3}, at=at) == first.deposits(
+            after=0, refs=[], needed={"BTC": 3}, at=at
+        )
         assert second.withdrawal("7", at=at) == first.withdrawal("7", at=at)

@@ -1,0 +1,39 @@
+"""What keeps an act that can not be taken back from being done now, each reason in words for the log."""
+
+from datetime import datetime, timedelta
+
+from lending import custody
+from risk import two_keys
+from risk.clocks import MAX_PAUSE_S
+from risk.exposures import AccountFacts, Judgement
+from risk.models import MarginCall, Quality
+
+
+def on_sale(facts: AccountFacts, judged: Judgement, episode: int, *, now: datetime) -> str:
+    """
+    Return why nothing irreversible may be done to an account at these marks; "" when it may.
+
+    A DEGRADED mark does not stop a sale that two persons have agreed to.
+    """
+    if facts.account.frozen:
+        return "the account is frozen"
+    if judged.quality == Quality.DEGRADED:
+        kind, account = two_keys.SALE_ON_DEGRADED, facts.account
+        return "" if two_keys.agreed(kind, account, episode, now=now) else two_keys.ON_DEGRADED
+    if not judged.good:
+        return f"a mark is {judged.quality.value}"
+    if judged.in_grace:
+        return "grace after an outage"
+    return ""
+
+
+def on_expiry(call: MarginCall, *, now: datetime) -> str:
+    """
+    Return why a call whose deadline has passed is not expired yet; "" when it is.
+
+    Who paid in time may be known to the custodian alone: while it is out of reach, or we were, its word is waited for,
+    for at most six hours past the deadline.
+    """
+    if call.cure_due_at is None or now - call.cure_due_at >= timedelta(seconds=MAX_PAUSE_S):
+        return ""
+    return custody.unheard(call.margin_account_id, call.cure_due_at)
