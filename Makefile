@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-BENCH ?= mark load ledger
+BENCH ?= mark tick load ledger
 VENV := .venv/bin
 MANAGE := $(VENV)/python manage.py
 
@@ -31,7 +31,7 @@ test: dev ## Run every test
 lint: dev ## Style, types, security, import contracts, migrations, deployment settings
 	@$(VENV)/python -m deploy.lint
 
-bench: base ## Run the benchmarks: BENCH="mark load ledger"
+bench: base ## Run the benchmarks: BENCH="mark tick load ledger"
 	@for name in $(BENCH); do $(MANAGE) bench $$name || exit 1; done
 
 prove: base ## The long proofs: a whole replay judged, and twenty killed processes

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 
+class UnableToBench(RuntimeError):
+    """A side of a comparison is missing or wrong; the message says which, and what it said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One comparison: medians of both sides in seconds, their ratio, and the ratio that is aimed at."""

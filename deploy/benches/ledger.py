@@ -21,7 +21,7 @@ from typing import Any
 from django.db import connection, connections, transaction
 
 from deploy import databases
-from deploy.benches.compare import Result, machine
+from deploy.benches.compare import Result, UnableToBench, machine
 from lending import clock, ledger
 from lending.engine import entries
 from lending.engine.entries import Draft, Heading
@@ -34,10 +34,6 @@ BATCHES = 8  # of each client and round
 SCALE = 10  # of pgbench: as many of its hottest rows
 
 _serial = count(1)
-
-
-class UnableToBench(RuntimeError):
-    """Raised when pgbench is missing or fails."""
 
 
 def run(*, loans: int = 1000, rounds: int = 3) -> list[Result]:

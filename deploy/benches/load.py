@@ -18,7 +18,7 @@ import numpy as np
 from django.db import connection
 
 from deploy import databases
-from deploy.benches.compare import Result, machine
+from deploy.benches.compare import Result, UnableToBench, machine
 from lending import clock
 from lending.models import Asset, Book, Client, LadderTerms, MarginAccount, Product, User
 from risk import book as books
@@ -52,10 +52,6 @@ _LOANS = """
       FROM lending_marginaccount a WHERE a.id BETWEEN %(low)s AND %(high)s
 """
 _POSITIONS = "SELECT margin_account_id, asset_id, quantity, held_quantity, haircut FROM lending_pledge"
-
-
-class UnableToBench(RuntimeError):
-    """Raised when psql is missing or fails."""
 
 
 def run(*, loans: int = 1_000_000, rounds: int = 5) -> list[Result]:

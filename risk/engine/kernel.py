@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,24 @@ class WarmBook:
         read = sum(group.quantity.nbytes + group.asset.nbytes for group in self.groups)
         return read + self.debt_amount.nbytes + self.debt_asset.nbytes
 
+    @cached_property
+    def position(self) -> IntArray:
+        """Return the warm position of each flat account."""
+        position = np.empty_like(self.order)
+        position[self.order] = np.arange(self.accounts)
+        return position
+
+    @cached_property
+    def idle(self) -> IntArray:
+        """Return the warm positions of the accounts that owe nothing, now or later."""
+        idle: IntArray = np.flatnonzero((self.debt_amount == 0.0) & (self.debt_per_s == 0.0))
+        return idle
+
+    def settled(self) -> IntArray:
+        """Return the warm positions of idle accounts that are decided: no price moves them off the lowest rung."""
+        settled: IntArray = self.idle[self.rung[self.idle] == 0]
+        return settled
+
 
 def warm(flat: FlatBook) -> WarmBook:
     """Return the warm layout of a flat book; pledges and debts of quantity zero are left out."""
@@ -204,11 +223,28 @@ def _watch(levels: FloatArray, rung: StateArray) -> tuple[FloatArray, FloatArray
 
 def decided(book: WarmBook, account: IntArray, rung: StateArray) -> None:
     """Note the rungs that some accounts (flat indices) were decided to be on, in place."""
-    position = np.empty_like(book.order)
-    position[book.order] = np.arange(book.accounts)
-    at = position[account]
+    at = book.position[account]
     book.rung[at] = rung
     book.down[at], book.up[at] = _watch(np.ascontiguousarray(book.levels[:, at]), book.rung[at])
+
+
+def part(book: WarmBook, at: IntArray) -> WarmBook:
+    """Return some accounts of a book, by their warm positions in rising order, as a small book of their own."""
+    groups = []
+    for group in book.groups:
+        start, stop = (int(end) for end in np.searchsorted(at, [group.start, group.stop]))
+        inside = at[start:stop] - group.start
+        quantity, asset = group.quantity.take(inside, axis=1), group.asset.take(inside, axis=1)
+        groups.append(Group(start, stop, quantity, asset))
+    place = np.searchsorted(at, book.more_account)
+    more = np.flatnonzero(np.append(at, -1)[place] == book.more_account)
+    return WarmBook(
+        book.order[at],
+        tuple(groups),
+        book.debt_asset[at], book.debt_amount[at], book.debt_per_s[at],
+        place[more], book.more_asset[more], book.more_amount[more], book.more_per_s[more],
+        book.levels[:, at], book.rung[at], book.down[at], book.up[at],
+    )  # fmt: skip
 
 
 def collateral(book: WarmBook, price: FloatArray, out: FloatArray | None = None) -> FloatArray:
@@ -281,7 +317,7 @@ def screen(book: WarmBook, price: FloatArray, *, elapsed_s: float = 0.0) -> IntA
     Return the accounts whose rung may differ from the one they were last decided on.
 
     Selects too much, never too little: whoever is not returned has, in exact arithmetic, the rung it had. An account
-    with NaN in its value or debt and an account whose rung is UNKNOWN are always returned.
+    whose rung is UNKNOWN, and one with debt and NaN in its value or debt, are always returned.
 
     Parameters
     ----------
@@ -295,8 +331,11 @@ def screen(book: WarmBook, price: FloatArray, *, elapsed_s: float = 0.0) -> IntA
     -------
     account : int64 (C,), flat indices in rising order.
     """
-    value = collateral(book, price)
-    owed = debt(book, price, elapsed_s=elapsed_s)
+    return leaving(book, collateral(book, price), debt(book, price, elapsed_s=elapsed_s))
+
+
+def leaving(book: WarmBook, value: FloatArray, owed: FloatArray) -> IntArray:
+    """Return what `screen` does for collateral values and debts (L,) in USD, in warm order, that are computed."""
     return _flat(book, _leaves(book, value, value, owed, owed))
 
 
@@ -348,6 +387,8 @@ def _leaves(
         np.greater(owed[:size], bound[:size], out=stays[:size])
         np.logical_and(block, stays[:size], out=block)
         np.logical_not(block, out=block)
+    # Nothing owed and nothing held satisfies neither comparison, and stays where it is for good.
+    leaves[book.settled()] = False
     return leaves
 
 

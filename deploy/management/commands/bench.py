@@ -5,10 +5,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import ledger, load, mark
+from deploy.benches import ledger, load, mark, tick
 from deploy.benches.compare import Result
 
-BENCHES: dict[str, Callable[..., list[Result]]] = {"ledger": ledger.run, "load": load.run, "mark": mark.run}
+BENCHES: dict[str, Callable[..., list[Result]]] = {
+    "ledger": ledger.run,
+    "load": load.run,
+    "mark": mark.run,
+    "tick": tick.run,
+}
 
 
 class Command(BaseCommand):

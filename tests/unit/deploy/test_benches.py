@@ -4,11 +4,12 @@ import json
 from io import StringIO
 
 import numpy as np
+import pytest
 from django.core.management import call_command
 
-from deploy.benches import mark
-from deploy.benches.compare import alternate
-from risk.engine import kernel
+from deploy.benches import mark, tick
+from deploy.benches.compare import UnableToBench, alternate
+from risk.engine import kernel, nearest
 
 KEYS = {"bench", "loans", "rounds", "a_s", "b_s", "ratio", "target", "machine"}
 
@@ -22,6 +23,21 @@ def test_bench_mark_reports_both_sides_as_one_object():
     assert found["a_s"] > 0
     assert found["b_s"] > 0
     assert found["ratio"] == found["a_s"] / found["b_s"]
+
+
+def test_bench_tick_reports_a_tick_and_a_minute_of_them():
+    out = StringIO()
+    call_command("bench", "tick", "--loans", "20000", "--rounds", "5", "--json", stdout=out)
+    found = json.loads(out.getvalue())["results"]
+    assert [result["bench"] for result in found] == ["tick", "tick minute"]
+    assert all(result.keys() >= KEYS and result["ratio"] == result["a_s"] / result["b_s"] for result in found)
+
+
+def test_bench_tick_refuses_an_index_that_misses_an_account(monkeypatch):
+    right = nearest.screen
+    monkeypatch.setattr(nearest, "screen", lambda *args, **kwargs: right(*args, **kwargs)[1:])
+    with pytest.raises(UnableToBench, match="not the same"):
+        tick.run(loans=2000, rounds=1)
 
 
 def test_what_is_timed_finds_exactly_the_accounts_near_a_level():
