@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "otc",
     "risk",
     "lending",
+    "unfold.apps.BasicAppConfig",  # before the admin whose pages it dresses
     "deploy.apps.PlimsollAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -136,7 +137,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
-DATE_FORMAT, DATETIME_FORMAT, TIME_FORMAT = "d M Y", "d M Y H:i:s", "H:i:s"
+FORMAT_MODULE_PATH = "deploy.formats"  # Django's own for English would win over DATE_FORMAT here
 
 STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default=None)  # only where a web server in front serves a collected copy
@@ -243,6 +244,17 @@ PANELS: dict[str, tuple[str, ...]] = {
     "portal.home.duties": ("risk.panels.duties",),
     "portal.loan": ("risk.panels.loan",),
     "admin.loan": ("risk.panels.staff_loan", "risk.admin.funding.button", "risk.admin.releases.form"),
+}
+
+# What the admin's menu holds, by what a person does, and what the frame says of this installation.
+PLIMSOLL_ENVIRONMENT = env.str("PLIMSOLL_ENVIRONMENT", default="Simulated market")
+UNFOLD = {
+    "SITE_TITLE": "Plimsoll",
+    "SITE_HEADER": "Plimsoll",
+    "SHOW_HISTORY": False,  # what was done stands in the audit trail
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "deploy.menu.environment",
+    "SIDEBAR": {"navigation": "deploy.menu.groups"},
 }
 
 # The most that all assets together put out for quote in a minute of platform time: selling more at once moves them all.

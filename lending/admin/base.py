@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
 
 from lending import access
 from lending.models import Role
@@ -81,7 +82,7 @@ def _column(name: str, title: str, write: Callable[[Any], str]) -> Callable[[Any
     return column
 
 
-class Table(_Looking, admin.ModelAdmin):
+class Table(_Looking, ModelAdmin):
     """
     A table to look at.
 
@@ -116,13 +117,14 @@ class Table(_Looking, admin.ModelAdmin):
         return {}
 
 
-class Lines(_Looking, admin.TabularInline):
+class Lines(_Looking, TabularInline):
     """Rows that belong to the shown one."""
 
     extra = 0
     max_num = 0
     can_delete = False
     show_change_link = True
+    hide_title = True  # a row says what it is; those that lead to a page of their own say so
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return self.written(super().get_fields(request, obj))

@@ -35,6 +35,7 @@ class ClientPeople(Lines):
 
 
 class ClientLoans(Lines):
+    hide_title = False
     model = Loan
     fields = readonly_fields = ("product", "asset", "principal", "state", "maturity_date")
 

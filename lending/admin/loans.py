@@ -224,6 +224,7 @@ class Movements(Lines):
 
 
 class AccountLoans(Lines):
+    hide_title = False
     model = Loan
     fields = readonly_fields = ("product", "principal", "principal_outstanding", "state", "maturity_date")
 

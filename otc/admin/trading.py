@@ -22,6 +22,7 @@ class Parts(Lines):
 
 
 class Rfqs(Lines):
+    hide_title = False
     units = {"quantity": "block__asset", "mark_price": "=USD", "collar_price": "=USD"}
     seen_by = SEE_DESK
     model = Rfq

@@ -64,6 +64,7 @@ class MarginCallAdmin(Table):
 
 
 class Orders(Lines):
+    hide_title = False
     units = {"proceeds": "=USD", "mark_price": "=USD"}
     model = LiquidationOrder
     fields = readonly_fields = ("slice", "asset", "quantity", "filled_quantity", "proceeds", "state", "ordered_at")
