@@ -8,7 +8,7 @@ VENV := .venv/bin
 MANAGE := $(VENV)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help base dev run test lint bench prove smoke lock audit
+.PHONY: help base dev run test lint bench prove smoke screenshots lock audit
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -34,9 +34,11 @@ lint: dev ## Style, types, security, import contracts, migrations, deployment se
 bench: base ## Run the benchmarks: BENCH="mark tick load ledger"
 	@for name in $(BENCH); do $(MANAGE) bench $$name || exit 1; done
 
-prove: base ## The long proofs: a whole replay judged, and twenty killed processes
-	$(MANAGE) replay --scenario may-2021 --loans 2000
-	$(MANAGE) prove_kills
+prove: base ## The long proofs: whole replays judged, with recordings when they are there, and twenty killed processes
+	@$(MANAGE) prove
+
+screenshots: dev ## Take a picture of every page during the crash, in build/screenshots (needs Chromium)
+	@$(VENV)/python -m tests.browser.screenshots
 
 lock: dev ## Resolve requirements/*.in anew (needs uv)
 	@for name in base dev node; do uv pip compile --universal --python-version 3.11 --generate-hashes \

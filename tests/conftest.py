@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from django.db import connections
 from pytest_django.plugin import DjangoDbBlocker
 
 from deploy import databases
 from tests.cast import alice, bob, cast, charlie, dana, rhea, robin  # noqa: F401  fixtures for every test
+
+hypothesis.settings.register_profile("plimsoll", deadline=None)  # a timing is never a reason to fail
+hypothesis.settings.load_profile("plimsoll")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,104 @@
+"""
+Take a picture of every page of a running demo desk: `make screenshots`.
+
+Every kind of page that links lead to from each role's door, at desktop and phone width, light and dark, while the
+crash of 19 May 2021 is on. Pictures go to build/screenshots, named role-page-width-light.png, beside an index.
+"""
+
+import argparse
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+import django
+import httpx
+
+from deploy.embedded.layout import CHECKOUT
+from deploy.run.started import started
+from tests.browser.visitor import DESKTOP, PHONE, NoBrowser, Visitor, chromium
+
+ROLES = ("borrower", "risk", "relationship manager", "desk head")
+START, CRASH = "2021-05-19T12:40:00+00:00", datetime(2021, 5, 19, 13, 6, tzinfo=UTC)
+LOOKS = [(width, dark) for width in (DESKTOP, PHONE) for dark in (False, True)]
+_SETTLE_S = 0.4  # for charts to draw
+
+
+def main() -> None:
+    """Start a scratch platform, run it into the crash, and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--to", type=Path, default=CHECKOUT / "build" / "screenshots")
+    parser.add_argument("--speed", default="60", help="seconds of platform time in one of wall time")
+    asked = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "deploy.settings")
+    django.setup()  # addresses are told apart by the project's own routes
+    asked.to.mkdir(parents=True, exist_ok=True)
+    try:
+        driver = chromium()
+    except NoBrowser as problem:
+        sys.exit(str(problem))
+    try:
+        with started({"START": START, "SPEED": asked.speed}) as platform:
+            state = platform.wait_until_ready()
+            say(f"ready at {state['url']}, waiting for the crash")
+            wait_for(state["url"], CRASH)
+            visitor = Visitor(driver, state["url"], "")
+            taken = [shot for who in people(state["people"]) for shot in pictures(visitor, who, asked.to)]
+    finally:
+        driver.quit()
+    index(taken, asked.to)
+    say(f"{len(taken)} pictures, look through {asked.to / 'index.html'}")
+
+
+def people(known: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return one person of each role."""
+    return [next(person for person in known if person["role"].startswith(role)) for role in ROLES]
+
+
+def wait_for(url: str, until: datetime) -> None:
+    """Wait until platform time has come to an instant."""
+    while datetime.fromisoformat(httpx.get(f"{url}/healthz", timeout=10).json()["now"]) < until:
+        time.sleep(0.5)
+
+
+def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
+    """Take every page that a person reaches, in every look, and return the files' names."""
+    role = who["role"].replace(" ", "-")
+    visitor.look(DESKTOP, dark=False)
+    pages = list(visitor.pages(visitor.sign_in(who["email"], who["password"])))
+    taken = []
+    for page in pages:
+        for size, dark in LOOKS:
+            visitor.look(size, dark=dark)
+            visitor.open(page.path)
+            time.sleep(_SETTLE_S)
+            width = "phone" if size == PHONE else "desktop"
+            name = f"{role}-{page.name.replace(':', '-')}-{width}-{'dark' if dark else 'light'}.png"
+            visitor.picture(folder / name)
+            taken.append(name)
+        say(f"{role}: {page.name} {page.path}")
+    for complaint in visitor.complaints():
+        say(f"{role}: the browser complains: {complaint}")
+    return taken
+
+
+def index(names: list[str], folder: Path) -> None:
+    """Write a page that shows all pictures."""
+    figures = "\n".join(
+        f'<figure><img src="{escape(name)}" loading="lazy"><figcaption>{escape(name)}</figcaption></figure>'
+        for name in names
+    )
+    style = "body{display:flex;flex-wrap:wrap;gap:1rem;font:14px sans-serif}img{max-width:30rem;border:1px solid #999}"
+    (folder / "index.html").write_text(f"<!doctype html><title>Plimsoll</title><style>{style}</style>{figures}")
+
+
+def say(line: str) -> None:
+    """Tell how far it is."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""A person at a Chromium: in tests, and where pictures of the platform are taken."""
+
+import base64
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.urls import Resolver404, resolve
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+PATIENCE_S = 20.0
+DESKTOP, PHONE = (1280, 900), (390, 844)
+_AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+_JUDGE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then(result => done(result.violations));
+"""
+_TALLEST = 4000
+_NO_PAGES = {"sign_out", "admin:logout", "admin:jsi18n"}
+# A page's links, and what kind of answer each address gives: files and live lines are no pages.
+_LINKS = "return Array.from(document.links).filter(a => !a.hasAttribute('download')).map(a => a.href)"
+_KIND = """
+const done = arguments[arguments.length - 1], stop = new AbortController();
+fetch(arguments[0], {signal: stop.signal, credentials: 'same-origin'})
+  .then(answer => { done([answer.status, answer.headers.get('Content-Type') || '']); stop.abort(); })
+  .catch(() => done([0, '']));
+"""
+
+
+class NoBrowser(RuntimeError):
+    """This machine has no Chromium with its driver."""
+
+
+def chromium() -> webdriver.Chrome:
+    """Start a Chromium that looks nothing up by itself, on a profile of its own."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not (browser and driver):
+        raise NoBrowser("no Chromium with its chromedriver on this machine: pages were not opened")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in (
+        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--window-size={DESKTOP[0]},{DESKTOP[1]}",
+    ):  # fmt: skip
+        options.add_argument(flag)  # as root there is no sandbox
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=Service(driver))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a kind: the first address that was met for it."""
+
+    name: str
+    path: str
+
+
+class Visitor:
+    """A person at a browser."""
+
+    def __init__(self, driver: webdriver.Chrome, base: str, password: str) -> None:
+        self.driver, self.base, self.password = driver, base, password
+
+    def open(self, path: str) -> "Visitor":
+        self.driver.get(self.base + path)
+        return self
+
+    def sign_in(self, email: str, password: str = "") -> str:
+        """Sign in and return the path of the page that follows."""
+        self.driver.delete_all_cookies()
+        self.open("/sign-in/")
+        self.find("#id_username").send_keys(email)
+        self.find("#id_password").send_keys(password or self.password)
+        self.find("main button").click()
+        self.wait(lambda: self.path != "/sign-in/", "the door after sign-in")
+        return self.path
+
+    @property
+    def path(self) -> str:
+        return str(self.driver.current_url).removeprefix(self.base)
+
+    def find(self, css: str) -> WebElement:
+        """Return an element, waited for."""
+        self.wait(lambda: self.all(css), css)
+        return self.all(css)[0]
+
+    def all(self, css: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(lambda _: condition(), what)
+
+    def wide(self) -> bool:
+        """Return whether the page is wider than the window, so that it scrolls sideways."""
+        script = "return document.documentElement.scrollWidth > window.innerWidth + 1"
+        return bool(self.driver.execute_script(script))
+
+    def complaints(self) -> list[str]:
+        """Return what the browser complained about: broken scripts, refused styles, missing files."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def look(self, size: tuple[int, int], *, dark: bool) -> None:
+        """Look at pages through a window of this size, on a system set to light or to dark."""
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds on the page that keeps somebody from using it."""
+        self.driver.execute_script(_AXE.read_text())
+        found = self.driver.execute_async_script(_JUDGE)
+        return [
+            f"{rule['id']} ({rule['impact']}): {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+            for rule in found
+            if rule["impact"] in {"serious", "critical"}
+            for node in rule["nodes"][:3]
+        ]
+
+    def picture(self, path: Path) -> None:
+        """Take the whole page, as long as it is."""
+        height = int(self.driver.execute_script("return document.documentElement.scrollHeight"))
+        width = int(self.driver.execute_script("return window.innerWidth"))
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, _TALLEST), "scale": 1}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def pages(
+        self, door: str, *, skip: tuple[str, ...] = ("sign_out", "admin:logout", "admin:jsi18n")
+    ) -> Iterator[Page]:
+        """
+        Give one page of every kind that links lead to from `door`, the browser standing on it.
+
+        A kind is a route of the project's addresses, so every loan's page is the same kind and every table of the
+        admin one of its own.
+        """
+        seen: set[str] = set()
+        ahead = [door]
+        while ahead:
+            path = ahead.pop(0)
+            kind = _kind(path)
+            if kind is None or kind in seen or kind in _NO_PAGES:
+                continue
+            status, content = self.driver.execute_async_script(_KIND, path) if seen else (200, "text/html")
+            if not content.startswith("text/html"):
+                continue
+            assert status == 200, f"{path}: {status}"
+            seen.add(kind)
+            self.open(path)
+            links: list[Any] = self.driver.execute_script(_LINKS)
+            yield Page(kind, path)
+            for link in links:
+                if str(link).startswith(self.base + "/"):
+                    parts = urlsplit(str(link))
+                    ahead.append(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+
+
+def _kind(path: str) -> str | None:
+    try:
+        return resolve(urlsplit(path).path).view_name
+    except Resolver404:
+        return None
