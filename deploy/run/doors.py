@@ -7,6 +7,8 @@ import time
 
 import httpx
 
+from deploy.run.crawl import Answer
+
 _CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
@@ -41,6 +43,11 @@ class Visitor:
             if answer.status_code != httpx.codes.NOT_FOUND and answer.status_code < 500:
                 raise UnableToSignIn(f"{self.email} may not see {path}: {answer.status_code}")
         return ""
+
+    def fetch(self, path: str) -> Answer:
+        """Return what an address gives, whatever that is."""
+        answer = self._client.get(path)
+        return Answer(answer.status_code, answer.headers.get("Content-Type", ""), answer.text)
 
     def listen(self, path: str, heard: list[float]) -> threading.Thread:
         """Follow a page's live line in a thread of its own, noting when each event came."""

@@ -17,6 +17,7 @@ import django
 import httpx
 
 from deploy.embedded.layout import CHECKOUT
+from deploy.run import crawl, doors
 from deploy.run.started import started
 from tests.browser.visitor import DESKTOP, PHONE, NoBrowser, Visitor, chromium
 
@@ -67,7 +68,8 @@ def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
     """Take every page that a person reaches, in every look, and return the files' names."""
     role = who["role"].replace(" ", "-")
     visitor.look(DESKTOP, dark=False)
-    pages = list(visitor.pages(visitor.sign_in(who["email"], who["password"])))
+    door = visitor.sign_in(who["email"], who["password"])
+    pages = list(crawl.pages(doors.Visitor(visitor.base, who["email"], who["password"]).fetch, door))
     taken = []
     for page in pages:
         for size, dark in LOOKS:
@@ -75,10 +77,10 @@ def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
             visitor.open(page.path)
             time.sleep(_SETTLE_S)
             width = "phone" if size == PHONE else "desktop"
-            name = f"{role}-{page.name.replace(':', '-')}-{width}-{'dark' if dark else 'light'}.png"
+            name = f"{role}-{page.kind.replace(':', '-')}-{width}-{'dark' if dark else 'light'}.png"
             visitor.picture(folder / name)
             taken.append(name)
-        say(f"{role}: {page.name} {page.path}")
+        say(f"{role}: {page.kind} {page.path}")
     for complaint in visitor.complaints():
         say(f"{role}: the browser complains: {complaint}")
     return taken

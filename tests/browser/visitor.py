@@ -2,13 +2,9 @@
 
 import base64
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from django.urls import Resolver404, resolve
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -23,15 +19,6 @@ const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then(result => done(result.violations));
 """
 _TALLEST = 4000
-_NO_PAGES = {"sign_out", "admin:logout", "admin:jsi18n"}
-# A page's links, and what kind of answer each address gives: files and live lines are no pages.
-_LINKS = "return Array.from(document.links).filter(a => !a.hasAttribute('download')).map(a => a.href)"
-_KIND = """
-const done = arguments[arguments.length - 1], stop = new AbortController();
-fetch(arguments[0], {signal: stop.signal, credentials: 'same-origin'})
-  .then(answer => { done([answer.status, answer.headers.get('Content-Type') || '']); stop.abort(); })
-  .catch(() => done([0, '']));
-"""
 
 
 class NoBrowser(RuntimeError):
@@ -54,14 +41,6 @@ def chromium() -> webdriver.Chrome:
         options.add_argument(flag)  # as root there is no sandbox
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(driver))
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a kind: the first address that was met for it."""
-
-    name: str
-    path: str
 
 
 class Visitor:
@@ -133,39 +112,3 @@ class Visitor:
         clip = {"x": 0, "y": 0, "width": width, "height": min(height, _TALLEST), "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
         path.write_bytes(base64.b64decode(shot["data"]))
-
-    def pages(
-        self, door: str, *, skip: tuple[str, ...] = ("sign_out", "admin:logout", "admin:jsi18n")
-    ) -> Iterator[Page]:
-        """
-        Give one page of every kind that links lead to from `door`, the browser standing on it.
-
-        A kind is a route of the project's addresses, so every loan's page is the same kind and every table of the
-        admin one of its own.
-        """
-        seen: set[str] = set()
-        ahead = [door]
-        while ahead:
-            path = ahead.pop(0)
-            kind = _kind(path)
-            if kind is None or kind in seen or kind in _NO_PAGES:
-                continue
-            status, content = self.driver.execute_async_script(_KIND, path) if seen else (200, "text/html")
-            if not content.startswith("text/html"):
-                continue
-            assert status == 200, f"{path}: {status}"
-            seen.add(kind)
-            self.open(path)
-            links: list[Any] = self.driver.execute_script(_LINKS)
-            yield Page(kind, path)
-            for link in links:
-                if str(link).startswith(self.base + "/"):
-                    parts = urlsplit(str(link))
-                    ahead.append(f"{parts.path}?{parts.query}" if parts.query else parts.path)
-
-
-def _kind(path: str) -> str | None:
-    try:
-        return resolve(urlsplit(path).path).view_name
-    except Resolver404:
-        return None
