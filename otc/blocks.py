@@ -88,7 +88,8 @@ def rest(parts: Iterable[BlockOrder]) -> Decimal:
 
 def parts_of(block: Block) -> list[BlockOrder]:
     """Return the parts of a block with their orders, in an order that does not hang on database ids."""
-    return list(block.parts.select_related("order__cause__call").order_by("order__public_id"))
+    rows = block.parts.select_related("order__cause__call", "order__margin_account")
+    return list(rows.order_by("order__public_id"))
 
 
 def _block_for(order: LiquidationOrder, *, now: datetime) -> Block:

@@ -91,6 +91,27 @@ _BROKEN: tuple[tuple[str, str, str], ...] = (
         """,
     ),
     (
+        "I16",
+        "a bid was accepted on a mark that was not good without two persons for each order, or against no other bid",
+        """
+        SELECT 'quote', q.id FROM otc_quote q JOIN otc_rfq r ON r.id = q.rfq_id JOIN otc_block b ON b.id = r.block_id
+            JOIN lending_asset a ON a.id = b.asset_id JOIN risk_pricesnapshot s ON s.id = q.snapshot_id
+            JOIN otc_commitment c ON c.quote_id = q.id JOIN otc_blockorder p ON p.id = c.part_id
+            JOIN risk_liquidationorder o ON o.id = p.order_id JOIN lending_marginaccount m ON m.id = o.margin_account_id
+            WHERE coalesce(s.marks -> a.code ->> 'quality', '') <> 'good'
+              AND NOT (s.marks -> a.code ->> 'quality' = 'degraded' AND EXISTS (
+                SELECT FROM lending_approval v
+                WHERE v.kind = 'sale_on_degraded' AND v.state = 'executed' AND v.maker_id <> v.checker_id
+                  AND v.decided_at <= q.accepted_at AND v.expires_at > q.accepted_at
+                  AND v.payload ->> 'margin_account' = m.public_id::text
+                  AND (v.payload ->> 'episode')::int = o.episode))
+        UNION
+        SELECT 'quote', q.id FROM otc_quote q JOIN otc_rfq r ON r.id = q.rfq_id
+            WHERE q.state IN ('accepting', 'accepted')
+              AND (SELECT count(*) FROM otc_quote x WHERE x.rfq_id = r.id AND x.price >= r.collar_price) < 2
+        """,
+    ),
+    (
         "I15",
         "a booked fill has no settlement, or a settlement differs from its fill",
         """

@@ -18,7 +18,7 @@ from lending.engine import money
 from otc import blocks, ports, rfqs
 from otc.engine import allocation, execution
 from otc.models import BlockOrder, Commitment, Dealer, Quote, Rfq
-from risk import exposures, liquidations, prices
+from risk import exposures, liquidations, prices, two_keys
 
 EXECUTABLE_AT_LEAST = 2
 ANSWER_WITHIN = timedelta(seconds=10)  # how long bids that are too few wait for those that did not answer
@@ -72,7 +72,7 @@ def accept_best(rfq: Rfq, *, now: datetime) -> Quote:
     Raises
     ------
     UnableToAccept
-        If the mark is not good enough, fewer than two bids are executable, the orders were stopped, or the request
+        If no sale may rest on the mark, fewer than two bids are executable, the orders were stopped, or the request
         is over.
     """
     while True:
@@ -232,7 +232,8 @@ def _decline(rfq: Rfq, marks: prices.Marks, *, now: datetime) -> str | None:
     if rfq.quotes.filter(state__in=[Quote.State.ACCEPTING, Quote.State.ACCEPTED]).exists():
         return "a bid is being accepted"
     over = rfq.expires_at < now
-    if not rfqs.may_sell(marks, code):
+    on = rfqs.basis(marks, code)
+    if on is None or (rfq.basis == Rfq.Basis.AUTOMATIC and on != Rfq.Basis.AUTOMATIC):
         reason = f"the mark of {code} is {marks.quality(code).value}: no sale may rest on it"
         if over:
             rfqs.close(rfq, Rfq.State.EXPIRED, reason, now=now)
@@ -263,8 +264,14 @@ def _executable(rfq: Rfq, marks: prices.Marks, *, now: datetime) -> list[Quote]:
 
 
 def _commit(rfq: Rfq, quote: Quote, marks: prices.Marks, *, now: datetime) -> bool:
-    """Commit the orders of a block to a quote, pro rata; False when less is wanted than the quote would sell."""
-    wanted = _still_wanted(blocks.parts_of(rfq.block), marks, now=now)
+    """
+    Commit the orders of a block to a quote, pro rata; False when less is wanted than the quote would sell.
+
+    What was put out as agreed to by two persons is taken from those orders alone, however good the mark is by now.
+    """
+    on = rfqs.basis(marks, rfq.block.asset.code)
+    allowed = rfqs.sellable(blocks.parts_of(rfq.block), rfq.basis, now=now)
+    wanted = _still_wanted(rfqs.sellable(allowed, on, now=now) if on else [], marks, now=now)
     open_quantities = [blocks.open_quantity(part.order) for part in wanted]
     with money.exact():
         rest = sum(open_quantities, Decimal(0))
@@ -276,6 +283,8 @@ def _commit(rfq: Rfq, quote: Quote, marks: prices.Marks, *, now: datetime) -> bo
             granted = liquidations.commit(part.order, share, now=now)
             if granted != share:
                 raise UnableToAccept(f"an order gave {granted} of {share}")
+            if on != Rfq.Basis.AUTOMATIC:
+                two_keys.use(str(on), part.order.margin_account, part.order.episode, now=now)
             Commitment.objects.create(quote=quote, part=part, quantity=share)
     return True
 

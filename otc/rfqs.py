@@ -1,7 +1,7 @@
 """Requests for quote: which clip of which block goes out, when, and how much of it at once."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from lending.engine import money
 from otc import blocks
 from otc.engine import execution
 from otc.models import Block, BlockOrder, Quote, Rfq, ThrottleDecision
-from risk import prices
+from risk import prices, two_keys
 from risk.models import LiquidationOrder, MarginStatus, PriceSnapshot, Quality
 
 LIFE_S = 60
@@ -26,9 +26,10 @@ _WAIT_DAYS = 1 / 24  # the horizon over which waiting is weighed
 
 @dataclass(frozen=True)
 class _Ready:
-    """A block that could put out a clip: its parts, what is left, and its mark."""
+    """A block that could put out a clip: on what basis, what is left that may be sold on it, and its mark."""
 
     block: Block
+    basis: Rfq.Basis
     rest: Decimal
     mark: Decimal
     expected_loss: float
@@ -42,16 +43,32 @@ def open_due(*, now: datetime) -> int:
         return 0
     blocks.close_due(now=now)
     marks = prices.current(now=now)
-    ready = _ready([block for block in waiting if may_sell(marks, block.asset.code)], marks)
+    ready = _ready(waiting, marks, now=now)
     if not ready:
         return 0
     snapshot = prices.snapshot(marks, now=now)
     return sum(1 for entry, limit in _throttled(ready, now=now) if _open(entry, limit, snapshot, now=now))
 
 
-def may_sell(marks: prices.Marks, code: str) -> bool:
-    """Return whether an automatic sale of an asset may rest on these marks: GOOD, and no grace period runs."""
-    return marks.quality(code) == Quality.GOOD and not marks.in_grace(code)
+def basis(marks: prices.Marks, code: str) -> Rfq.Basis | None:
+    """Return on what basis an asset may be sold at these marks; None on none."""
+    quality = marks.quality(code)
+    if quality == Quality.GOOD:
+        return None if marks.in_grace(code) else Rfq.Basis.AUTOMATIC
+    return Rfq.Basis.DEGRADED if quality == Quality.DEGRADED else None
+
+
+def sellable(parts: Sequence[BlockOrder], on: Rfq.Basis | str, *, now: datetime) -> list[BlockOrder]:
+    """
+    Return the parts of a block that may be sold on a basis: all on a good mark, else what two persons agreed to.
+
+    Such orders are put out with their like only: nobody's coins go out on a mark that is not good in somebody else's
+    wake.
+    """
+    if on == Rfq.Basis.AUTOMATIC:
+        return list(parts)
+    agreed = two_keys.agreements(on, now=now)
+    return [part for part in parts if (str(part.order.margin_account.public_id), part.order.episode) in agreed]
 
 
 def close(rfq: Rfq, state: Rfq.State, note: str, *, now: datetime) -> None:
@@ -81,18 +98,21 @@ def _waiting(*, now: datetime) -> list[Block]:
     return [block for block in candidates if blocks.window_end(block) <= now]
 
 
-def _ready(waiting: list[Block], marks: prices.Marks) -> list[_Ready]:
+def _ready(waiting: list[Block], marks: prices.Marks, *, now: datetime) -> list[_Ready]:
+    allowed = [(block, on) for block in waiting if (on := basis(marks, block.asset.code)) is not None]
     parts: dict[int, list[BlockOrder]] = defaultdict(list)
-    for part in BlockOrder.objects.filter(block__in=waiting).select_related("order").order_by("order__public_id"):
+    rows = BlockOrder.objects.filter(block__in=[block for block, _on in allowed])
+    for part in rows.select_related("order__margin_account").order_by("order__public_id"):
         parts[part.block_id].append(part)
     accounts = {part.order.margin_account_id for found in parts.values() for part in found}
     ltv = dict(MarginStatus.objects.filter(pk__in=accounts).values_list("pk", "ltv"))
     ready = []
-    for block in waiting:
-        left, mark = blocks.rest(parts[block.pk]), marks.price(block.asset.code)
+    for block, on in allowed:
+        these = sellable(parts[block.pk], on, now=now)
+        left, mark = blocks.rest(these), marks.price(block.asset.code)
         if left > 0 and mark:
-            loss = sum(_loss_of(part.order, mark, ltv, block.asset.policy.daily_volatility) for part in parts[block.pk])
-            ready.append(_Ready(block, left, mark, loss))
+            loss = sum(_loss_of(part.order, mark, ltv, block.asset.policy.daily_volatility) for part in these)
+            ready.append(_Ready(block, on, left, mark, loss))
     return ready
 
 
@@ -149,7 +169,7 @@ def _open(entry: _Ready, limit: Decimal, snapshot: PriceSnapshot, *, now: dateti
         block = Block.objects.select_for_update(skip_locked=True).filter(pk=entry.block.pk).first()
         if block is None or block.rfqs.filter(state__in=blocks.LIVE_RFQ_STATES).exists():
             return False
-        rest = blocks.rest(blocks.parts_of(block))
+        rest = blocks.rest(sellable(blocks.parts_of(block), entry.basis, now=now))
         quantity = execution.clip_quantity(rest, mark=entry.mark, limit_usd=limit, lot=policy.lot)
         if quantity <= 0:
             return False
@@ -159,6 +179,7 @@ def _open(entry: _Ready, limit: Decimal, snapshot: PriceSnapshot, *, now: dateti
             block=block,
             clip=clip,
             quantity=quantity,
+            basis=entry.basis,
             mark_price=entry.mark,
             collar_price=money.quantize_up(execution.collar_price(entry.mark, policy.collar), money.DECIMALS),
             snapshot=snapshot,

@@ -57,7 +57,8 @@ def held(status: MarginStatus, *, now: datetime) -> bool:
 def order_due(*, now: datetime) -> int:
     """Declare the causes that have become due, order the first sale of each, and return how many were ordered."""
     open_cause = SaleCause.objects.filter(margin_account=OuterRef("margin_account"), closed_at=None)
-    counted = Q(breach_since__isnull=False) | Q(margin_account__public_id__in=two_keys.accounts_on_degraded(now=now))
+    agreed = {account for account, _episode in two_keys.agreements(two_keys.SALE_ON_DEGRADED, now=now)}
+    counted = Q(breach_since__isnull=False) | Q(margin_account__public_id__in=agreed)
     breached = MarginStatus.objects.filter(~Exists(open_cause), counted, state=MarginState.LIQUIDATE)
     declarable = list(breached.order_by("margin_account__public_id").values_list("margin_account", flat=True))
     waiting = list(_open_causes().filter(~_has_order()).values_list("pk", "margin_account"))

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from lending import access, approvals
 from lending.models import Approval, MarginAccount, User
-from risk.models import DecisionLog, MarginState, MarginStatus
+from risk.models import LIVE_ORDER_STATES, DecisionLog, LiquidationOrder, MarginState, MarginStatus, Quality
 
 SALE_ON_DEGRADED = "sale_on_degraded"
 FULL_CLOSE = "full_close"
@@ -24,12 +24,16 @@ class UnableToAsk(Exception):
 
 
 def needed(account: MarginAccount, episode: int) -> list[str]:
-    """Return what an episode's sale has waited for two persons to agree to, as its decisions tell."""
+    """Return what an episode's sale waits, or has waited, for two persons to agree to."""
     waited = DecisionLog.objects.filter(margin_account=account, episode=episode, reason__in=_ASKS_FOR)
     kinds = {_ASKS_FOR[reason] for reason in waited.values_list("reason", flat=True)}
     # Where the liquidation level is reached and no breach is counted, the marks are not good enough to count one.
     uncounted = MarginStatus.objects.filter(margin_account=account, state=MarginState.LIQUIDATE, breach_since=None)
-    if uncounted.filter(episode=episode).exists():
+    # What was ordered on good marks waits at the desk while they are not.
+    ordered = LiquidationOrder.objects.filter(
+        margin_account=account, episode=episode, state__in=LIVE_ORDER_STATES, asset__mark__quality=Quality.DEGRADED
+    )
+    if uncounted.filter(episode=episode).exists() or ordered.exists():
         kinds.add(SALE_ON_DEGRADED)
     return sorted(kinds)
 
@@ -67,11 +71,11 @@ def agreed(kind: str, account: MarginAccount, episode: int, *, now: datetime) ->
     return _rows(kind, account, episode, now=now).filter(state__in=states).exists()
 
 
-def accounts_on_degraded(*, now: datetime) -> list[str]:
-    """Return the public ids of the accounts of which two persons have agreed that they are sold on DEGRADED marks."""
+def agreements(kind: str, *, now: datetime) -> set[tuple[str, int]]:
+    """Return every account, by its public id, and episode of which two persons have agreed to a sale of one kind."""
     states = (Approval.State.APPROVED, Approval.State.EXECUTED)
-    found = Approval.objects.filter(kind=SALE_ON_DEGRADED, state__in=states, expires_at__gt=now)
-    return [payload["margin_account"] for payload in found.values_list("payload", flat=True)]
+    found = Approval.objects.filter(kind=kind, state__in=states, expires_at__gt=now)
+    return {(payload["margin_account"], payload["episode"]) for payload in found.values_list("payload", flat=True)}
 
 
 def use(kind: str, account: MarginAccount, episode: int, *, now: datetime) -> bool:

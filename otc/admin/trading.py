@@ -50,8 +50,8 @@ class Quotes(Lines):
 class RfqAdmin(Table):
     units = {"quantity": "block__asset", "mark_price": "=USD", "collar_price": "=USD"}
     seen_by = SEE_DESK
-    list_display = ("block", "clip", "quantity", "mark_price", "collar_price", "state", "opened_at", "note")
-    list_filter = ("state",)
+    list_display = ("block", "clip", "quantity", "mark_price", "collar_price", "basis", "state", "opened_at", "note")
+    list_filter = ("state", "basis")
     ordering = ("-opened_at", "-pk")
     list_select_related = ("block__asset",)
     inlines = (Quotes,)

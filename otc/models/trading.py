@@ -68,6 +68,12 @@ class BlockOrder(models.Model):
 class Rfq(models.Model):
     """A request for quote for one clip of a block, sent to every enabled dealer."""
 
+    class Basis(models.TextChoices):
+        """What allows the sale; but for the first, it stands for the orders that two persons agreed to, alone."""
+
+        AUTOMATIC = "automatic", "a good mark"
+        DEGRADED = "sale_on_degraded", "two persons, on a degraded mark"
+
     class State(models.TextChoices):
         OPEN = "open"
         QUOTED = "quoted"
@@ -82,6 +88,7 @@ class Rfq(models.Model):
     mark_price = AmountField()
     collar_price = AmountField(help_text="no sale below it")
     snapshot = models.ForeignKey("risk.PriceSnapshot", on_delete=models.PROTECT)
+    basis = models.CharField(max_length=20, choices=Basis.choices, default=Basis.AUTOMATIC)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     opened_at = models.DateTimeField()
     expires_at = models.DateTimeField()

@@ -29,6 +29,9 @@ class Facts:
         self.order: tuple[Any, ...] = (1, ACCOUNT, "BTC", 1, D("0.55"), at(50), "liquidation_level", None, 1)
         self.calls: list[tuple[Any, ...]] = []
         self.paid: list[tuple[Any, ...]] = []
+        self.agreed: list[tuple[Any, ...]] = []
+        self.trades: list[tuple[Any, ...]] = []
+        self.venues = (1, 2, 3)
         self._answer: list[tuple[Any, ...]] = []
 
     def called(self, *, step: int, received: datetime | None, channels: int = 2, period_s: int = 300) -> None:
@@ -37,7 +40,7 @@ class Facts:
         self.order = (*self.order[:6], "expired_call", CALL, 1)
 
     def execute(self, statement: str) -> None:
-        venues = (1, 2, 3)
+        venues = self.venues
         heard = [step for step in self.price if step not in self.silent]
         self._answer = {
             ticks._FEEDS: [(venue, "BTC", "USD", 40) for venue in venues],
@@ -53,6 +56,8 @@ class Facts:
             ],
             wrongful_sales._CALLS: self.calls,
             wrongful_sales._PAID: self.paid,
+            wrongful_sales._AGREED: self.agreed,
+            wrongful_sales._TRADES: self.trades,
             wrongful_sales._LOTS: [("BTC", D("0.0001"))],
         }.get(statement, [])
 
@@ -93,6 +98,50 @@ def test_a_sale_just_after_an_outage(facts: Facts) -> None:
     facts.debt = D(8_050)
     facts.silent = set(range(30, 46))
     assert "outage" in reasons(facts)[0]
+
+
+def agreed(at_step: int, *, until: int = 60, kind: str = "sale_on_degraded", episode: int = 1) -> list[tuple[Any, ...]]:
+    return [(ACCOUNT, episode, kind, at(at_step), at(until))]
+
+
+def test_two_venues_are_no_quorum_and_two_persons_may_sell_on_them(facts: Facts) -> None:
+    facts.venues = (1, 2)
+    assert "no quorum" in reasons(facts)[0]
+    facts.agreed = agreed(49)
+    assert reasons(facts) == []
+
+
+@pytest.mark.parametrize(
+    "other", [agreed(51), agreed(10, until=50), agreed(49, kind="full_close"), agreed(49, episode=2)]
+)
+def test_an_agreement_too_late_too_old_or_to_something_else(facts: Facts, other: list[tuple[Any, ...]]) -> None:
+    facts.venues = (1, 2)
+    facts.agreed = other
+    assert "no quorum" in reasons(facts)[0]
+
+
+def test_two_persons_do_not_make_a_level(facts: Facts) -> None:
+    facts.venues = (1, 2)
+    facts.agreed = agreed(49)
+    facts.debt = D(7_000)
+    assert "LTV was" in reasons(facts)[0]
+
+
+def test_two_persons_can_not_sell_without_any_price(facts: Facts) -> None:
+    facts.agreed = agreed(49)
+    facts.silent = set(range(45, 60))
+    assert "no quorum" in reasons(facts)[0]
+
+
+def test_a_trade_needs_two_bids_and_a_quorum_or_two_persons(facts: Facts) -> None:
+    facts.trades = [(1, at(52), "BTC", 1)]
+    assert "against 1 bids" in reasons(facts)[0]
+    facts.trades = [(1, at(55), "BTC", 3)]
+    assert reasons(facts) == []
+    facts.silent = set(range(51, 60))
+    assert "without a quorum" in reasons(facts)[0]
+    facts.agreed = agreed(54)
+    assert reasons(facts) == []
 
 
 def test_a_sale_of_more_than_restores_the_target(facts: Facts) -> None:

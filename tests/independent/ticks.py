@@ -48,6 +48,10 @@ class RawPrices:
         price, sources = self._median(asset, at)
         return price if sources >= self._quorum.get(asset, 1) else None
 
+    def bare(self, asset: str, at: datetime) -> Decimal | None:
+        """Return the median of whatever sources are live, be it one; None without any."""
+        return self._median(asset, at)[0]
+
     def _median(self, asset: str, at: datetime) -> tuple[Decimal | None, int]:
         if asset == "USD":
             return Decimal(1), 99

@@ -66,6 +66,25 @@ _COLLATERAL_CURES = """
 SELECT x.call_id, a.code, x.quantity FROM risk_collateralcure x JOIN lending_asset a ON a.id = x.asset_id
 """
 
+# What two persons agreed to before it was used; the same person twice is one person.
+_AGREED = """
+SELECT m.id, (v.payload ->> 'episode')::int, v.kind, v.decided_at, v.expires_at
+FROM lending_approval v JOIN lending_marginaccount m ON m.public_id::text = v.payload ->> 'margin_account'
+WHERE v.state = 'executed' AND v.maker_id <> v.checker_id AND v.decided_at IS NOT NULL
+"""
+_TRADES = """
+SELECT p.order_id, q.accepted_at, a.code,
+       (SELECT count(*) FROM otc_quote x WHERE x.rfq_id = q.rfq_id AND x.price IS NOT NULL)
+FROM otc_commitment c
+JOIN otc_quote q ON q.id = c.quote_id
+JOIN otc_blockorder p ON p.id = c.part_id
+JOIN otc_rfq r ON r.id = q.rfq_id
+JOIN otc_block b ON b.id = r.block_id
+JOIN lending_asset a ON a.id = b.asset_id
+WHERE c.filled_quantity > 0
+ORDER BY c.id
+"""
+
 _LOTS = "SELECT a.code, p.lot FROM risk_assetpolicy p JOIN lending_asset a ON a.id = p.asset_id"
 
 _DEBT = {"loan_principal", "interest_receivable", "fees_receivable"}
@@ -95,39 +114,76 @@ class Checker:
         self._paid, self._topped_up = _rows(cursor, _PAID), _rows(cursor, _TOPPED_UP)
         self._cures = _rows(cursor, _COLLATERAL_CURES)
         self._lots = dict(_rows(cursor, _LOTS))
+        self._agreements = _rows(cursor, _AGREED)
+        self._trades: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for order, *trade in _rows(cursor, _TRADES):
+            self._trades[order].append(tuple(trade))
         self._graces: dict[str, list[tuple[datetime, datetime]]] = {}
 
     def wrongful(self) -> list[Wrongful]:
         """Return the sales that can not be justified."""
         found = []
-        for order, account, asset, part, quantity, at, kind, call, _ in self._orders:
-            reason = self._judge(account, asset, part, quantity, at, kind, call)
+        for order, account, asset, part, quantity, at, kind, call, episode in self._orders:
+            agreed = self._agreed(account, episode, at)
+            reason = self._judge(account, asset, part, quantity, at, kind, call, agreed=agreed)
+            reason = reason or self._traded(order, account, episode)
             if reason:
                 found.append(Wrongful(order, account, reason))
         return found
 
     def _judge(
-        self, account: int, asset: str, part: int, quantity: Decimal, at: datetime, kind: str, call: int | None
+        self,
+        account: int,
+        asset: str,
+        part: int,
+        quantity: Decimal,
+        at: datetime,
+        kind: str,
+        call: int | None,
+        *,
+        agreed: bool,
     ) -> str:
         debt, pledged = self._position(account, at)
         ltv = self._ltv(debt, pledged, at)
+        bare = ltv is None and agreed
+        if bare:
+            ltv = self._ltv(debt, pledged, at, bare=True)
         if ltv is None:
             return "an asset of the account had no quorum of live sources"
         call_ltv, _, liquidation, target, clear, gap, *_ = self._terms[account]
         for code in pledged:
-            if ltv < liquidation + gap - BLUR and self._in_grace(code, at):
+            if not agreed and ltv < liquidation + gap - BLUR and self._in_grace(code, at):
                 return f"{code} had only just come back from an outage"
         if self._cured_in_time(account, call, at) and ltv < liquidation - BLUR:
             return "the call had been cured in time"
         if part > 1:
             reason = "" if ltv >= target - BLUR else f"a further slice at {ltv:.4f}, target {target:.4f}"
+        elif kind == "liquidation_level" and agreed:
+            # On a mark that is not good no breach is counted: the two persons stand for its holding.
+            reason = "" if ltv >= liquidation - BLUR else f"LTV was {ltv:.4f}, the level {liquidation:.4f}"
         elif kind == "liquidation_level":
             reason = self._held_above(account, at, liquidation, gap)
         elif kind == "expired_call":
             reason = self._expired(account, call, at, ltv, clear, call_ltv)
         else:
             reason = f"no rule is known for a sale by {kind}"
-        return reason or self._oversized(debt, pledged, asset, quantity, target, at)
+        return reason or self._oversized(debt, pledged, asset, quantity, target, at, bare=bare)
+
+    def _agreed(self, account: int, episode: int, at: datetime, kind: str = "sale_on_degraded") -> bool:
+        """Return whether two persons had agreed to an episode's sale by an instant, and it still held."""
+        return any(
+            (owner, number, what) == (account, episode, kind) and decided_at <= at < expires_at
+            for owner, number, what, decided_at, expires_at in self._agreements
+        )
+
+    def _traded(self, order: int, account: int, episode: int) -> str:
+        """Every trade had a second bid, and a quorum of sources or two persons behind it."""
+        for at, code, bids in self._trades[order]:
+            if bids < 2:
+                return f"traded at {at} against {bids} bids"
+            if self._prices.price(code, at) is None and not self._agreed(account, episode, at):
+                return f"traded at {at} without a quorum of live sources for {code}"
+        return ""
 
     def _position(self, account: int, at: datetime) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
         """Return debt and collateral by asset as posted before this instant's own orders moved anything out."""
@@ -142,15 +198,18 @@ class Checker:
                 pledged[code] -= amount  # pledged and held together: a hold moves between the two
         return debt, {code: quantity for code, quantity in pledged.items() if quantity > 0}
 
-    def _ltv(self, debt: dict[str, Decimal], pledged: dict[str, Decimal], at: datetime) -> Decimal | None:
+    def _ltv(
+        self, debt: dict[str, Decimal], pledged: dict[str, Decimal], at: datetime, *, bare: bool = False
+    ) -> Decimal | None:
+        price_of = self._prices.bare if bare else self._prices.price
         owed, value = Decimal(0), Decimal(0)
         for code, amount in debt.items():
-            price = self._prices.price(code, at)
+            price = price_of(code, at)
             if price is None:
                 return None
             owed += amount * price
         for code, quantity in pledged.items():
-            price = self._prices.price(code, at)
+            price = price_of(code, at)
             if price is None:
                 return None
             value += quantity * price
@@ -226,13 +285,16 @@ class Checker:
         quantity: Decimal,
         target: Decimal,
         at: datetime,
+        *,
+        bare: bool,
     ) -> str:
         """A sale may not be larger than what restores the target at the dearest cost, or everything that secures it."""
-        owed = sum((amount * (self._prices.price(code, at) or 0) for code, amount in debt.items()), Decimal(0))
-        value = sum((held * (self._prices.price(code, at) or 0) for code, held in pledged.items()), Decimal(0))
+        price_of = self._prices.bare if bare else self._prices.price
+        owed = sum((amount * (price_of(code, at) or 0) for code, amount in debt.items()), Decimal(0))
+        value = sum((held * (price_of(code, at) or 0) for code, held in pledged.items()), Decimal(0))
         needed = (owed * (1 + BLUR) - target * value * (1 - BLUR)) / (1 - WIDEST_COST - target)
-        sold = quantity * (self._prices.price(asset, at) or Decimal(0))
-        lot = self._lots.get(asset, Decimal(0)) * (self._prices.price(asset, at) or Decimal(0))
+        sold = quantity * (price_of(asset, at) or Decimal(0))
+        lot = self._lots.get(asset, Decimal(0)) * (price_of(asset, at) or Decimal(0))
         if sold > needed + lot:
             return f"sold {sold:.0f} USD where {needed:.0f} restores the target"
         return ""
