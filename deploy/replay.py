@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection
 
 from deploy import databases, steps
-from deploy.demo import desk, outside
+from deploy.demo import books, desk, outside
 from deploy.demo.borrowers import Borrowers
 from deploy.findings import Findings
 from otc import ports as otc_ports
@@ -58,13 +58,15 @@ def play(
     scenario: Scenario,
     *,
     seed: int,
-    loans: int,
+    loans: int = 0,
+    book: Sequence[desk.Party] | None = None,
     span: Scenario | None = None,
     observe: Observer | None = None,
 ) -> Played:
     """
-    Build a desk and take it through every round of a scenario, or of a span of it; then let what is under way finish.
+    Build a desk, with a number of drawn loans or a given book, and take it through every round of a span.
 
+    Without a span that is all of the scenario; what is under way at its end may finish.
     After the last round the venues keep repeating their last price, so that open orders settle on live marks; no more
     than half an hour of that.
     """
@@ -72,8 +74,10 @@ def play(
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")  # a replay's database is dropped, not recovered
     span = span or scenario
-    desk.build(scenario, loans=loans, seed=seed, now=span.start_at)
-    borrowers = Borrowers(seed=seed)
+    if book is None:
+        book = books.of_size(loans, desk.first_prices(scenario), seed=seed)
+    desk.build(scenario, book, now=span.start_at)
+    borrowers = Borrowers(seed=seed, scripts=books.scripts(seed))
     rounds = 0
     for at in _instants(span):
         one_round(span, borrowers, at=at)

@@ -217,7 +217,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 PLIMSOLL_SEED = env.int("PLIMSOLL_SEED", default=7)
 PLIMSOLL_SPEED = env.float("PLIMSOLL_SPEED", default=60.0)
-PLIMSOLL_DEMO_LOANS = env.int("PLIMSOLL_DEMO_LOANS", default=120)
+PLIMSOLL_DEMO_LOANS = env.int("PLIMSOLL_DEMO_LOANS", default=0)  # drawn loans; 0 opens with the showcase
 PLIMSOLL_SCENARIO = env.str("PLIMSOLL_SCENARIO", default="may-2021")
 # Recorded prices, kept outside the project: where PLIMSOLL_DATA_DIR says, or beside the checkout; None when absent.
 _RECORDINGS = Path(env.str("PLIMSOLL_DATA_DIR", default=str(BASE_DIR.parent / "shared" / "data")))

@@ -1,15 +1,18 @@
 """
 Scripted borrowers: what each does about a margin call is a function of the seed and the call, never of chance.
 
+A few have their answer written down beforehand; the calls of clients whom a visitor plays are left to the visitor.
 They act through the outside world only: a transfer to the deposit address of their margin account, an acknowledgement
 in the portal. Whether it cures the call is the platform's business.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
+from uuid import UUID
 
 from deploy.demo import outside
 from lending.engine import money
@@ -17,9 +20,20 @@ from lending.models import ClientUser, DepositAddress
 from risk import margin_calls
 from risk.models import CallState, MarginCall
 
-Answer = Literal["cash", "collateral", "partial", "late", "ignore"]
+Answer = Literal["cash", "collateral", "partial", "late", "acknowledge", "ignore", "visitor"]
 
 _WAITING = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+
+# Early in the cure period where the answer is written down: a crash leaves little time, and bitcoin takes half an hour.
+_AFTER: dict[Answer, float] = {
+    "cash": 0.08,
+    "collateral": 0.06,
+    "partial": 0.25,
+    "late": 1.02,
+    "acknowledge": 0.10,
+    "ignore": 0.0,
+    "visitor": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -48,23 +62,29 @@ def plan(seed: int, call_id: object) -> Plan:
 class Borrowers:
     """Remembers what it has sent, so that a call is answered once per process; the custodian drops repeats anyway."""
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, scripts: Mapping[UUID, Answer] | None = None) -> None:
         self._seed = seed
+        self._scripts = scripts or {}
         self._done: set[int] = set()
 
     def act_due(self, *, now: datetime) -> int:
         """Send what is due by now for every open call and return how many transfers were sent."""
         waiting = MarginCall.objects.filter(state__in=_WAITING, cure_due_at__isnull=False).exclude(pk__in=self._done)
         sent = 0
-        for call in waiting.select_related("cure_asset").order_by("public_id"):
-            answer = plan(self._seed, call.public_id)
-            if answer.answer == "ignore":
+        for call in waiting.select_related("cure_asset", "margin_account").order_by("public_id"):
+            answer = self._plan(call)
+            if answer.answer in {"ignore", "visitor"}:
                 self._done.add(call.pk)
             elif call.received_at and now >= call.received_at + timedelta(seconds=answer.after * call.cure_period_s):
                 self._done.add(call.pk)
                 self._acknowledge(call, now=now)
-                sent += self._send(call, answer.answer, now=now)
+                if answer.answer != "acknowledge":
+                    sent += self._send(call, answer.answer, now=now)
         return sent
+
+    def _plan(self, call: MarginCall) -> Plan:
+        written = self._scripts.get(call.margin_account.public_id)
+        return plan(self._seed, call.public_id) if written is None else Plan(written, _AFTER[written])
 
     def _acknowledge(self, call: MarginCall, *, now: datetime) -> None:
         signer = ClientUser.objects.filter(client=call.client_id, role="borrower_admin").order_by("pk").first()

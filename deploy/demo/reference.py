@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from lending import ids
@@ -58,6 +59,11 @@ class Ladder:
     levels: Mapping[str, str]
     cure_period_s: int
     accelerated_cure_period_s: int
+    family: str = "term"
+
+    def product(self, asset: str) -> str:
+        """Return the code of the product that lends an asset on this ladder."""
+        return f"{self.family}-{asset.lower()}-{self.cure_period_s // 3600}h"
 
 
 # Levels as several retail lenders publish them, and those of a lender who waits long and sells late.
@@ -85,15 +91,33 @@ _PATIENT = {
     "release_trigger": "0.35",
     "release_to": "0.45",
 }
+# Levels of a published prime brokerage agreement (FalconX-Parataxis); the targets and clocks it leaves open are ours.
+_PRIME = {
+    "initial_ltv": "0.752",
+    "warning_ltv": "0.82",
+    "margin_call_ltv": "0.87",
+    "accelerated_ltv": "0.91",
+    "liquidation_ltv": "0.952",
+    "cure_to": "0.80",
+    "liquidate_to": "0.752",
+    "clear_ltv": "0.82",
+    "release_trigger": "0.606",
+    "release_to": "0.752",
+}
 LADDERS = (
     Ladder(name="One hour", levels=_TIGHT, cure_period_s=3600, accelerated_cure_period_s=1800),
     Ladder(name="Four hours", levels=_PATIENT, cure_period_s=4 * 3600, accelerated_cure_period_s=3600),
     Ladder(name="One day", levels=_PATIENT, cure_period_s=24 * 3600, accelerated_cure_period_s=4 * 3600),
 )
+PRIME = Ladder(name="Prime", levels=_PRIME, cure_period_s=4 * 3600, accelerated_cure_period_s=3600, family="prime")
+
+_PERIODS = {3600: "one hour", 4 * 3600: "four hours", 24 * 3600: "one day"}
 
 STAFF = (
     ("robin", "Robin Marsh", Role.RELATIONSHIP_MANAGER),
     ("rosa", "Rosa Lindqvist", Role.RELATIONSHIP_MANAGER),
+    ("ravi", "Ravi Chandran", Role.RELATIONSHIP_MANAGER),
+    ("renata", "Renata Duarte", Role.RELATIONSHIP_MANAGER),
     ("rhea", "Rhea Okafor", Role.RISK),
     ("hugo", "Hugo Brandt", Role.RISK_HEAD),
     ("dana", "Dana Whitfield", Role.DESK_HEAD),
@@ -102,6 +126,7 @@ STAFF = (
     ("cora", "Cora Nunez", Role.COMPLIANCE),
     ("audrey", "Audrey Klein", Role.AUDITOR),
 )
+MANAGERS = ("robin", "rosa", "ravi", "renata")
 DEALERS = (("harbour", "Harbour OTC"), ("meridian", "Meridian Markets"), ("northgate", "Northgate Trading"))
 
 
@@ -165,7 +190,7 @@ def _prices(scenario: Scenario) -> None:
 
 
 def _products(book: Book) -> None:
-    for ladder in LADDERS:
+    for ladder in (*LADDERS, PRIME):
         terms, _ = LadderTerms.objects.get_or_create(
             name=ladder.name,
             is_preset=True,
@@ -177,9 +202,9 @@ def _products(book: Book) -> None:
         )
         for code, day_count in (("USD", DayCount.ACT_360), ("USDC", DayCount.ACT_365F)):
             Product.objects.get_or_create(
-                code=f"term-{code.lower()}-{ladder.cure_period_s // 3600}h",
+                code=ladder.product(code),
                 defaults={
-                    "name": f"{code} term loan, cure period of {ladder.name.lower()}",
+                    "name": f"{code} {ladder.family} loan, cure period of {_PERIODS[ladder.cure_period_s]}",
                     "asset": Asset.objects.get(code=code),
                     "day_count": day_count,
                     "terms": terms,
@@ -190,12 +215,14 @@ def _products(book: Book) -> None:
 
 
 def _staff(now: datetime) -> None:
-    password = demo_password()
+    password = make_password(demo_password())  # once: a good hash is slow on purpose
     for local, name, role in STAFF:
         email = f"{local}@plimsoll.example"
         if User.objects.filter(email=email).exists():
             continue
-        user = User.objects.create_user(email, password, name=name, is_staff=True, public_id=ids.derived("user", email))
+        user = User.objects.create(
+            email=email, password=password, name=name, is_staff=True, public_id=ids.derived("user", email)
+        )
         RoleGrant.objects.create(user=user, role=role, granted_at=now)
 
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TextIO
@@ -118,24 +120,37 @@ class Platform:
             arguments += ["--start", self.options.start]
         if self._alive.exists():
             arguments += ["--stopped-at", self._alive.read_text()]
-        prepared = json.loads(self._command(environment, "prepare", *arguments))
+        heard = functools.partial(self.say, "prepare")
+        quiet = {**environment, "LOG_LEVEL": "ERROR"}  # what the paper custodian does on purpose worries nobody here
+        prepared = json.loads(self._command(quiet, "prepare", *arguments, heard=heard))
         self._people = prepared["people"]
         self.say("platform", prepared["said"])
 
-    def _command(self, environment: dict[str, str], *arguments: str) -> str:
-        done = subprocess.run(
-            [PYTHON, "manage.py", *arguments],
-            cwd=CHECKOUT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=die_with_parent(signal.SIGKILL),
-        )
-        if done.returncode:
-            raise UnableToRun(f"manage.py {arguments[0]} failed:\n{done.stderr[-4000:]}")
-        return done.stdout
+    def _command(
+        self, environment: dict[str, str], *arguments: str, heard: Callable[[str], None] = lambda _: None
+    ) -> str:
+        """Return what a command prints; `heard` gets each line of its progress as it comes."""
+        with (
+            tempfile.TemporaryFile("w+") as printed,
+            subprocess.Popen(
+                [PYTHON, "manage.py", *arguments],
+                cwd=CHECKOUT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  one thread
+            ) as running,
+        ):
+            said = ""
+            for line in running.stderr or ():
+                said += line
+                heard(line.rstrip())
+            if running.wait():
+                raise UnableToRun(f"manage.py {arguments[0]} failed:\n{said[-4000:]}")
+            printed.seek(0)
+            return printed.read()
 
     def _each_second(self, environment: dict[str, str], pids: dict[str, int]) -> None:
         """Note that we live, so that platform time can go on from here; keep the keeper; say once that we are ready."""

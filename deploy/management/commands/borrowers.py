@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections
 from httpx import HTTPError
 
+from deploy.demo import books
 from deploy.demo.borrowers import Borrowers
 from lending import clock
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     help = "Scripted borrowers of the demo desk: they answer margin calls with transfers, or do not."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        borrowers = Borrowers(seed=settings.PLIMSOLL_SEED)
+        borrowers = Borrowers(seed=settings.PLIMSOLL_SEED, scripts=books.scripts(settings.PLIMSOLL_SEED))
         while True:
             pause = _EVERY_S
             try:

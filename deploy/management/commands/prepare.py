@@ -7,13 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.demo import desk, outside
+from deploy.demo import books, desk, outside
 from deploy.demo.reference import demo_password
 from lending import clock
 from lending.models import Client, PlatformClock
 from risk import scenarios
 
 _AFTER_THE_END = timedelta(hours=1)
+_FEWER = 120  # drawn loans where a recording lacks an asset of the showcase
 _STILL = Decimal(0)  # until every process is up: `set_off` then has time run
 _DOORS = (
     ("relationship manager", "robin@plimsoll.example", "/admin/"),
@@ -32,7 +33,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--start", default="", help="platform time at which a new desk's replay starts")
         parser.add_argument("--stopped-at", type=datetime.fromisoformat, help="wall time at which the platform stopped")
-        parser.add_argument("--loans", type=int, default=settings.PLIMSOLL_DEMO_LOANS)
+        parser.add_argument("--loans", type=int, default=settings.PLIMSOLL_DEMO_LOANS, help="0: the showcase")
         parser.add_argument("--json", action="store_true", help="one object on stdout and nothing else there")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -62,15 +63,21 @@ class Command(BaseCommand):
             span = scenario.between(_instant(start) if start else scenario.start_at, scenario.end_at)
         except (scenarios.UnableToLoad, ValueError) as error:
             raise CommandError(str(error)) from error
+        price, seed = desk.first_prices(scenario), settings.PLIMSOLL_SEED
+        drawn = loans or not set(desk.COLLATERAL) <= price.keys()  # the showcase needs all of its assets
+        book = books.of_size(loans or _FEWER, price, seed=seed) if drawn else books.showcase(price, seed=seed)
         with outside.in_process(custodian="lending.adapters.custodian_inprocess.of_data_dir"):
-            desk.build(scenario, loans=loans, seed=settings.PLIMSOLL_SEED, now=span.start_at)
+            desk.build(scenario, book, now=span.start_at, say=self.stderr.write)
         clock.start(
             sim_origin=span.start_at,
             wall_origin=clock.wall_now(),
             speed=_STILL,
             stop_at=scenario.end_at + _AFTER_THE_END,
         )
-        return f"{loans} loans booked; platform time starts at {span.start_at:%d %b %Y %H:%M} UTC"
+        count = sum(len(party.loans) for party in book)
+        return (
+            f"{count} loans of {len(book)} clients booked; platform time starts at {span.start_at:%d %b %Y %H:%M} UTC"
+        )
 
 
 def _instant(text: str) -> datetime:

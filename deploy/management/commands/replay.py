@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from deploy import replay
+from deploy.demo import books, desk
 from risk import scenarios
 
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         source.add_argument("--scenario", default=settings.PLIMSOLL_SCENARIO, help="name of a scenario")
         source.add_argument("--dir", default=settings.REPLAY_DIR, help="folder of recordings to replay instead")
         parser.add_argument("--loans", type=int, default=400)
+        parser.add_argument("--showcase", action="store_true", help="the desk that `run` shows, instead of drawn loans")
         parser.add_argument("--seed", type=int, default=settings.PLIMSOLL_SEED)
         parser.add_argument("--from", dest="start_at", type=_instant, help="start later than the scenario does")
         parser.add_argument("--to", dest="end_at", type=_instant, help="end earlier than the scenario does")
@@ -36,9 +38,10 @@ class Command(BaseCommand):
             span = scenario.between(options["start_at"] or scenario.start_at, options["end_at"] or scenario.end_at)
         except scenarios.UnableToLoad as error:
             raise CommandError(str(error)) from error
+        book = books.showcase(desk.first_prices(scenario), seed=seed) if options["showcase"] else None
         with replay.world(scenario, seed=seed):
             progress = _Progress(span, quiet=not sys.stderr.isatty())
-            played = replay.play(scenario, seed=seed, loans=options["loans"], span=span, observe=progress)
+            played = replay.play(scenario, seed=seed, loans=options["loans"], book=book, span=span, observe=progress)
             found = replay.report(span, played)
         if options["json"]:
             self.stdout.write(json.dumps(found))

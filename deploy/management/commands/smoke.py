@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--start", default="2021-05-19T12:15:00+00:00", help="platform time to start at")
         parser.add_argument("--speed", default="60", help="seconds of platform time in one of wall time")
-        parser.add_argument("--loans", default="60", help="loans of the demo desk")
+        parser.add_argument("--loans", default="0", help="drawn loans; 0: the desk that `run` shows")
         parser.add_argument("--seconds", type=float, default=300, help="how long to wait for everything to show")
         parser.add_argument("--json", action="store_true", help="one object on stdout and nothing else there")
 
