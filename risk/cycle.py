@@ -46,6 +46,7 @@ class CycleReport:
     group: int
     now: datetime
     accounts: int = 0
+    judged: int = 0
     candidates: int = 0
     changed: int = 0
     calls: list[MarginCall] = field(default_factory=list)
@@ -112,7 +113,7 @@ def run(group: int, *, now: datetime, fence: int | None = None) -> CycleReport:
     try:
         book = _book(key, token, now=now)
         todo = books.candidates(book, marks, now=now)
-        report.accounts, report.candidates = book.accounts, len(todo)
+        report.accounts, report.judged, report.candidates = book.accounts, book.judged, len(todo)
         for start in range(0, len(todo), CHUNK):
             _decide(book, todo[start : start + CHUNK], marks, report, fence=token)
     except BaseException:

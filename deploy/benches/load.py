@@ -3,7 +3,7 @@ Loading the margin book from PostgreSQL: against what the server needs to hand o
 
 The yardstick is psql's COPY of the same positions to /dev/null, on the same server. What is timed against it: reading
 accounts, pledges and debts into arrays; a cold book ready to be marked; a warm one after one account in a thousand has
-changed.
+changed, with these beside the others, and with all of them laid out as one again.
 """
 
 import os
@@ -22,6 +22,7 @@ from deploy.benches.compare import Result, UnableToBench, machine
 from lending import clock
 from lending.models import Asset, Book, Client, LadderTerms, MarginAccount, Product, User
 from risk import book as books
+from risk import rows
 
 ASSETS = 200
 CHANGED_OF = 1000
@@ -61,20 +62,22 @@ def run(*, loans: int = 1_000_000, rounds: int = 5) -> list[Result]:
         now = clock.wall_now()
         asset_ids = np.array(list(Asset.objects.order_by("pk").values_list("pk", flat=True)), dtype=np.int64)
         warm = books.load(SHARDS, now=now)
-        changed = warm.rows.account[:: max(1, min(CHANGED_OF, loans // 10))]
+        changed = warm.base.rows.account[:: max(1, min(CHANGED_OF, loans // 10))]
         sides: tuple[Callable[[], object], ...] = (
             _copy,
-            lambda: books.read(SHARDS, None, asset_ids, reference=now),
+            lambda: rows.read(SHARDS, None, asset_ids, reference=now),
             lambda: books.load(SHARDS, now=now),
-            lambda: books.rebuild(warm, changed, xmin=warm.xmin),
+            lambda: books.reread(warm, changed, xmin=warm.xmin),
+            lambda: books.merged(books.reread(warm, changed, xmin=warm.xmin)),
         )
         taken = [[_timed(side) for side in sides] for _ in range(rounds)]
-        positions = len(warm.rows.pledge_account)
-    copy_s, read_s, cold_s, warm_s = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
+        positions = len(warm.base.rows.pledge_account)
+    copy_s, read_s, cold_s, warm_s, merged_s = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
     compared = (
         ("load", f"{positions} positions, their accounts and debts into arrays", read_s, "<= 2"),
         ("load cold", "the same, laid out for the kernel", cold_s, "<= 5"),
         ("load warm", f"the book again after {len(changed)} accounts have changed", warm_s, "<= 0.5"),
+        ("load merged", "the same, laid out as one", merged_s, "reported"),
     )
     return [
         Result(

@@ -9,7 +9,7 @@ import pytest
 
 from lending.models import Asset, MarginAccount
 from risk import book as books
-from risk import exposures, prices
+from risk import exposures, prices, rows
 from risk.engine import kernel
 
 pytestmark = pytest.mark.django_db
@@ -18,12 +18,13 @@ ALL = range(MarginAccount.SHARDS)
 
 
 def assert_same(warm: books.Book, cold: books.Book) -> None:
-    for column in fields(books.Rows):
-        left, right = getattr(warm.rows, column.name), getattr(cold.rows, column.name)
+    assert not len(warm.late.rows.account)
+    for column in fields(rows.Rows):
+        left, right = getattr(warm.base.rows, column.name), getattr(cold.base.rows, column.name)
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right, err_msg=column.name)
-    np.testing.assert_array_equal(warm.warm.order, cold.warm.order)
-    np.testing.assert_array_equal(warm.warm.levels, cold.warm.levels)
+    np.testing.assert_array_equal(warm.base.warm.order, cold.base.warm.order)
+    np.testing.assert_array_equal(warm.base.warm.levels, cold.base.warm.levels)
     assert warm.switch_at == cold.switch_at
 
 
@@ -38,9 +39,9 @@ def test_a_refreshed_book_equals_one_loaded_cold(desk):
     desk.pay(kept[0], "4000")
     desk.loan("3000", asset="USDC", ETH="4", BTC="0.1")
     warm = books.refresh(warm, now=desk.now)
-    assert_same(warm, books.load(ALL, now=at))
     assert warm.accounts == 4
     assert kept[0].margin_account_id in warm.changed
+    assert_same(books.merged(warm), books.load(ALL, now=at))
 
 
 def test_nothing_changed_reads_nothing_but_the_change_itself(desk, django_assert_num_queries):
@@ -62,11 +63,11 @@ def test_floats_stay_within_their_slack_of_the_exact_exposure(desk):
         now = desk.now + timedelta(hours=hours)
         marks = prices.current(now=desk.now)
         price = np.array([float(marks.band(code).high) for code in book.codes])
-        owed = kernel.debt(book.warm, price, elapsed_s=(now - book.reference).total_seconds())
-        value = kernel.collateral(book.warm, price)
+        owed = kernel.debt(book.base.warm, price, elapsed_s=(now - book.reference).total_seconds())
+        value = kernel.collateral(book.base.warm, price)
         facts = exposures.load([loan.margin_account_id for loan in loans], now=now)
-        for at, flat in enumerate(book.warm.order):
-            exact = exposures.judge(facts[int(book.rows.account[flat])], marks).exposed
+        for at, flat in enumerate(book.base.warm.order):
+            exact = exposures.judge(facts[int(book.base.rows.account[flat])], marks).exposed
             assert abs(float(exact.debt) - owed[at]) <= kernel.ABSOLUTE_SLACK_USD + 1e-9 * owed[at]
             assert value[at] == pytest.approx(float(exact.weighted), rel=1e-12)
 

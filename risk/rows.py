@@ -1,0 +1,185 @@
+"""The rows of a margin book: a few aggregating queries straight into arrays, whole shards or what changed since."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.db import connection
+from numpy.typing import NDArray
+from psycopg import Cursor
+
+from lending import interest
+from risk.engine.arrays import FloatArray, IntArray
+from risk.models import MarginState
+
+# PostgreSQL gathers this many accounts into one row of arrays: far fewer rows to receive, none of them large.
+BLOCK = 16384
+DAY_S = 86_400.0
+TRILLION = 1e12
+STATES = tuple(MarginState.values)
+_ARRAY_HEADER = 20
+_WIRE = {"f": np.dtype([("size", ">i4"), ("value", ">f8")]), "i": np.dtype([("size", ">i4"), ("value", ">i8")])}
+
+# The shard of an account is its key % 64, kept so by the database: no join is needed to find it. A numeric that is
+# known to fit is sent as a whole number of trillionths: PostgreSQL turns numeric into float by way of text.
+_ACCOUNTS = """
+    SELECT array_agg(a.id), array_agg(a.terms_id),
+           array_agg(coalesce(array_position(%(states)s::text[], s.state::text)::bigint - 1, -1)),
+           array_agg((s.clear_since IS NOT NULL OR s.breach_since IS NOT NULL OR EXISTS (
+               SELECT FROM risk_margincall c WHERE c.margin_account_id = a.id AND c.closed_at IS NULL
+           ))::int::bigint)
+      FROM lending_marginaccount a LEFT JOIN risk_marginstatus s ON s.margin_account_id = a.id
+     WHERE a.id %% 64 = ANY(%(shards)s) AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
+     GROUP BY a.id / %(block)s
+"""
+_PLEDGES = """
+    SELECT array_agg(p.margin_account_id), array_agg(p.asset_id),
+           array_agg((p.quantity + p.held_quantity)::float8), array_agg((p.haircut * 1000000000000)::bigint)
+      FROM lending_pledge p
+     WHERE p.margin_account_id %% 64 = ANY(%(shards)s)
+       AND (%(ids)s::bigint[] IS NULL OR p.margin_account_id = ANY(%(ids)s))
+       AND (p.quantity > 0 OR p.held_quantity > 0)
+     GROUP BY p.margin_account_id / %(block)s
+"""
+# Interest runs from accrued_at, at the default rate from the day after maturity on.
+_LOANS = """
+    SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
+           array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
+           array_agg(CASE WHEN l.state = ANY(%(accruing)s) THEN l.principal_outstanding ELSE 0 END::float8),
+           array_agg((l.annual_rate * 1000000000000)::bigint), array_agg((l.default_rate * 1000000000000)::bigint),
+           array_agg(CASE l.day_count WHEN 'ACT/360' THEN 360 ELSE 365 END::bigint),
+           array_agg(coalesce(date_part('epoch', l.accrued_at), 0)),
+           array_agg((l.maturity_date + 1 - DATE '1970-01-01')::bigint)
+      FROM lending_loan l
+     WHERE l.margin_account_id %% 64 = ANY(%(shards)s)
+       AND (%(ids)s::bigint[] IS NULL OR l.margin_account_id = ANY(%(ids)s))
+       AND (l.principal_outstanding > 0 OR l.interest_due > 0 OR l.fees_due > 0)
+     GROUP BY l.margin_account_id / %(block)s
+"""
+# One statement sees one snapshot: whatever it misses has a transaction id at or above the xmin it returns.
+_CHANGED = """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, array_agg(id)
+      FROM lending_marginaccount
+     WHERE touched_xid >= %(xmin)s AND shard = ANY(%(shards)s)
+"""
+
+
+class UnableToRead(RuntimeError):
+    """The book can not be read from the database."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a book, each column sorted by its account (and asset)."""
+
+    account: IntArray
+    terms: IntArray
+    pledge_account: IntArray
+    pledge_asset: IntArray
+    pledge_quantity: FloatArray
+    pledge_weight: FloatArray
+    debt_account: IntArray
+    debt_asset: IntArray
+    debt_amount: FloatArray
+    debt_per_s: FloatArray
+
+
+_KEYS, _FIGURES = np.empty(0, dtype=np.int64), np.empty(0)
+NONE = Rows(_KEYS, _KEYS, _KEYS, _KEYS, _FIGURES, _FIGURES, _KEYS, _KEYS, _FIGURES, _FIGURES)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the tables say of each account when it is read: the index of its state, and whether a clock runs on it."""
+
+    state: IntArray
+    watched: IntArray
+
+
+def changed(shards: Sequence[int], *, xmin: int | None) -> tuple[int, IntArray]:
+    """Return the xmin of the present snapshot and the accounts touched at or after an earlier one."""
+    never = 2**62
+    with connection.cursor() as cursor:
+        cursor.execute(_CHANGED, {"xmin": never if xmin is None else xmin, "shards": list(shards)})
+        latest, ids = cursor.fetchone()
+    return latest, np.array(ids or [], dtype=np.int64)
+
+
+def read(
+    shards: Sequence[int], ids: IntArray | None, asset_ids: IntArray, *, reference: datetime
+) -> tuple[Rows, Stored, datetime | None]:
+    """Return the rows of some shards, or of some of their accounts, and when the first of their rates changes."""
+    params = {
+        "shards": list(shards),
+        "ids": None if ids is None else ids.tolist(),
+        "states": list(STATES),
+        "block": BLOCK,
+        "accruing": [str(state) for state in interest.ACCRUING],
+    }
+    account, terms, state, watched = _arrays(_ACCOUNTS, params, "iiii")
+    p_account, p_asset, quantity, haircut = _arrays(_PLEDGES, params, "iifi")
+    d_account, d_asset, base, principal, rate, late_rate, year, accrued, due = _arrays(_LOANS, params, "iiffiiifi")
+    per_year = principal / (year * DAY_S)
+    normal, default, switch = per_year * (rate / TRILLION), per_year * (late_rate / TRILLION), due * DAY_S
+    weight = (TRILLION - haircut) / TRILLION
+    amount, per_s = _debt_at(base, normal, default, accrued, switch, at=reference.timestamp())
+    a, p = np.argsort(account, kind="stable"), np.lexsort((p_asset, p_account))
+    d = np.lexsort((amount, d_asset, d_account))
+    later = switch[switch > reference.timestamp()]
+    switch_at = reference + timedelta(seconds=float(later.min()) - reference.timestamp()) if len(later) else None
+    rows = Rows(
+        account[a], terms[a],
+        p_account[p], np.searchsorted(asset_ids, p_asset[p]), quantity[p], weight[p],
+        d_account[d], np.searchsorted(asset_ids, d_asset[d]), amount[d], per_s[d],
+    )  # fmt: skip
+    return rows, Stored(state[a], watched[a]), switch_at
+
+
+def _debt_at(
+    base: FloatArray, normal: FloatArray, default: FloatArray, accrued: FloatArray, switch: FloatArray, *, at: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return payoff amounts at an instant and their growth per second, in units of the debt asset."""
+    late = np.maximum(switch, accrued) <= at
+    switched = late | (accrued >= switch)
+    turn = np.where(late, np.maximum(switch, accrued), accrued)
+    before = np.where(accrued < turn, normal * (turn - accrued), 0.0)
+    per_s = np.where(switched, default, normal)
+    return base + before + per_s * (at - turn), per_s
+
+
+def spliced(old: Rows, new: Rows, ids: IntArray) -> Rows:
+    """Return the old rows without those of some accounts, with the new rows of these in their places."""
+    merged: dict[str, NDArray[Any]] = {}
+    for key, names in (
+        ("account", ("account", "terms")),
+        ("pledge_account", ("pledge_account", "pledge_asset", "pledge_quantity", "pledge_weight")),
+        ("debt_account", ("debt_account", "debt_asset", "debt_amount", "debt_per_s")),
+    ):
+        owner = getattr(old, key)
+        place = np.minimum(np.searchsorted(ids, owner), len(ids) - 1)
+        kept = np.flatnonzero(ids[place] != owner)
+        at = np.searchsorted(owner[kept], getattr(new, key))
+        for name in names:
+            merged[name] = np.insert(getattr(old, name)[kept], at, getattr(new, name))
+    return Rows(**merged)
+
+
+def _arrays(query: str, params: dict[str, Any], kinds: str) -> list[NDArray[Any]]:
+    """Return the columns of a query of array aggregates, read straight from PostgreSQL's binary arrays."""
+    connection.ensure_connection()
+    with Cursor(connection.connection) as cursor:
+        cursor.execute(query, params, binary=True)
+        result = cursor.pgresult
+        if result is None:
+            raise UnableToRead("PostgreSQL gave no result")
+        columns = []
+        for column, kind in enumerate(kinds):
+            native = np.float64 if kind == "f" else np.int64
+            blocks = [
+                np.frombuffer(result.get_value(row, column) or b"", dtype=_WIRE[kind], offset=_ARRAY_HEADER)["value"]
+                for row in range(result.ntuples)
+            ]
+            columns.append(np.concatenate(blocks).astype(native) if blocks else np.empty(0, dtype=native))
+    return columns
