@@ -240,9 +240,8 @@ OTC_DEALERS = [
 
 # What higher apps add to the pages of lower ones, by place: functions (request, subject, *, now) -> safe HTML.
 PANELS: dict[str, tuple[str, ...]] = {
-    "portal.home.safety": ("risk.panels.safety",),
-    "portal.home.duties": ("risk.panels.duties",),
-    "portal.loan": ("risk.panels.loan",),
+    "portal.home": ("risk.portal.panels.home",),
+    "portal.loan": ("risk.portal.panels.loan",),
     "admin.loan": ("risk.panels.staff_loan", "risk.admin.funding.button", "risk.admin.releases.form"),
 }
 

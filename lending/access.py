@@ -64,6 +64,14 @@ def own_clients(user: AnyUser) -> QuerySet[Client]:
     return Client.objects.filter(client_users__user=user)
 
 
+def acts_for(user: AnyUser) -> list[ClientUser]:
+    """Return which clients a borrower's user belongs to and in which role, each with its contact, by name."""
+    if not isinstance(user, User) or not user.is_active:
+        return []
+    rows = ClientUser.objects.filter(user=user).select_related("client__relationship_manager")
+    return list(rows.order_by("client__name", "client"))
+
+
 def loans_for(user: AnyUser) -> QuerySet[Loan]:
     """Return the loans that a user may see."""
     return Loan.objects.filter(client__in=clients_for(user))

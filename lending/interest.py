@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import F, QuerySet
 
 from lending import ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
@@ -41,6 +42,9 @@ class Payoff:
     good_at: datetime
 
 
+Debt = tuple[Loan, Payoff]
+
+
 def maturity_at(loan: Loan) -> datetime:
     """Return the instant at which a loan falls due: the start of its maturity date, UTC."""
     return _midnight(loan.maturity_date)
@@ -60,6 +64,14 @@ def payoffs(loans: Sequence[Loan], *, now: datetime) -> dict[int, Payoff]:
     """Return what pays each loan off at `now`, by loan key; reads the payments of all of them at once."""
     paid = _principal_paid(loan.pk for loan in loans)
     return {loan.pk: _payoff(loan, paid[loan.pk], now) for loan in loans}
+
+
+def owing(loans: QuerySet[Loan], *, now: datetime) -> list[Debt]:
+    """Return those of some loans that owe anything, each with what pays it off at `now`, in order of public id."""
+    dues = F("principal_outstanding") + F("interest_due") + F("fees_due")
+    found = list(loans.alias(dues=dues).filter(dues__gt=0).select_related("asset").order_by("public_id"))
+    paid_off_by = payoffs(found, now=now)
+    return [(loan, paid_off_by[loan.pk]) for loan in found]
 
 
 def accrue_due(*, now: datetime) -> int:

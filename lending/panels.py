@@ -5,7 +5,8 @@ Panels that higher apps add to the pages of lower ones.
 HTML or nothing. So the loan page shows LTV without lending ever importing risk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,6 +16,18 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
+
+from lending.interest import Debt
+from lending.models import Client, Loan
+
+
+@dataclass(frozen=True, slots=True)
+class Indebted:
+    """A client, or one loan of theirs, as the subject of a panel: with all debts that the page has read already."""
+
+    client: Client
+    debts: Sequence[Debt]
+    loan: Loan | None = None
 
 
 def render(place: str, request: HttpRequest, subject: Any, *, now: datetime) -> SafeString:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import F, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 
 from lending import interest, margin_accounts
 from lending.engine import money
+from lending.interest import Debt
 from lending.models import LadderTerms, Loan, MarginAccount, Pledge
 from risk.engine.kernel import UNKNOWN_RUNG
 from risk.engine.ladder import Ladder, state_of
@@ -27,8 +28,13 @@ class AccountFacts:
     account: MarginAccount
     ladder: Ladder
     pledges: tuple[Pledge, ...]
-    loans: tuple[Loan, ...]
+    debts: tuple[Debt, ...]
     position: Position
+
+    @property
+    def loans(self) -> tuple[Loan, ...]:
+        """Return the loans that owe something."""
+        return tuple(loan for loan, _payoff in self.debts)
 
     @property
     def terms(self) -> LadderTerms:
@@ -66,15 +72,23 @@ class Judgement:
 
 def load(account_ids: Iterable[int], *, now: datetime) -> dict[int, AccountFacts]:
     """Return the facts of some margin accounts by their keys, in a constant number of queries."""
-    return _facts(list(MarginAccount.objects.filter(pk__in=set(account_ids)).order_by("pk")), now=now)
+    accounts = MarginAccount.objects.filter(pk__in=set(account_ids)).select_related("terms", "client")
+    return of_accounts(list(accounts.order_by("pk")), now=now)
 
 
 def load_locked(account_ids: Iterable[int], *, now: datetime) -> dict[int, AccountFacts]:
     """Return the facts of some margin accounts whose rows are locked until the transaction ends, in key order."""
-    return _facts(margin_accounts.lock_many(account_ids), now=now)
+    return of_accounts(margin_accounts.lock_many(account_ids), now=now)
 
 
-def _facts(accounts: list[MarginAccount], *, now: datetime) -> dict[int, AccountFacts]:
+def of_accounts(
+    accounts: list[MarginAccount], *, now: datetime, debts: Iterable[Debt] | None = None
+) -> dict[int, AccountFacts]:
+    """
+    Return the facts of margin accounts that were just read, by their keys, in a constant number of queries.
+
+    `debts` are all that the accounts owe, where it was just read too.
+    """
     if not accounts:
         return {}
     prefetch_related_objects(accounts, "terms", "client")
@@ -82,19 +96,19 @@ def _facts(accounts: list[MarginAccount], *, now: datetime) -> dict[int, Account
     pledges: defaultdict[int, list[Pledge]] = defaultdict(list)
     for pledge in Pledge.objects.filter(margin_account__in=keys).select_related("asset").order_by("asset__code"):
         pledges[pledge.margin_account_id].append(pledge)
-    loans: defaultdict[int, list[Loan]] = defaultdict(list)
-    owing = Loan.objects.annotate(dues=F("principal_outstanding") + F("interest_due") + F("fees_due"))
-    for loan in owing.filter(margin_account__in=keys, dues__gt=0).select_related("asset").order_by("public_id"):
-        loans[loan.margin_account_id].append(loan)
-    payoffs = interest.payoffs([loan for owing_loans in loans.values() for loan in owing_loans], now=now)
+    owed: defaultdict[int, list[Debt]] = defaultdict(list)
+    if debts is None:
+        debts = interest.owing(Loan.objects.filter(margin_account__in=keys), now=now)
+    for debt in debts:
+        owed[debt[0].margin_account_id].append(debt)
     ladders = {account.terms_id: ladder_of(account.terms) for account in accounts}
     return {
         account.pk: AccountFacts(
             account=account,
             ladder=ladders[account.terms_id],
             pledges=tuple(pledges[account.pk]),
-            loans=tuple(loans[account.pk]),
-            position=_position(pledges[account.pk], [(loan, payoffs[loan.pk].total) for loan in loans[account.pk]]),
+            debts=tuple(owed[account.pk]),
+            position=_position(pledges[account.pk], [(loan, payoff.total) for loan, payoff in owed[account.pk]]),
         )
         for account in accounts
     }

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Manager, Q, QuerySet
 
 from lending import ids, margin_accounts
 from lending.models import User
@@ -14,6 +14,7 @@ from risk import clocks, cures, exposures, incidents, letters, prices, restraint
 from risk.engine.ltv import Exposure, ltv_of
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
+    OPEN_CALL_STATES,
     CallLevel,
     CallState,
     MarginCall,
@@ -46,6 +47,12 @@ class Breach:
     judged: Judgement
     episode: int
     reopens: MarginCall | None = None
+
+
+def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCall]:
+    """Return which of some calls are open, the most pressing first."""
+    found = calls.filter(state__in=OPEN_CALL_STATES).select_related("cure_asset", "client")
+    return list(found.order_by("cure_due_at", "pk"))
 
 
 def stored_ltv(judged: Judgement) -> Decimal:

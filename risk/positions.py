@@ -1,14 +1,13 @@
 """One margin account at the marks of now, for people to read: LTV, ladder, and the price at which each level is met."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from lending import interest
-from lending.interest import Payoff
-from lending.models import Loan, MarginAccount
+from lending.interest import Debt
+from lending.models import MarginAccount
 from risk import exposures, prices
 from risk.engine import cures, ltv
 from risk.engine.quality import Quality
@@ -50,17 +49,19 @@ class Standing:
     Where a margin account stands.
 
     `ltv` and `market_ltv` are None while a mark that matters can not be used: then only the state by bounds is known.
+    `room` is how far all collateral can fall together before a margin call, as a ratio; None where no fall does it.
     """
 
     facts: AccountFacts
     judgement: Judgement
-    debts: tuple[tuple[Loan, Payoff], ...]
+    debts: tuple[Debt, ...]
     holdings: tuple[Holding, ...]
     rungs: tuple[Rung, ...]
     ltv: Decimal | None
     market_ltv: Decimal | None
     debt_usd: Decimal | None
     collateral_usd: Decimal | None
+    room: Decimal | None
     as_of: datetime | None
 
     @property
@@ -74,21 +75,28 @@ class Standing:
         return self.judgement.state
 
 
-def standing(account: MarginAccount, *, now: datetime) -> Standing:
+def standing(
+    account: MarginAccount, *, now: datetime, marks: Marks | None = None, debts: Iterable[Debt] | None = None
+) -> Standing:
     """Return where one margin account stands at the marks of now."""
-    return standings([account], now=now)[account.pk]
+    return standings([account], now=now, marks=marks, debts=debts)[account.pk]
 
 
-def standings(accounts: list[MarginAccount], *, now: datetime) -> dict[int, Standing]:
-    """Return where some margin accounts stand, by their keys, in a constant number of queries."""
-    loaded = exposures.load([account.pk for account in accounts], now=now)
-    marks = prices.current(now=now)
-    loans = [loan for facts in loaded.values() for loan in facts.loans]
-    payoffs = interest.payoffs(loans, now=now)
-    return {key: _standing(facts, marks, payoffs) for key, facts in loaded.items()}
+def standings(
+    accounts: list[MarginAccount], *, now: datetime, marks: Marks | None = None, debts: Iterable[Debt] | None = None
+) -> dict[int, Standing]:
+    """
+    Return where some margin accounts stand, by their keys, in a constant number of queries.
+
+    Fewer of them if the accounts were read with their terms and client, and the marks of now or all that the accounts
+    owe are at hand.
+    """
+    loaded = exposures.of_accounts(accounts, now=now, debts=debts)
+    known = prices.current(now=now) if marks is None else marks
+    return {key: _standing(facts, known) for key, facts in loaded.items()}
 
 
-def _standing(facts: AccountFacts, marks: Marks, payoffs: dict[int, Payoff]) -> Standing:
+def _standing(facts: AccountFacts, marks: Marks) -> Standing:
     judgement = exposures.judge(facts, marks)
     known = {code: price for code in facts.position.assets if (price := marks.price(code)) is not None}
     exposed = None if judgement.bounded or len(known) < len(facts.position.assets) else judgement.exposed
@@ -96,13 +104,14 @@ def _standing(facts: AccountFacts, marks: Marks, payoffs: dict[int, Payoff]) -> 
     return Standing(
         facts=facts,
         judgement=judgement,
-        debts=tuple((loan, payoffs[loan.pk]) for loan in facts.loans),
+        debts=facts.debts,
         holdings=tuple(_holding(pledge, marks) for pledge in facts.pledges),
-        rungs=_rungs(facts, known, exposed),
+        rungs=rungs_of(facts, facts.position, known) if exposed else _unpriced(facts),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         market_ltv=ltv.market_ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
         collateral_usd=exposed.market if exposed else None,
+        room=_room(facts, known) if exposed else None,
         as_of=min(times, default=None),
     )
 
@@ -124,19 +133,28 @@ def _holding(pledge: exposures.Pledge, marks: Marks) -> Holding:
     )
 
 
-def _rungs(facts: AccountFacts, known: dict[str, Decimal], exposed: ltv.Exposure | None) -> tuple[Rung, ...]:
-    assets = [pledge.asset.code for pledge in facts.pledges if pledge.quantity + pledge.held_quantity]
+def _room(facts: AccountFacts, known: Mapping[str, Decimal]) -> Decimal | None:
+    held = [pledge.asset for pledge in facts.position.pledges if pledge.quantity]
+    return cures.uniform_shock(facts.position, known, facts.terms.margin_call_ltv, held)
+
+
+def rungs_of(facts: AccountFacts, position: ltv.Position, known: Mapping[str, Decimal]) -> tuple[Rung, ...]:
+    """Return an account's levels with the price of each asset that meets them, for a position of it at some prices."""
+    exposed = ltv.exposure(position, known)
+    assets = [pledge.asset for pledge in position.pledges if pledge.quantity]
     return tuple(
         Rung(
             name=name,
             ltv=level,
-            passed=exposed.exceeds(level) if exposed else None,
+            passed=exposed.exceeds(level),
             prices=tuple(
-                (code, cures.trigger_price(facts.position, known, code, level, decimals=_TRIGGER_DECIMALS))
-                if exposed
-                else (code, None)
-                for code in assets
+                (code, cures.trigger_price(position, known, code, level, decimals=_TRIGGER_DECIMALS)) for code in assets
             ),
         )
         for name, level in facts.terms.levels
     )
+
+
+def _unpriced(facts: AccountFacts) -> tuple[Rung, ...]:
+    assets = [pledge.asset for pledge in facts.position.pledges if pledge.quantity]
+    return tuple(Rung(name, level, None, tuple((code, None) for code in assets)) for name, level in facts.terms.levels)

@@ -6,6 +6,7 @@ from risk.console import stream, views
 from risk.portal import views as portal
 
 urlpatterns = [
+    path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.deposits, name="portal_call_deposits"),
     path("portal/calls/<uuid:public_id>/acknowledge/", portal.acknowledge, name="portal_acknowledge"),

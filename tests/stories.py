@@ -84,6 +84,14 @@ def fall() -> None:
     margin_calls.assess_due(now=NOW + timedelta(minutes=2))
 
 
+def fall_again() -> None:
+    """Let what was funded since the last fall be called too."""
+    at = NOW + timedelta(minutes=2, seconds=15)
+    market("33999", at=at)
+    notices.send_due(now=at)
+    margin_calls.assess_due(now=at)
+
+
 def called(cast: Cast, client: Client | None = None, *, signer: User | None = None) -> MarginCall:
     """Return a margin call that was issued and received: bitcoin has fallen under a loan."""
     loan = running(cast, client, signer=signer)

@@ -122,6 +122,12 @@ def words(name: str) -> str:
 
 
 @register.filter
+def short(public_id: Any) -> str:
+    """Write the beginning of a public id: enough to tell a person's own things apart."""
+    return str(public_id)[:8]
+
+
+@register.filter
 def item(mapping: dict[str, Any], key: Any) -> Any:
     """Return what a mapping holds under a key that is itself a variable."""
     return mapping.get(str(key))

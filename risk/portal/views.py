@@ -8,21 +8,29 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, clock
+from lending import access
 from lending.engine import money
 from lending.models import DepositAddress
-from lending.portal.doors import SignedIn, borrower_only
-from lending.portal.views import deposits_of
-from risk import margin_calls, positions
+from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
+from lending.portal.views import deposits_of, own_loan
+from risk import margin_calls, positions, prices
 from risk.models import OPEN_CALL_STATES, CallState, MarginCall
+from risk.portal.panels import what_if_context
 
 _RUNNING = (CallState.ISSUED, CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
 
 
 def _own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
     """Return a call on the reader's clients; anybody else's does not exist."""
-    mine = MarginCall.objects.filter(client__in=access.own_clients(request.user))
-    wanted = mine.select_related("client", "margin_account__terms", "cure_asset", "snapshot", "acknowledged_by")
+    mine = MarginCall.objects.filter(client__in=clients_of(request))
+    wanted = mine.select_related(
+        "client__relationship_manager",
+        "margin_account__terms",
+        "margin_account__client",
+        "cure_asset",
+        "snapshot",
+        "acknowledged_by",
+    )
     return get_object_or_404(wanted, public_id=public_id)
 
 
@@ -30,7 +38,7 @@ def _own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
 @borrower_only
 def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Show one call."""
-    now = clock.now()
+    now = request.reading.now
     shown = _own_call(request, public_id)
     account = shown.margin_account
     is_open = shown.state in OPEN_CALL_STATES
@@ -45,9 +53,7 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             "is_open": is_open,
             "is_running": shown.state in _RUNNING,
             "cash_left": money.quantize_up(missing, shown.cure_asset.decimals),
-            "may_acknowledge": (
-                is_open and shown.acknowledged_at is None and access.may_sign(request.user, shown.client)
-            ),
+            "may_acknowledge": (is_open and shown.acknowledged_at is None and signs_for(request, shown.client)),
             "cures": shown.collateral_cures.select_related("asset").order_by("asset__code"),
             "addresses": _addresses(account.pk),
             "deposits": deposits_of(account.pk),
@@ -82,9 +88,21 @@ def acknowledge(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     shown = _own_call(request, public_id)
     access.require_signer(request.user, shown.client)
     try:
-        margin_calls.acknowledge(shown, user=request.user, now=clock.now())
+        margin_calls.acknowledge(shown, user=request.user, now=request.reading.now)
     except margin_calls.UnableToAcknowledge as refusal:
         messages.error(request, f"Not acknowledged: {refusal}.")
     else:
         messages.success(request, "Acknowledged. The time left does not change.")
     return redirect("portal_call", public_id=public_id)
+
+
+@require_safe
+@borrower_only
+def what_if(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Answer a question about a loan: the part of its page that changes while a slider moves."""
+    subject = own_loan(request, public_id)
+    now = request.reading.now
+    marks = prices.current(now=now)
+    standing = positions.standing(subject.margin_account, now=now, marks=marks)
+    answer = what_if_context(request, subject, standing, marks)
+    return render(request, "portal/what_if.html", {"loan": subject, "standing": standing, **answer})

@@ -63,11 +63,3 @@ def test_the_loan_shows_its_ladder_in_prices(call: MarginCall, cast: Cast, clien
     page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
     assert "30,000.0" in page  # the sale: 600,000.x / (0.8 x 25)
     assert "good" in page
-
-
-def test_the_home_page_asks_the_database_little(
-    call: MarginCall, cast: Cast, client: Browser, django_assert_max_num_queries
-) -> None:
-    client.force_login(cast.alice)
-    with django_assert_max_num_queries(40):
-        client.get("/portal/")

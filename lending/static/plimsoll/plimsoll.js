@@ -74,7 +74,22 @@
     if (part.previousElementSibling && part.previousElementSibling.matches(".problem")) part.previousElementSibling.remove();
   }
 
+  /* A slider says what it stands at; without a script the answer below it does. */
+  function sayValues() {
+    for (const slider of document.querySelectorAll("input[type=range][data-unit]")) {
+      const said = document.createElement("output");
+      said.htmlFor = slider.id;
+      const say = function () {
+        said.textContent = (slider.value > 0 ? "+" : "") + slider.value + " " + slider.dataset.unit;
+      };
+      slider.after(said);
+      slider.addEventListener("input", say);
+      say();
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
+    sayValues();
     tick();
     sayLocal(document);
     setInterval(tick, 1000);

@@ -1,0 +1,84 @@
+"""What risk adds to the borrower's pages: how safe each loan is, what must be done, what would change it."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from lending.models import Loan
+from lending.panels import Indebted
+from risk import margin_calls, positions, prices, what_if
+from risk.models import MarginState
+from risk.portal.forms import WhatIfForm
+from risk.positions import Standing
+from risk.prices import Marks
+
+_WORST_FIRST = (
+    MarginState.LIQUIDATE,
+    MarginState.ACCELERATED,
+    MarginState.CALL,
+    MarginState.UNKNOWN,
+    MarginState.WARNING,
+    MarginState.HEALTHY,
+)
+
+
+def home(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeString:
+    """Return how safe a client's loans are, the least safe first, and what must be done about it."""
+    accounts = list({loan.margin_account_id: loan.margin_account for loan, _payoff in subject.debts}.values())
+    found = positions.standings(accounts, now=now, debts=subject.debts)
+    worst_first = sorted(found.values(), key=_danger)
+    calls = margin_calls.open_of(subject.client.margin_calls)
+    return render_to_string(
+        "portal/safety.html",
+        {
+            "standings": worst_first,
+            "worst": next(iter(worst_first), None),
+            "duties": [(call, found.get(call.margin_account_id)) for call in calls],
+            "now": now,
+        },
+        request=request,
+    )
+
+
+def _danger(standing: Standing) -> tuple[int, Decimal]:
+    """Return what sorts the least safe account first: its state, then how far its LTV is up its own ladder."""
+    ltv = Decimal(0) if standing.ltv is None else standing.ltv
+    return _WORST_FIRST.index(standing.state), -(ltv / standing.facts.terms.margin_call_ltv)
+
+
+def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeString:
+    """Return where a loan's margin account stands, with the ladder in prices, and what would change it."""
+    if subject.loan is None:
+        return SafeString("")
+    account = subject.loan.margin_account
+    marks = prices.current(now=now)
+    standing = positions.standing(account, now=now, marks=marks, debts=subject.debts)
+    return render_to_string(
+        "portal/standing.html",
+        {
+            "loan": subject.loan,
+            "standing": standing,
+            "calls": margin_calls.open_of(account.margin_calls),
+            "now": now,
+            **what_if_context(request, subject.loan, standing, marks),
+        },
+        request=request,
+    )
+
+
+def what_if_context(request: HttpRequest, subject: Loan, standing: Standing, marks: Marks) -> dict[str, Any]:
+    """Return the form of a question about a loan and, when one was asked, its answer or why there is none."""
+    assets = [holding.asset for holding in standing.holdings]
+    asked = "move" in request.GET
+    form = WhatIfForm(request.GET if asked else None, assets=assets, loan_asset=subject.asset.code)
+    outcome, refusal = None, ""
+    if asked and form.is_valid():
+        try:
+            outcome = what_if.imagine(standing.facts, marks, form.change(), loan_asset=subject.asset.code)
+        except what_if.UnableToImagine as error:
+            refusal = str(error)
+    return {"form": form, "outcome": outcome, "refusal": refusal}

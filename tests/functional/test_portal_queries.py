@@ -1,0 +1,61 @@
+"""The borrower's pages ask the database at most twelve times, however many loans there are."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+
+from risk.models import MarginCall
+from tests import stories
+from tests.cast import NOW, Cast
+
+MOST = 12
+
+
+@pytest.fixture(autouse=True)
+def _just_after() -> Iterator[None]:
+    with time_machine.travel(NOW + timedelta(minutes=2, seconds=20), tick=False):
+        yield
+
+
+def pages(call: MarginCall) -> list[str]:
+    loan = call.margin_account.loans.get()
+    return [
+        "/portal/",
+        "/portal/notices/",
+        f"/portal/loans/{loan.public_id}/",
+        f"/portal/loans/{loan.public_id}/?move=-20&repaid=1000",
+        f"/portal/loans/{loan.public_id}/what-if/?move=-20",
+        f"/portal/calls/{call.public_id}/transfers/",
+    ]
+
+
+def asked(client: Browser, call: MarginCall) -> dict[str, int]:
+    found = {}
+    for address in pages(call):
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert client.get(address).status_code == 200
+        found[address] = len(queries)
+    return found
+
+
+def test_pages_ask_little_and_not_more_for_more_loans(cast: Cast, client: Browser) -> None:
+    for _ in range(2):
+        stories.running(cast)
+    stories.fall()
+    call = MarginCall.objects.order_by("pk")[0]
+    stories.transfer_seen(call.margin_account)
+    client.force_login(cast.alice)
+    few = asked(client, call)
+    assert {address: count for address, count in few.items() if count > MOST} == {}
+    for _ in range(5):
+        stories.running(cast)
+    stories.fall_again()
+    assert MarginCall.objects.count() == 7
+    assert asked(client, call) == few
