@@ -63,8 +63,7 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
     """
     Set a desk up as it stands at an instant of a scenario: reference data, capital, clients, funded loans.
 
-    Loans are sized and funded at the scenario's first prices, whatever `now` is: a replay that starts in the middle of
-    a crash meets the desk that the crash found. A desk that stands already is left as it is.
+    Loans are sized and funded at the scenario's first prices, whatever `now` is: see `scenarios.stage`. A desk that stands already is left as it is.
     """
     if Client.objects.exists():
         return
@@ -87,7 +86,7 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
     _until_done(custody.credit_due, now=funded)
     say("collateral has arrived and is pledged")
     # The scenario's first prices stand in for the moment before it: loans are funded against a mark like any other.
-    prices.record(scenario.ticks(scenario.start_at, stamped=funded), received_at=funded)
+    prices.record(scenario.first_ticks(stamped=funded), received_at=funded)
     prices.publish(now=funded)
     with transaction.atomic():
         draws = zip(booked, permits.issue_draws(booked, now=funded), strict=True)

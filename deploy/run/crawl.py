@@ -10,7 +10,7 @@ from django.urls import Resolver404, resolve
 
 _LINK = re.compile(r"<a\b[^>]*>", re.IGNORECASE)
 _HREF = re.compile(r'\bhref="([^"]*)"', re.IGNORECASE)
-_NO_PAGES = {"sign_out", "admin:logout", "admin:jsi18n"}
+_NO_PAGES = {"front", "sign_out", "admin:logout", "admin:jsi18n"}
 
 
 class UnableToOpen(RuntimeError):

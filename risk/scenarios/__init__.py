@@ -7,7 +7,7 @@ from risk.scenarios.grid import FeedSpec, Patch, Scenario, UnableToLoad
 from risk.scenarios.recorded import read
 from risk.scenarios.simulated import SIMULATED, simulate
 
-__all__ = ["FeedSpec", "Patch", "Scenario", "UnableToLoad", "load", "names"]
+__all__ = ["FeedSpec", "Patch", "Scenario", "UnableToLoad", "load", "names", "stage"]
 
 
 def names() -> tuple[str, ...]:
@@ -35,3 +35,22 @@ def load(
     else:
         raise UnableToLoad(f"there is no scenario {name!r}; known are {', '.join(names())}")
     return scenario.between(start_at or scenario.start_at, end_at or scenario.end_at)
+
+
+def stage(
+    name: str,
+    *,
+    seed: int,
+    directory: str | Path | None = None,
+    start_at: datetime | None = None,
+    end_at: datetime | None = None,
+) -> tuple[Scenario, Scenario]:
+    """
+    Return the scenario that a desk is set up by, and the part of it that the desk then lives through.
+
+    A named scenario starts in a quiet market, and a part from the middle of its crash meets the desk that the crash
+    found. Recordings may hold months: a desk that lives through a part of them is set up at the part's start.
+    """
+    whole = load(name, seed=seed, directory=directory)
+    part = whole.between(start_at or whole.start_at, end_at or whole.end_at)
+    return (part if directory else whole), part

@@ -110,10 +110,15 @@ class Scenario:
     def ticks(self, at: datetime, *, stamped: datetime | None = None) -> list[SourceTick]:
         """Return the ticks of the step that an instant falls in, stamped with the step or with another instant."""
         step = self._step(at)
-        when = stamped or self.start_at + step * STEP
-        column = self.price[:, step]
+        return self._ticks(self.price[:, step], stamped or self.start_at + step * STEP)
+
+    def first_ticks(self, *, stamped: datetime) -> list[SourceTick]:
+        """Return the first tick of every feed, whenever it comes, stamped with an instant."""
+        return self._ticks(self.price[np.arange(len(self.feeds)), np.argmin(np.isnan(self.price), axis=1)], stamped)
+
+    def _ticks(self, column: FloatArray, at: datetime) -> list[SourceTick]:
         return [
-            SourceTick(feed.source, feed.base, feed.quote, rounded(float(value), feed.decimals), when)
+            SourceTick(feed.source, feed.base, feed.quote, rounded(float(value), feed.decimals), at)
             for feed, value in zip(self.feeds, column, strict=True)
             if value == value  # NaN is silence
         ]

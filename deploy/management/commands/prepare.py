@@ -55,12 +55,12 @@ class Command(BaseCommand):
 
     def _build(self, start: str, loans: int) -> str:
         try:
-            scenario = scenarios.load(
+            scenario, span = scenarios.stage(
                 settings.PLIMSOLL_SCENARIO,
                 seed=settings.PLIMSOLL_SEED,
                 directory=settings.REPLAY_DIR or None,
+                start_at=_instant(start) if start else None,
             )
-            span = scenario.between(_instant(start) if start else scenario.start_at, scenario.end_at)
         except (scenarios.UnableToLoad, ValueError) as error:
             raise CommandError(str(error)) from error
         price, seed = desk.first_prices(scenario), settings.PLIMSOLL_SEED

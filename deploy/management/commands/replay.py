@@ -33,9 +33,15 @@ class Command(BaseCommand):
             raise CommandError("--loans wants a number of 1 or more.")
         seed = options["seed"]
         try:
-            scenario = scenarios.load(options["scenario"], seed=seed, directory=options["dir"] or None)
-            scenario = scenario.patched([scenarios.Patch(start, end) for start, end in options["feed_cut"]])
-            span = scenario.between(options["start_at"] or scenario.start_at, options["end_at"] or scenario.end_at)
+            scenario, span = scenarios.stage(
+                options["scenario"],
+                seed=seed,
+                directory=options["dir"] or None,
+                start_at=options["start_at"],
+                end_at=options["end_at"],
+            )
+            silences = [scenarios.Patch(start, end) for start, end in options["feed_cut"]]
+            scenario, span = scenario.patched(silences), span.patched(silences)
         except scenarios.UnableToLoad as error:
             raise CommandError(str(error)) from error
         book = books.showcase(desk.first_prices(scenario), seed=seed) if options["showcase"] else None

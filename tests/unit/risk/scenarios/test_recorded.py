@@ -94,3 +94,21 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path, text):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UnableToLoad):
         load(tmp_path)
+
+
+def test_the_first_tick_of_a_pair_that_starts_later_is_known(folder):
+    (folder / "later.csv").write_text(HEADER + "acme,ETH-USDT,2023-03-14T14:26:00Z,10,11,9,10,1\n")
+    scenario = load(folder)
+    assert prices(scenario, AT, base="ETH") == []
+    first = [tick for tick in scenario.first_ticks(stamped=AT) if tick.base == "ETH"]
+    assert len(first) == 3
+    assert all(abs(tick.price / 10 - 1) < Decimal("0.002") and tick.at == AT for tick in first)
+
+
+def test_a_desk_is_set_up_where_its_part_of_a_recording_starts_and_where_a_story_starts(folder):
+    later = AT + timedelta(minutes=2)
+    whole, part = scenarios.stage("any", seed=7, directory=folder, start_at=later)
+    assert (whole.start_at, part.start_at) == (later, later)
+    noon = datetime(2021, 5, 19, 12, tzinfo=UTC)
+    whole, part = scenarios.stage("may-2021", seed=7, start_at=noon)
+    assert (whole.start_at, part.start_at) == (datetime(2021, 5, 19, tzinfo=UTC), noon)
