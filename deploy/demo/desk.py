@@ -63,7 +63,8 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
     """
     Set a desk up as it stands at an instant of a scenario: reference data, capital, clients, funded loans.
 
-    Loans are sized and funded at the scenario's first prices, whatever `now` is: see `scenarios.stage`. A desk that stands already is left as it is.
+    Loans are sized and funded at the scenario's first prices, whatever `now` is: see `scenarios.stage`. A desk that
+    stands already is left as it is.
     """
     if Client.objects.exists():
         return
