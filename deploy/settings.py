@@ -231,7 +231,7 @@ LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per 
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
 LENDING_OUTBOX_HANDLERS = {"custody.address": "lending.custody.open_addresses"}
-LENDING_APPROVAL_EXECUTORS = {"collateral_release": "risk.releases.carry_out"}
+LENDING_APPROVAL_EXECUTORS = {"collateral_release": "risk.releases.carry_out", "unfreeze": "risk.freezes.lift"}
 LENDING_APPROVAL_CHECKERS = {"full_close": ("risk_head",), "sale_on_degraded": ("risk_head",)}
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
@@ -242,7 +242,12 @@ OTC_DEALERS = [
 PANELS: dict[str, tuple[str, ...]] = {
     "portal.home": ("risk.portal.panels.home",),
     "portal.loan": ("risk.portal.panels.loan",),
-    "admin.loan": ("risk.panels.staff_loan", "risk.admin.funding.button", "risk.admin.releases.form"),
+    "admin.loan": (
+        "risk.panels.staff_loan",
+        "risk.admin.funding.button",
+        "risk.admin.releases.form",
+        "risk.admin.freezes.form",
+    ),
 }
 
 # What the admin's menu holds, by what a person does, and what the frame says of this installation.

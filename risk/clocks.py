@@ -1,10 +1,12 @@
 """When a margin call is due: its own clock, the shorter one of a higher level, and what stops both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
 
+from lending.models import Freeze
 from risk.engine.ladder import remaining_s
 from risk.models import AssetOutage, MarginCall
 
@@ -51,21 +53,48 @@ def text(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def paused_s(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> int:
-    """
-    Return for how many seconds outages of a call's assets have stopped its clock since receipt, at most six hours.
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A span in which a call's clock stood still, and why."""
 
-    Outages that overlap count once. An outage that is still open counts up to now.
+    start_at: datetime
+    end_at: datetime
+    why: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return the span as evidence keeps it."""
+        return {"from": self.start_at.isoformat(), "to": self.end_at.isoformat(), "why": self.why}
+
+
+def stops(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> list[Stop]:
     """
-    if call.received_at is None:
-        return 0
+    Return what has stopped a call's clock since receipt: outages of its assets, and freezes of its account.
+
+    What is still open counts up to now; what overlaps is cut, so that no second counts twice.
+    """
+    received_at = call.received_at
+    if received_at is None:
+        return []
     outages = AssetOutage.objects.filter(
-        Q(end_at=None) | Q(end_at__gt=call.received_at), asset__code__in=list(asset_codes), start_at__lt=now
+        Q(end_at=None) | Q(end_at__gt=received_at), asset__code__in=list(asset_codes), start_at__lt=now
     )
-    total, counted_to = timedelta(0), call.received_at
-    for start_at, end_at in outages.order_by("start_at", "pk").values_list("start_at", "end_at"):
+    freezes = Freeze.objects.filter(
+        Q(lifted_at=None) | Q(lifted_at__gt=received_at), margin_account=call.margin_account_id, frozen_at__lt=now
+    )
+    out = outages.values_list("start_at", "end_at", "asset__code")
+    frozen = freezes.values_list("frozen_at", "lifted_at")
+    spans = [(start_at, end_at, f"{code} was out") for start_at, end_at, code in out]
+    spans += [(start_at, end_at, "the account was frozen") for start_at, end_at in frozen]
+    found, counted_to = [], received_at
+    for start_at, end_at, why in sorted(spans, key=lambda span: (span[0], span[2])):
         start, end = max(start_at, counted_to), min(end_at or now, now)
         if end > start:
-            total += end - start
+            found.append(Stop(start, end, why))
             counted_to = end
+    return found
+
+
+def paused_s(found: Sequence[Stop]) -> int:
+    """Return for how many seconds a clock has stood still, at most six hours."""
+    total = sum((stop.end_at - stop.start_at for stop in found), timedelta(0))
     return min(int(total.total_seconds()), MAX_PAUSE_S)

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Manager, Q, QuerySet
 
 from lending import ids, margin_accounts
-from lending.models import User
+from lending.models import MarginAccount, User
 from risk import clocks, cures, exposures, incidents, letters, prices, restraints
 from risk.engine.ltv import Exposure, ltv_of
 from risk.exposures import AccountFacts, Judgement
@@ -142,7 +142,7 @@ def set_level(call: MarginCall, facts: AccountFacts, judged: Judgement, *, now: 
     if call.level == level:
         return False
     call.level = level
-    call.paused_s = clocks.paused_s(call, facts.position.assets, now=now)
+    call.paused_s = clocks.paused_s(clocks.stops(call, facts.position.assets, now=now))
     call.accelerated_due_at = clocks.accelerated_due_at(call, now=now) if level == CallLevel.ACCELERATED else None
     call.cure_due_at = clocks.due_at(call)
     call.save(update_fields=["level", "paused_s", "accelerated_due_at", "cure_due_at"])
@@ -181,7 +181,7 @@ def close(call: MarginCall, state: CallState, reason: str, *, now: datetime, rem
 
 def close_by_market(call: MarginCall, facts: AccountFacts, *, now: datetime) -> None:
     """Close a call that held below clear_ltv long enough, keeping what is left of its clock for a reopening."""
-    call.paused_s = clocks.paused_s(call, facts.position.assets, now=now)
+    call.paused_s = clocks.paused_s(clocks.stops(call, facts.position.assets, now=now))
     call.save(update_fields=["paused_s"])
     left = clocks.left_s(call, now=now)
     close(
@@ -325,17 +325,31 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
 
 
 def _pause(call: MarginCall, facts: AccountFacts, *, now: datetime) -> bool:
-    """Add the outages of the account's assets to a call's clock; returns whether that leaves it time."""
-    paused = clocks.paused_s(call, facts.position.assets, now=now)
+    """Add to a call's clock what has stopped it; returns whether that leaves it time."""
+    stopped = clocks.stops(call, facts.position.assets, now=now)
+    paused = clocks.paused_s(stopped)
     if paused > call.paused_s:
         call.paused_s = paused
         call.cure_due_at = clocks.due_at(call)
         call.save(update_fields=["paused_s", "cure_due_at"])
         due = clocks.text(call.cure_due_at)
+        why = sorted({stop.why for stop in stopped})
         letters.record(
-            call, "paused", now=now, facts={"paused_s": paused, "due_at": due}, public="An outage has stopped the clock"
+            call,
+            "paused",
+            now=now,
+            facts={"paused_s": paused, "due_at": due, "stops": [stop.as_json() for stop in stopped]},
+            public=f"The clock stood still: {', '.join(why)}. Due {letters.instant(call.cure_due_at, call.client)}",
         )
     return call.cure_due_at is None or call.cure_due_at > now
+
+
+def restart_clock(account: MarginAccount, *, now: datetime) -> None:
+    """Give the running call of an account at once the time in which its clock stood still."""
+    facts = exposures.load_locked([account.pk], now=now)[account.pk]
+    running = MarginCall.objects.filter(margin_account=account, state__in=RUNNING).first()
+    if running is not None:
+        _pause(locked(running.pk), facts, now=now)
 
 
 def acknowledge(call: MarginCall, *, user: User, now: datetime) -> MarginCall:

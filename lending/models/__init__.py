@@ -16,7 +16,7 @@ from lending.models.loans import (
     Product,
     Repayment,
 )
-from lending.models.margin_accounts import LadderTerms, MarginAccount, Pledge, PledgeMovement
+from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
 from lending.models.users import Role, RoleGrant, User
 
@@ -38,6 +38,7 @@ __all__ = [
     "Entry",
     "Event",
     "EventStream",
+    "Freeze",
     "LadderTerms",
     "LedgerAccount",
     "LedgerBalance",

@@ -97,6 +97,36 @@ class MarginAccount(models.Model):
         return f"{self.client} {str(self.public_id)[:8]}"
 
 
+class Freeze(models.Model):
+    """A span in which a margin account stood still: who stopped it and why, and the two persons who set it free."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="freezes")
+    frozen_at = models.DateTimeField()
+    frozen_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=400)
+    lifted_at = models.DateTimeField(null=True)
+    lift_maker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    lift_checker = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    lift_reason = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_freeze", fields=["margin_account"], condition=Q(lifted_at__isnull=True)
+            ),
+            models.CheckConstraint(
+                name="freeze_lifted_by_maker_and_checker",
+                condition=Q(lifted_at__isnull=True)
+                | (Q(lift_maker__isnull=False) & Q(lift_checker__isnull=False) & ~Q(lift_maker=F("lift_checker"))),
+            ),
+            models.CheckConstraint(
+                name="freeze_lifted_after_it_began",
+                condition=Q(lifted_at__isnull=True) | Q(lifted_at__gte=F("frozen_at")),
+            ),
+        ]
+
+
 class Pledge(models.Model):
     """How much of one asset secures a margin account, and how much of that is held for a sale."""
 

@@ -1,0 +1,57 @@
+"""Stopping a margin account and setting it free: on the loan's page, for risk and compliance."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from lending import access, freezes
+from lending.admin import acts
+from lending.models import Loan
+from lending.staff import Page, roles
+
+
+def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
+    """Return the form that stops a loan's account, or asks to set it free; for others only that it is frozen."""
+    row = freezes.current(subject.margin_account)
+    may = bool(roles(request) & freezes.FREEZERS)
+    if row is None and not may:
+        return SafeString("")
+    asked = freezes.waiting(row, now=now) if row else None
+    context = {"loan": subject, "freeze": row, "asked": asked, "may": may}
+    return render_to_string("admin/freeze.html", context, request=request)
+
+
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Freeze the account of a loan."""
+    return acts.perform(request, _mine(request), pk, _stop, refusals=(freezes.UnableToFreeze,))
+
+
+def lift(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask a second person to set the account of a loan free."""
+    return acts.perform(request, _mine(request), pk, _ask, refusals=(freezes.UnableToFreeze,))
+
+
+def _mine(request: HttpRequest) -> Any:
+    mine = Loan.objects.filter(client__in=access.clients_for(request.user))
+    return mine.select_related("margin_account__client")
+
+
+def _stop(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    by: Any = request.user
+    freezes.freeze(loan.margin_account, reason=request.POST.get("reason", ""), by=by, now=now)
+    return "Frozen: nothing is drawn, released or sold, and the clocks stand still. Cures go through."
+
+
+def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    maker: Any = request.user
+    freezes.ask_to_lift(loan.margin_account, reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person of risk."
+
+
+_site: Any = admin.site
+_site.add_page(Page("freezes/<int:pk>/", "risk_freeze", stop, freezes.FREEZERS, "risk"))
+_site.add_page(Page("freezes/<int:pk>/lift/", "risk_lift", lift, freezes.FREEZERS, "risk"))
