@@ -5,13 +5,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import ledger, load, mark, tick
+from deploy.benches import ledger, load, mark, pages, tick
 from deploy.benches.compare import Result
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
     "ledger": ledger.run,
     "load": load.run,
     "mark": mark.run,
+    "pages": pages.run,
     "tick": tick.run,
 }
 
