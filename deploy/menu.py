@@ -14,6 +14,7 @@ GROUPS = (
         (
             Link("index", "Home", "home"),
             Link("otc_pnl", "P&L", "monitoring"),
+            Link("risk_closest", "Closest to a call", "warning"),
         ),
     ),
     (

@@ -242,6 +242,13 @@ OTC_DEALERS = [
 PANELS: dict[str, tuple[str, ...]] = {
     "portal.home": ("risk.portal.panels.home",),
     "portal.loan": ("risk.portal.panels.loan",),
+    "admin.home": (
+        "risk.admin.home.calls",
+        "lending.admin.home.pipeline",
+        "risk.admin.home.closest",
+        "lending.admin.home.clients",
+        "lending.admin.home.ahead",
+    ),
     "admin.loan": (
         "risk.panels.staff_loan",
         "risk.admin.funding.button",

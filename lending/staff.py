@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, URLResolver, path, reverse
 from unfold.sites import UnfoldAdminSite
 
-from lending import access
+from lending import access, clock, panels
 from lending.models import Role
 
 
@@ -50,7 +50,7 @@ class Link:
 class Site(UnfoldAdminSite):
     site_header = "Plimsoll"
     site_title = "Plimsoll"
-    index_title = "The desk"
+    index_title = "Today"
     site_url = "/"
 
     def __init__(self, name: str = "admin") -> None:
@@ -121,6 +121,11 @@ class Site(UnfoldAdminSite):
             return page.view(request, *args, **kwargs)
 
         return self.admin_view(view)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show what the reader came for: the parts that apps put on the home page."""
+        shown = panels.render("admin.home", request, request.user, now=clock.now())
+        return super().index(request, {**(extra_context or {}), "panels": shown})
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return what the reader may open, the pages first."""

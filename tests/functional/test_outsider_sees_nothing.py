@@ -44,6 +44,7 @@ PAGES = {
     "/console/stream/":                         "x      x     x   x       x     x    Y    Y    x    x",
     "/admin/":                                  "r      r     r   r       Y     Y    Y    Y    Y    Y",
     "/admin/login/":                            "r      x     x   x       r     r    r    r    r    r",
+    "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/postings/?line=interest":       "r      r     r   r       x     x    x    Y    x    Y",
 }

@@ -1,0 +1,125 @@
+"""The home page of the admin: what waits and for whom, the clients of a relationship manager, what falls due."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, F, Sum
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from lending import access
+from lending.admin.base import SEE_CLIENTS
+from lending.admin.steps import PIPELINE, next_step
+from lending.engine import interest, money
+from lending.loans import OWING
+from lending.models import Approval, Client, ClientUser, Loan, Role
+from lending.staff import roles
+
+AHEAD = timedelta(days=30)
+_ROWS = 25
+_LATE = timedelta(days=3650)
+
+
+def manages(request: HttpRequest) -> bool:
+    """Return whether the reader is a relationship manager and nothing that sees every client."""
+    held = roles(request)
+    return Role.RELATIONSHIP_MANAGER in held and not held & access.SEES_EVERY_CLIENT
+
+
+def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the loans and requests that wait for somebody, those that wait for the reader first."""
+    if not roles(request) & SEE_CLIENTS:
+        return SafeString("")
+    clients = access.clients_for(subject)
+    rows = Loan.objects.filter(client__in=clients, state__in=PIPELINE)
+    rows = rows.select_related("client", "asset", "product", "made_by", "approved_by").order_by("-pk")
+    waiting = list(rows[:_ROWS])
+    signers = _signers(clients)
+    steps = [
+        (loan, step)
+        for loan in waiting
+        if (step := next_step(loan, signers=signers, held=roles(request), reader_id=subject.pk or 0, now=now))
+    ]
+    steps.sort(key=lambda pair: (not pair[1].yours, pair[1].until or now + _LATE))
+    asked = Approval.objects.filter(state=Approval.State.REQUESTED, expires_at__gt=now)
+    if not roles(request) & access.SEES_EVERY_CLIENT:
+        asked = asked.filter(client__in=clients)
+    requests = [(row, *_decider(request, row)) for row in asked.select_related("client", "maker")[:_ROWS]]
+    context = {
+        "steps": steps,
+        "requests": requests,
+        "now": now,
+        "full": len(waiting) == _ROWS,
+        "manages": manages(request),
+        "tasks": _tasks(clients, signers) if manages(request) else (),
+    }
+    return render_to_string("admin/home/pipeline.html", context, request=request)
+
+
+def _signers(clients: Any) -> Mapping[int, Sequence[str]]:
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    rows = ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True)
+    for row in rows.select_related("user").order_by("pk"):
+        found[row.client_id].append(str(row.user))
+    return found
+
+
+def _decider(request: HttpRequest, row: Approval) -> tuple[str, bool]:
+    """Return who decides a request, in words, and whether the reader may."""
+    wanted = frozenset(map(Role, settings.LENDING_APPROVAL_CHECKERS.get(row.kind, access.APPROVERS)))
+    managed = row.client is not None and row.client.relationship_manager_id == request.user.pk
+    yours = bool(wanted & roles(request)) and row.maker_id != request.user.pk and not managed
+    return " or ".join(sorted(role.label.lower() for role in wanted)), yours
+
+
+def _tasks(clients: Any, signers: Mapping[int, Sequence[str]]) -> list[Client]:
+    """Return the clients of a manager that can not go on: nobody signs for them."""
+    return list(clients.exclude(pk__in=list(signers)).exclude(stage=Client.Stage.CLOSED).order_by("name")[:_ROWS])
+
+
+def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the clients whom the reader manages, with what each owes."""
+    if not manages(request):
+        return SafeString("")
+    mine = access.clients_for(subject)
+    owed: defaultdict[int, list[tuple[str, Decimal]]] = defaultdict(list)
+    count: defaultdict[int, int] = defaultdict(int)
+    sums = Loan.objects.filter(client__in=mine, state__in=OWING).values("client", "asset__code")
+    dues = Sum(F("principal_outstanding") + F("interest_due") + F("fees_due"))
+    for row in sums.annotate(owed=dues, loans=Count("pk")).order_by("asset__code"):
+        owed[row["client"]].append((row["asset__code"], row["owed"]))
+        count[row["client"]] += row["loans"]
+    rows = [(client, count[client.pk], owed[client.pk]) for client in mine.order_by("name")]
+    total: defaultdict[str, Decimal] = defaultdict(Decimal)
+    with money.exact():
+        for owes in owed.values():
+            for code, amount in owes:
+                total[code] += amount
+    context = {"rows": rows, "total": sorted(total.items()), "loans": sum(count.values()), "now": now}
+    return render_to_string("admin/home/clients.html", context, request=request)
+
+
+def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return what falls due among the reader's clients within thirty days, and what each loan earns until then."""
+    if not manages(request):
+        return SafeString("")
+    due = Loan.objects.filter(
+        client__in=access.clients_for(subject), state__in=OWING, maturity_date__lte=(now + AHEAD).date()
+    )
+    rows = [
+        (loan, _a_day(loan)) for loan in due.select_related("client", "asset").order_by("maturity_date", "pk")[:_ROWS]
+    ]
+    context = {"rows": rows, "now": now, "today": now.date()}
+    return render_to_string("admin/home/ahead.html", context, request=request)
+
+
+def _a_day(loan: Loan) -> Decimal:
+    """Return the interest that a loan earns in a whole day at its principal of now, rounded up at its decimals."""
+    with money.exact():
+        a_year = loan.principal_outstanding * loan.annual_rate
+    return money.div_up(a_year, Decimal(interest.days_in_year(loan.day_count)), loan.asset.decimals)

@@ -1,0 +1,59 @@
+"""What happens next to a loan that is not funded yet, and who may do it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lending.models import Loan, LoanState, Role
+
+PIPELINE = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
+_DOERS = {
+    LoanState.ACCEPTED: frozenset({Role.RISK, Role.RISK_HEAD}),
+    LoanState.APPROVED: frozenset({Role.OPERATIONS}),
+    LoanState.COLLATERAL_PENDING: frozenset({Role.OPERATIONS}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done, by whom, whether the reader is one of them, and until when, if it ends."""
+
+    words: str
+    who: str
+    yours: bool
+    until: datetime | None = None
+    stuck: bool = False
+
+
+def next_step(
+    loan: Loan, *, signers: Mapping[int, Sequence[str]], held: Collection[Role], reader_id: int, now: datetime
+) -> Step | None:
+    """
+    Return the next step of a loan that is not funded yet, None for any other.
+
+    `signers` are the names of those who may sign, by client key; `held` are the reader's roles.
+    """
+    state = LoanState(loan.state)
+    if state == LoanState.QUOTED:
+        return _offer(loan, signers.get(loan.client_id, ()), now)
+    if state == LoanState.ACCEPTED:
+        free = reader_id not in (loan.made_by_id, loan.client.relationship_manager_id)
+        words, who = "Approve as the second person", f"anybody of risk but {loan.made_by}, who offered it"
+    elif state == LoanState.APPROVED:
+        free = True
+        words, who = "Ask for the collateral", "operations"
+    elif state == LoanState.COLLATERAL_PENDING:
+        free = reader_id not in (loan.made_by_id, loan.approved_by_id)
+        words = "The client sends the collateral; then it is checked and funded"
+        who = f"operations, but not {loan.approved_by}, who approved it"
+    else:
+        return None
+    return Step(words, who, yours=free and not _DOERS[state].isdisjoint(held))
+
+
+def _offer(loan: Loan, signers: Sequence[str], now: datetime) -> Step:
+    if now >= loan.quoted_until:
+        return Step("The offer has ended: make a new one", str(loan.made_by), yours=False, stuck=True)
+    if not signers:
+        return Step("Nobody can sign for the client: add a person", str(loan.made_by), yours=False, stuck=True)
+    return Step("Accept the offer in the portal", " or ".join(signers), yours=False, until=loan.quoted_until)

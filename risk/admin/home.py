@@ -1,0 +1,91 @@
+"""Risk's part of the admin's home page: open calls, and the loans that are closest to one."""
+
+from datetime import datetime
+
+from django.contrib import admin
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from lending import access, clock
+from lending.admin.base import SEE_CLIENTS
+from lending.models import MarginAccount
+from lending.staff import Page, roles
+from risk import positions
+from risk.models import OPEN_CALL_STATES, MarginCall
+
+SHOWN = 10
+_CALLS = 25
+
+# Screens by the newest marks; whoever is shown is worked out again, exactly. Accounts with an asset that has no mark
+# come first: nobody knows how close they are.
+_CLOSEST = """
+    WITH debt AS (
+        SELECT l.margin_account_id AS id,
+               sum((l.principal_outstanding + l.interest_due + l.fees_due)
+                   * CASE WHEN s.code = 'USD' THEN 1 ELSE m.price END)::float8 AS usd,
+               bool_or(s.code <> 'USD' AND m.price IS NULL) AS unknown
+          FROM lending_loan l JOIN lending_asset s ON s.id = l.asset_id LEFT JOIN risk_mark m ON m.asset_id = s.id
+         WHERE l.principal_outstanding + l.interest_due + l.fees_due > 0 AND l.client_id = ANY(%(clients)s)
+         GROUP BY 1
+    ), held AS (
+        SELECT p.margin_account_id AS id,
+               sum((p.quantity + p.held_quantity) * (1 - p.haircut)
+                   * CASE WHEN s.code = 'USD' THEN 1 ELSE m.price END)::float8 AS usd
+          FROM lending_pledge p JOIN lending_asset s ON s.id = p.asset_id LEFT JOIN risk_mark m ON m.asset_id = s.id
+         WHERE p.client_id = ANY(%(clients)s) GROUP BY 1
+    )
+    SELECT debt.id FROM debt LEFT JOIN held USING (id)
+     WHERE NOT EXISTS (
+        SELECT 1 FROM risk_margincall c WHERE c.margin_account_id = debt.id AND c.state = ANY(%(open)s))
+     ORDER BY debt.unknown DESC, debt.usd / nullif(held.usd, 0) DESC NULLS FIRST, debt.id
+     LIMIT %(shown)s
+"""
+
+
+def calls(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the open calls among the clients that the reader sees, the first to end on top."""
+    if not roles(request) & SEE_CLIENTS:
+        return SafeString("")
+    mine = MarginCall.objects.filter(state__in=OPEN_CALL_STATES, client__in=access.clients_for(subject))
+    found = mine.select_related("client", "cure_asset").order_by("cure_due_at", "pk")[: _CALLS + 1]
+    rows = list(found)
+    return render_to_string(
+        "admin/home/calls.html", {"calls": rows[:_CALLS], "more": len(rows) > _CALLS, "now": now}, request=request
+    )
+
+
+def closest(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the place where the loans closest to a call are fetched to, once the page is there."""
+    if not roles(request) & SEE_CLIENTS:
+        return SafeString("")
+    return render_to_string("admin/home/closest_place.html", {}, request=request)
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the loans closest to a call: a page, or the part of one that asks for it again and again."""
+    now = clock.now()
+    keys = _closest_accounts(request.user)
+    accounts = MarginAccount.objects.in_bulk(keys)
+    found = positions.standings([accounts[key] for key in keys], now=now)
+    context = {"standings": [found[key] for key in keys], "now": now, "title": "Closest to a call"}
+    if request.headers.get("HX-Request"):
+        return TemplateResponse(request, "admin/home/closest.html", context)
+    return TemplateResponse(request, "admin/home/closest_page.html", {**admin.site.each_context(request), **context})
+
+
+def _closest_accounts(user: access.AnyUser) -> list[int]:
+    """Return the keys of the accounts without a call whose LTV is highest, those that nobody can judge first."""
+    clients = list(access.clients_for(user).values_list("pk", flat=True))
+    facts = {"clients": clients, "open": [state.value for state in OPEN_CALL_STATES], "shown": SHOWN}
+    with connection.cursor() as cursor:
+        cursor.execute(_CLOSEST, facts)
+        return [key for (key,) in cursor.fetchall()]
+
+
+_site = admin.site
+_site.add_page(Page("close-to-a-call/", "risk_closest", page, SEE_CLIENTS, "risk", title="Closest to a call"))  # type: ignore[attr-defined]
