@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -9,21 +10,40 @@ from csp.constants import UNSAFE_EVAL
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, URLResolver, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from lending import access, clock, panels
-from lending.models import Role
+from lending.models import Client, Role
 
 
 def roles(request: HttpRequest) -> frozenset[Role]:
     """Return the roles of whoever asks, looked up once per request."""
-    held: frozenset[Role] | None = getattr(request, "held_roles", None)
+    held: frozenset[Role] | None = getattr(request, "roles", None)
     if held is None:
         held = access.roles_of(request.user)
-        request.held_roles = held  # type: ignore[attr-defined]
+        request.roles = held  # type: ignore[attr-defined]
     return held
+
+
+def clients(request: HttpRequest) -> QuerySet[Client]:
+    """Return the clients whom the reader may see, their roles looked up once per request."""
+    seen: QuerySet[Client] | None = getattr(request, "clients", None)
+    if seen is None:
+        seen = access.clients_for(request.user)
+        request.clients = seen  # type: ignore[attr-defined]
+    return seen
+
+
+def now(request: HttpRequest) -> datetime:
+    """Return platform time as it was when the page was asked for, read once per request."""
+    reading: clock.Reading | None = getattr(request, "reading", None)
+    if reading is None:
+        reading = clock.reading()
+        request.reading = reading  # type: ignore[attr-defined]
+    return reading.now
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,11 @@ class Site(UnfoldAdminSite):
     def add_page(self, page: Page) -> None:
         """Add a page; apps do so while their admin modules load."""
         self._pages.append(page)
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Register a table that says which roles see it; others, such as Django's groups, have no place here."""
+        if getattr(admin_class, "seen_by", None) is not None:
+            super().register(model_or_iterable, admin_class, **options)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Let in whoever holds a role of the desk."""
@@ -124,7 +149,7 @@ class Site(UnfoldAdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show what the reader came for: the parts that apps put on the home page."""
-        shown = panels.render("admin.home", request, request.user, now=clock.now())
+        shown = panels.render("admin.home", request, request.user, now=now(request))
         return super().index(request, {**(extra_context or {}), "panels": shown})
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:

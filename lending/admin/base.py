@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from lending import access
+from lending import access, staff
 from lending.models import Role
 from lending.models.fields import AmountField, RatioField
 from lending.staff import roles
@@ -100,7 +100,7 @@ class Table(_Looking, ModelAdmin):
         rows = super().get_queryset(request)
         if self.client_path is None or roles(request) & access.SEES_EVERY_CLIENT:
             return rows
-        return rows.filter(**{f"{self.client_path}__in": access.clients_for(request.user)})
+        return rows.filter(**{f"{self.client_path}__in": staff.clients(request)})
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Refuse every lookup but those the table offers: a guessed prefix would tell a password's hash."""

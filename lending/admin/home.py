@@ -7,17 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Sum
+from django.db.models import Count, Exists, F, OuterRef, Sum
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access
+from lending import access, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step
 from lending.engine import interest, money
 from lending.loans import OWING
-from lending.models import Approval, Client, ClientUser, Loan, Role
+from lending.models import Approval, ClientUser, Loan, Role
 from lending.staff import roles
 
 AHEAD = timedelta(days=30)
@@ -35,7 +35,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     """Return the loans and requests that wait for somebody, those that wait for the reader first."""
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
-    clients = access.clients_for(subject)
+    clients = staff.clients(request)
     rows = Loan.objects.filter(client__in=clients, state__in=PIPELINE)
     rows = rows.select_related("client", "asset", "product", "made_by", "approved_by").order_by("-pk")
     waiting = list(rows[:_ROWS])
@@ -56,7 +56,6 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
         "now": now,
         "full": len(waiting) == _ROWS,
         "manages": manages(request),
-        "tasks": _tasks(clients, signers) if manages(request) else (),
     }
     return render_to_string("admin/home/pipeline.html", context, request=request)
 
@@ -77,16 +76,11 @@ def _decider(request: HttpRequest, row: Approval) -> tuple[str, bool]:
     return " or ".join(sorted(role.label.lower() for role in wanted)), yours
 
 
-def _tasks(clients: Any, signers: Mapping[int, Sequence[str]]) -> list[Client]:
-    """Return the clients of a manager that can not go on: nobody signs for them."""
-    return list(clients.exclude(pk__in=list(signers)).exclude(stage=Client.Stage.CLOSED).order_by("name")[:_ROWS])
-
-
 def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
     """Return the clients whom the reader manages, with what each owes."""
     if not manages(request):
         return SafeString("")
-    mine = access.clients_for(subject)
+    mine = staff.clients(request)
     owed: defaultdict[int, list[tuple[str, Decimal]]] = defaultdict(list)
     count: defaultdict[int, int] = defaultdict(int)
     sums = Loan.objects.filter(client__in=mine, state__in=OWING).values("client", "asset__code")
@@ -94,7 +88,9 @@ def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
     for row in sums.annotate(owed=dues, loans=Count("pk")).order_by("asset__code"):
         owed[row["client"]].append((row["asset__code"], row["owed"]))
         count[row["client"]] += row["loans"]
-    rows = [(client, count[client.pk], owed[client.pk]) for client in mine.order_by("name")]
+    signs = ClientUser.objects.filter(client=OuterRef("pk"), role=Role.BORROWER_ADMIN, user__is_active=True)
+    known = mine.annotate(signs=Exists(signs)).order_by("name")
+    rows = [(client, count[client.pk], owed[client.pk]) for client in known]
     total: defaultdict[str, Decimal] = defaultdict(Decimal)
     with money.exact():
         for owes in owed.values():
@@ -109,7 +105,7 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
     if not manages(request):
         return SafeString("")
     due = Loan.objects.filter(
-        client__in=access.clients_for(subject), state__in=OWING, maturity_date__lte=(now + AHEAD).date()
+        client__in=staff.clients(request), state__in=OWING, maturity_date__lte=(now + AHEAD).date()
     )
     rows = [
         (loan, _a_day(loan)) for loan in due.select_related("client", "asset").order_by("maturity_date", "pk")[:_ROWS]

@@ -1,18 +1,20 @@
 """Risk's part of the admin's home page: open calls, and the loans that are closest to one."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
 from django.db import connection
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from lending import access, clock
+from lending import access, staff
 from lending.admin.base import SEE_CLIENTS
-from lending.models import MarginAccount
+from lending.models import Client, MarginAccount
 from lending.staff import Page, roles
 from risk import positions
 from risk.models import OPEN_CALL_STATES, MarginCall
@@ -50,7 +52,7 @@ def calls(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
     """Return the open calls among the clients that the reader sees, the first to end on top."""
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
-    mine = MarginCall.objects.filter(state__in=OPEN_CALL_STATES, client__in=access.clients_for(subject))
+    mine = MarginCall.objects.filter(state__in=OPEN_CALL_STATES, client__in=staff.clients(request))
     found = mine.select_related("client", "cure_asset").order_by("cure_due_at", "pk")[: _CALLS + 1]
     rows = list(found)
     return render_to_string(
@@ -68,9 +70,9 @@ def closest(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Show the loans closest to a call: a page, or the part of one that asks for it again and again."""
-    now = clock.now()
-    keys = _closest_accounts(request.user)
-    accounts = MarginAccount.objects.in_bulk(keys)
+    now = staff.now(request)
+    keys = _closest_accounts(staff.clients(request))
+    accounts = MarginAccount.objects.select_related("terms", "client").in_bulk(keys)
     found = positions.standings([accounts[key] for key in keys], now=now)
     context = {"standings": [found[key] for key in keys], "now": now, "title": "Closest to a call"}
     if request.headers.get("HX-Request"):
@@ -78,10 +80,10 @@ def page(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, "admin/home/closest_page.html", {**admin.site.each_context(request), **context})
 
 
-def _closest_accounts(user: access.AnyUser) -> list[int]:
+def _closest_accounts(seen: QuerySet[Client]) -> list[int]:
     """Return the keys of the accounts without a call whose LTV is highest, those that nobody can judge first."""
-    clients = list(access.clients_for(user).values_list("pk", flat=True))
-    facts = {"clients": clients, "open": [state.value for state in OPEN_CALL_STATES], "shown": SHOWN}
+    clients = list(seen.values_list("pk", flat=True))
+    facts: dict[str, Any] = {"clients": clients, "open": [state.value for state in OPEN_CALL_STATES], "shown": SHOWN}
     with connection.cursor() as cursor:
         cursor.execute(_CLOSEST, facts)
         return [key for (key,) in cursor.fetchall()]
