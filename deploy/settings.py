@@ -232,7 +232,7 @@ LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custo
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
 LENDING_OUTBOX_HANDLERS = {"custody.address": "lending.custody.open_addresses"}
 LENDING_APPROVAL_EXECUTORS = {"collateral_release": "risk.releases.carry_out", "unfreeze": "risk.freezes.lift"}
-LENDING_APPROVAL_CHECKERS = {"full_close": ("risk_head",), "sale_on_degraded": ("risk_head",)}
+LENDING_APPROVAL_CHECKERS = dict.fromkeys(("full_close", "sale_on_degraded", "sale_in_grace"), ("risk_head",))
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
     {"name": name, "adapter": "otc.adapters.dealers_http.HttpDealer"} for name in ("harbour", "meridian", "northgate")

@@ -19,6 +19,7 @@ from otc import blocks, ports, rfqs
 from otc.engine import allocation, execution
 from otc.models import BlockOrder, Commitment, Dealer, Quote, Rfq
 from risk import exposures, liquidations, prices, two_keys
+from risk.engine.ladder import past_gap_limit
 
 EXECUTABLE_AT_LEAST = 2
 ANSWER_WITHIN = timedelta(seconds=10)  # how long bids that are too few wait for those that did not answer
@@ -234,7 +235,8 @@ def _decline(rfq: Rfq, marks: prices.Marks, *, now: datetime) -> str | None:
     over = rfq.expires_at < now
     on = rfqs.basis(marks, code)
     if on is None or (rfq.basis == Rfq.Basis.AUTOMATIC and on != Rfq.Basis.AUTOMATIC):
-        reason = f"the mark of {code} is {marks.quality(code).value}: no sale may rest on it"
+        grace = ", in the grace after an outage" if on == Rfq.Basis.IN_GRACE else ""
+        reason = f"the mark of {code} is {marks.quality(code).value}{grace}: no sale may rest on it"
         if over:
             rfqs.close(rfq, Rfq.State.EXPIRED, reason, now=now)
         return reason
@@ -271,7 +273,7 @@ def _commit(rfq: Rfq, quote: Quote, marks: prices.Marks, *, now: datetime) -> bo
     """
     on = rfqs.basis(marks, rfq.block.asset.code)
     allowed = rfqs.sellable(blocks.parts_of(rfq.block), rfq.basis, now=now)
-    wanted = _still_wanted(rfqs.sellable(allowed, on, now=now) if on else [], marks, now=now)
+    wanted = _still_wanted(rfqs.sellable(allowed, on, now=now) if on else [], marks, on, now=now)
     open_quantities = [blocks.open_quantity(part.order) for part in wanted]
     with money.exact():
         rest = sum(open_quantities, Decimal(0))
@@ -289,13 +291,15 @@ def _commit(rfq: Rfq, quote: Quote, marks: prices.Marks, *, now: datetime) -> bo
     return True
 
 
-def _still_wanted(parts: list[BlockOrder], marks: prices.Marks, *, now: datetime) -> list[BlockOrder]:
+def _still_wanted(
+    parts: list[BlockOrder], marks: prices.Marks, on: Rfq.Basis | None, *, now: datetime
+) -> list[BlockOrder]:
     """
     Return the parts whose accounts, judged afresh under their locks, still need the sale; stop orders that do not.
 
     Money or collateral that was credited since the order was made counts at once. While a mark that an account hangs
     on is not good, its order is neither stopped nor sold, unless the account is over its target at the best bound.
-    Nor is the order of a frozen account.
+    Nor is the order of a frozen account, or in a grace period one of an account that is not past its gap limit.
     """
     opened = [part for part in parts if blocks.open_quantity(part.order) > 0]
     facts = exposures.load_locked({part.order.margin_account_id for part in opened}, now=now)
@@ -305,6 +309,8 @@ def _still_wanted(parts: list[BlockOrder], marks: prices.Marks, *, now: datetime
         if found.account.frozen:
             continue
         judged = exposures.judge(found, marks)
+        if on == Rfq.Basis.IN_GRACE and not past_gap_limit(judged.exposed, found.ladder, found.terms.gap_limit):
+            continue
         over = part.order.cause.closed_at is not None
         if not over and not liquidations.outcome(part.order.cause, found, judged):
             wanted.append(part)

@@ -54,7 +54,7 @@ def basis(marks: prices.Marks, code: str) -> Rfq.Basis | None:
     """Return on what basis an asset may be sold at these marks; None on none."""
     quality = marks.quality(code)
     if quality == Quality.GOOD:
-        return None if marks.in_grace(code) else Rfq.Basis.AUTOMATIC
+        return Rfq.Basis.IN_GRACE if marks.in_grace(code) else Rfq.Basis.AUTOMATIC
     return Rfq.Basis.DEGRADED if quality == Quality.DEGRADED else None
 
 

@@ -255,8 +255,10 @@ def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks
     large = plan.full_close and plan.market_value > sale_plans.FULL_CLOSE_LIMIT_USD
     if large and not two_keys.use(two_keys.FULL_CLOSE, facts.account, cause.episode, now=now):
         return _refuse(facts, cause, two_keys.ALL_IS_SOLD, now=now)
-    if judged.quality == Quality.DEGRADED:
-        two_keys.use(two_keys.SALE_ON_DEGRADED, facts.account, cause.episode, now=now)
+    if judged.quality == Quality.DEGRADED or judged.in_grace:
+        degraded = judged.quality == Quality.DEGRADED
+        kind = two_keys.SALE_ON_DEGRADED if degraded else two_keys.SALE_IN_GRACE
+        two_keys.use(kind, facts.account, cause.episode, now=now)
     _order(cause, facts, plan, judged, prices.snapshot(marks, now=now), now=now)
     return True
 

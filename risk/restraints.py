@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from lending import custody
 from risk import two_keys
 from risk.clocks import MAX_PAUSE_S
+from risk.engine.ladder import past_gap_limit
 from risk.exposures import AccountFacts, Judgement
 from risk.models import MarginCall, Quality
 
@@ -13,17 +14,21 @@ def on_sale(facts: AccountFacts, judged: Judgement, episode: int, *, now: dateti
     """
     Return why nothing irreversible may be done to an account at these marks; "" when it may.
 
-    A DEGRADED mark does not stop a sale that two persons have agreed to.
+    A DEGRADED mark does not stop a sale that two persons have agreed to; past the gap limit, neither does the grace
+    period after an outage.
     """
-    if facts.account.frozen:
+    account = facts.account
+    if account.frozen:
         return "the account is frozen"
     if judged.quality == Quality.DEGRADED:
-        kind, account = two_keys.SALE_ON_DEGRADED, facts.account
-        return "" if two_keys.agreed(kind, account, episode, now=now) else two_keys.ON_DEGRADED
+        agreed = two_keys.agreed(two_keys.SALE_ON_DEGRADED, account, episode, now=now)
+        return "" if agreed else two_keys.ON_DEGRADED
     if not judged.good:
         return f"a mark is {judged.quality.value}"
     if judged.in_grace:
-        return "grace after an outage"
+        if not past_gap_limit(judged.exposed, facts.ladder, facts.terms.gap_limit):
+            return "grace after an outage"
+        return "" if two_keys.agreed(two_keys.SALE_IN_GRACE, account, episode, now=now) else two_keys.IN_GRACE
     return ""
 
 

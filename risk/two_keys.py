@@ -2,21 +2,24 @@
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from lending import access, approvals
 from lending.models import Approval, MarginAccount, User
 from risk.models import LIVE_ORDER_STATES, DecisionLog, LiquidationOrder, MarginState, MarginStatus, Quality
 
 SALE_ON_DEGRADED = "sale_on_degraded"
+SALE_IN_GRACE = "sale_in_grace"
 FULL_CLOSE = "full_close"
 WORDS = {
     SALE_ON_DEGRADED: "to sell on degraded marks",
+    SALE_IN_GRACE: "to sell before the grace period after an outage is over",
     FULL_CLOSE: "to sell all collateral of the account",
 }
 ON_DEGRADED = "a mark is degraded"
+IN_GRACE = "grace after an outage, past the gap limit: two persons may end it"
 ALL_IS_SOLD = "nothing less than selling all restores it, and that takes two persons"
-_ASKS_FOR = {ON_DEGRADED: SALE_ON_DEGRADED, ALL_IS_SOLD: FULL_CLOSE}
+_ASKS_FOR = {ON_DEGRADED: SALE_ON_DEGRADED, IN_GRACE: SALE_IN_GRACE, ALL_IS_SOLD: FULL_CLOSE}
 
 
 class UnableToAsk(Exception):
@@ -30,11 +33,16 @@ def needed(account: MarginAccount, episode: int) -> list[str]:
     # Where the liquidation level is reached and no breach is counted, the marks are not good enough to count one.
     uncounted = MarginStatus.objects.filter(margin_account=account, state=MarginState.LIQUIDATE, breach_since=None)
     # What was ordered on good marks waits at the desk while they are not.
-    ordered = LiquidationOrder.objects.filter(
-        margin_account=account, episode=episode, state__in=LIVE_ORDER_STATES, asset__mark__quality=Quality.DEGRADED
-    )
-    if uncounted.filter(episode=episode).exists() or ordered.exists():
+    live = LiquidationOrder.objects.filter(margin_account=account, episode=episode, state__in=LIVE_ORDER_STATES)
+    if uncounted.filter(episode=episode).exists() or live.filter(asset__mark__quality=Quality.DEGRADED).exists():
         kinds.add(SALE_ON_DEGRADED)
+    terms = "margin_account__terms"
+    past_gap = Q(ltv__gt=F(f"{terms}__liquidation_ltv") + F(f"{terms}__gap_limit"))
+    if (
+        live.filter(asset__mark__grace_until__isnull=False).exists()
+        and MarginStatus.objects.filter(past_gap, margin_account=account).exists()
+    ):
+        kinds.add(SALE_IN_GRACE)
     return sorted(kinds)
 
 

@@ -73,6 +73,7 @@ class Rfq(models.Model):
 
         AUTOMATIC = "automatic", "a good mark"
         DEGRADED = "sale_on_degraded", "two persons, on a degraded mark"
+        IN_GRACE = "sale_in_grace", "two persons, in the grace after an outage"
 
     class State(models.TextChoices):
         OPEN = "open"

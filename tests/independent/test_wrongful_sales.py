@@ -144,6 +144,27 @@ def test_a_trade_needs_two_bids_and_a_quorum_or_two_persons(facts: Facts) -> Non
     assert reasons(facts) == []
 
 
+def test_past_the_gap_limit_two_persons_may_end_the_grace(facts: Facts) -> None:
+    facts.debt = D(8_500)  # 0.85, the gap limit at 0.83
+    facts.order = (*facts.order[:4], D("0.7"), *facts.order[5:])
+    facts.silent = set(range(30, 46))
+    assert "outage" in reasons(facts)[0]
+    facts.agreed = agreed(49, kind="sale_in_grace")
+    assert reasons(facts) == []
+    facts.debt = D(8_150)  # at the level, not past the limit
+    facts.order = (*facts.order[:4], D("0.55"), *facts.order[5:])
+    assert "outage" in reasons(facts)[0]
+
+
+def test_a_trade_in_the_grace_needs_two_persons(facts: Facts) -> None:
+    facts.order = (*facts.order[:5], at(20), *facts.order[6:])
+    facts.silent = set(range(30, 46))
+    facts.trades = [(1, at(50), "BTC", 3)]
+    assert "only just come back" in reasons(facts)[0]
+    facts.agreed = agreed(49, kind="sale_in_grace")
+    assert reasons(facts) == []
+
+
 def test_a_sale_of_more_than_restores_the_target(facts: Facts) -> None:
     facts.order = (*facts.order[:4], D(1), *facts.order[5:])
     assert "restores the target" in reasons(facts)[0]

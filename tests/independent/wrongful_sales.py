@@ -124,8 +124,7 @@ class Checker:
         """Return the sales that can not be justified."""
         found = []
         for order, account, asset, part, quantity, at, kind, call, episode in self._orders:
-            agreed = self._agreed(account, episode, at)
-            reason = self._judge(account, asset, part, quantity, at, kind, call, agreed=agreed)
+            reason = self._judge(account, asset, part, quantity, at, kind, call, episode=episode)
             reason = reason or self._traded(order, account, episode)
             if reason:
                 found.append(Wrongful(order, account, reason))
@@ -141,8 +140,9 @@ class Checker:
         kind: str,
         call: int | None,
         *,
-        agreed: bool,
+        episode: int,
     ) -> str:
+        agreed = self._agreed(account, episode, at)
         debt, pledged = self._position(account, at)
         ltv = self._ltv(debt, pledged, at)
         bare = ltv is None and agreed
@@ -152,7 +152,9 @@ class Checker:
             return "an asset of the account had no quorum of live sources"
         call_ltv, _, liquidation, target, clear, gap, *_ = self._terms[account]
         for code in pledged:
-            if not agreed and ltv < liquidation + gap - BLUR and self._in_grace(code, at):
+            if agreed or not self._in_grace(code, at):
+                continue
+            if ltv < liquidation + gap - BLUR or not self._agreed(account, episode, at, "sale_in_grace"):
                 return f"{code} had only just come back from an outage"
         if self._cured_in_time(account, call, at) and ltv < liquidation - BLUR:
             return "the call had been cured in time"
@@ -177,12 +179,15 @@ class Checker:
         )
 
     def _traded(self, order: int, account: int, episode: int) -> str:
-        """Every trade had a second bid, and a quorum of sources or two persons behind it."""
+        """Every trade had a second bid, and behind it a quorum of sources that had lasted, or two persons."""
         for at, code, bids in self._trades[order]:
             if bids < 2:
                 return f"traded at {at} against {bids} bids"
-            if self._prices.price(code, at) is None and not self._agreed(account, episode, at):
+            agreed = self._agreed(account, episode, at)
+            if self._prices.price(code, at) is None and not agreed:
                 return f"traded at {at} without a quorum of live sources for {code}"
+            if self._in_grace(code, at) and not (agreed or self._agreed(account, episode, at, "sale_in_grace")):
+                return f"traded at {at}, when {code} had only just come back from an outage"
         return ""
 
     def _position(self, account: int, at: datetime) -> tuple[dict[str, Decimal], dict[str, Decimal]]:

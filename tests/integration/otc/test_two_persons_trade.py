@@ -11,7 +11,7 @@ from lending.models import Approval, Role
 from otc import invariants, quotes, rfqs
 from otc.models import Allocation, Commitment, Fill, Rfq, ThrottleDecision
 from risk import two_keys
-from risk.models import AssetPolicy, LiquidationOrder, OrderState, Quality
+from risk.models import AssetPolicy, LiquidationOrder, MarginStatus, Mark, OrderState, Quality
 from tests.factories import lending as make
 from tests.factories.otc import mark, ordered
 from tests.factories.risk import staff
@@ -19,11 +19,9 @@ from tests.factories.risk import staff
 D = Decimal
 
 
-def agree(desk, order: LiquidationOrder) -> Approval:
-    """Have two persons of risk agree to one episode's sale on degraded marks."""
-    asked = two_keys.request(
-        two_keys.SALE_ON_DEGRADED, order.margin_account, order.episode, maker=staff(Role.RISK), now=desk.now
-    )
+def agree(desk, order: LiquidationOrder, kind: str = two_keys.SALE_ON_DEGRADED) -> Approval:
+    """Have two persons of risk agree to one episode's sale."""
+    asked = two_keys.request(kind, order.margin_account, order.episode, maker=staff(Role.RISK), now=desk.now)
     return approvals.decide(asked, checker=staff(Role.RISK_HEAD), approve=True, now=desk.now)
 
 
@@ -192,3 +190,57 @@ def test_a_sale_against_a_single_bid_is_noticed(waiting):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE otc_rfq SET collar_price = 27900")
     assert [violation.code for violation in invariants.check()] == ["I16"]
+
+
+def back_from_an_outage(desk, price: str) -> None:
+    """Have a good mark of this price, in the ten minutes after an outage."""
+    desk.wait(15, price=price)
+    Mark.objects.update(grace_until=desk.now + timedelta(minutes=10))
+    MarginStatus.objects.update_or_create(
+        margin_account=desk.loan.margin_account,
+        defaults={
+            "since": desk.now,
+            "breach_since": desk.now,
+            "ltv": D(500_000) / (25 * D(price)),
+            "state": "liquidate",
+            "episode": 1,
+        },
+    )
+    for dealer in desk.dealers.values():
+        dealer.price = D(price) - 50
+
+
+def test_past_the_gap_limit_two_persons_and_two_bids_end_the_grace(waiting, other):
+    desk = waiting
+    back_from_an_outage(desk, "23000")  # 87 %, the limit is 83 %
+    desk.step()
+    assert not Rfq.objects.exists()
+    assert two_keys.needed(desk.loan.margin_account, 1) == [two_keys.SALE_IN_GRACE]
+    agree(desk, desk.order, two_keys.SALE_IN_GRACE)
+    for code in ("meridian", "northgate"):
+        desk.dealers[code].price = None
+    desk.step()
+    desk.wait(15, price="23000")
+    desk.step()
+    assert "1 of 3 bids executable" in Rfq.objects.get().note
+    for code in ("meridian", "northgate"):
+        desk.dealers[code].price = D(22_900)
+    for _ in range(3):
+        desk.wait(15, price="23000")
+        desk.step()
+    assert desk.fresh_order().state == OrderState.FILLED
+    assert set(Commitment.objects.values_list("part__order", flat=True)) == {desk.order.pk}
+    assert Rfq.objects.order_by("clip").last().basis == Rfq.Basis.IN_GRACE
+    assert invariants.check() == []
+
+
+def test_short_of_the_gap_limit_the_grace_is_kept_whoever_agreed(waiting):
+    desk = waiting
+    back_from_an_outage(desk, "23000")
+    agree(desk, desk.order, two_keys.SALE_IN_GRACE)
+    back_from_an_outage(desk, "24500")  # 81.6 %
+    for _ in range(4):
+        desk.step()
+        desk.wait(15, price="24500")
+    assert not Commitment.objects.exists()
+    assert two_keys.needed(desk.loan.margin_account, 1) == []

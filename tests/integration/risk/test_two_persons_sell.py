@@ -78,3 +78,27 @@ def test_two_persons_sell_on_a_degraded_mark(desk):
     asked.refresh_from_db()
     assert (len(desk.orders(loan)), asked.state) == (1, Approval.State.EXECUTED)
     assert invariants.check() == []
+
+
+def test_past_the_gap_limit_two_persons_end_the_grace_after_an_outage(desk):
+    loan = desk.loan("20000", BTC="1")
+    desk.steps(2, BTC="28000")
+    desk.silent = {"BTC"}
+    desk.minutes(3)
+    desk.silent = set()
+    desk.steps(4, BTC="24500")  # 81.6 %, at the level and short of the limit of 83 %
+    account, call = loan.margin_account, desk.call(loan)
+    assert two_keys.needed(account, call.episode) == []
+    desk.step(BTC="23000")
+    assert not SaleCause.objects.exists()
+    assert two_keys.needed(account, call.episode) == [two_keys.SALE_IN_GRACE]
+    asked = two_keys.request(two_keys.SALE_IN_GRACE, account, call.episode, maker=desk.risk, now=desk.now)
+    desk.step()
+    assert not SaleCause.objects.exists()
+    with pytest.raises(UnableToAccess, match="does not hold the role risk head"):
+        approvals.decide(asked, checker=staff(Role.RISK), approve=True, now=desk.now)
+    approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
+    desk.step()
+    asked.refresh_from_db()
+    assert (len(desk.orders(loan)), asked.state) == (1, Approval.State.EXECUTED)
+    assert invariants.check() == []
