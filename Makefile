@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
-BENCH ?= mark tick load ledger
+BENCH ?= mark tick load ledger cycle alert
 VENV := .venv/bin
 MANAGE := $(VENV)/python manage.py
 
@@ -31,7 +31,7 @@ test: dev ## Run every test
 lint: dev ## Style, types, security, import contracts, migrations, deployment settings
 	@$(VENV)/python -m deploy.lint
 
-bench: base ## Run the benchmarks: BENCH="mark tick load ledger"
+bench: base ## Run the benchmarks: BENCH="mark tick load ledger cycle alert"
 	@for name in $(BENCH); do $(MANAGE) bench $$name || exit 1; done
 
 prove: base ## The long proofs: whole replays judged, with recordings when they are there, and twenty killed processes

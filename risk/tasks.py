@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from celery import shared_task
 
-from lending import clock
+from lending import clock, events
 from risk import cycle, leases, liquidations, margin_calls
 from risk.models import ShardLease
 
@@ -67,5 +67,7 @@ def _mark(group: int, *, now: datetime) -> None:
         log.warning("round of %s not marked: %s", now, lost)
         return
     log.debug("%s", report)
+    if report.calls or report.changed:
+        events.relay(now=now)  # whoever watches the console sees a call now, not at the relay's next beat
     # At the instant that decided, not at the next beat: a level that held is sold at whatever speed the workers run.
     liquidations.order_due(now=now)

@@ -8,9 +8,7 @@ the same way. pgbench runs its built-in script with prepared statements, which i
 import multiprocessing
 import os
 import re
-import shutil
 import statistics
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +19,9 @@ from typing import Any
 from django.db import connection, connections, transaction
 
 from deploy import databases
+from deploy.benches import programs
 from deploy.benches.compare import Result, UnableToBench, machine
+from deploy.benches.programs import SCALE
 from lending import clock, ledger
 from lending.engine import entries
 from lending.engine.entries import Draft, Heading
@@ -31,7 +31,6 @@ CLIENTS = 2
 SINGLES = 1500  # transactions of each client and round
 BATCH = 1000
 BATCHES = 8  # of each client and round
-SCALE = 10  # of pgbench: as many of its hottest rows
 
 _serial = count(1)
 
@@ -40,7 +39,7 @@ def run(*, loans: int = 1000, rounds: int = 3) -> list[Result]:
     """Return how much faster than pgbench's transactions entries are posted, one by one and in batches."""
     yardstick = databases.clone()
     try:
-        _pgbench(yardstick, "--initialize", "--quiet", "--scale", str(SCALE))
+        programs.run("pgbench", yardstick, "--initialize", "--quiet", "--scale", str(SCALE))
         with databases.scratch():
             headings = _headings(loans)
             _open_accounts(headings)
@@ -136,7 +135,8 @@ def _client(work: Any, headings: list[Heading], client: int, number: int, gate: 
 
 
 def _tpcb(database: str) -> float:
-    said = _pgbench(
+    said = programs.run(
+        "pgbench",
         database,
         *("--no-vacuum", "--protocol=prepared", "--transactions", str(SINGLES)),
         *("--client", str(CLIENTS), "--jobs", str(CLIENTS)),
@@ -145,22 +145,6 @@ def _tpcb(database: str) -> float:
     if not found:
         raise UnableToBench(f"pgbench said: {said[-500:]}")
     return CLIENTS * SINGLES / float(found[1])
-
-
-def _pgbench(database: str, *arguments: str) -> str:
-    path = os.pathsep.join([os.environ.get("PSQL_DIR", ""), os.environ.get("PATH", os.defpath)])
-    program = shutil.which("pgbench", path=path)
-    if not program:
-        raise UnableToBench("pgbench is not on PATH; the embedded PostgreSQL brings it")
-    config = connection.settings_dict
-    where = ["--host", config["HOST"] or "localhost", "--username", "owner"]
-    port = ["--port", str(config["PORT"])] if config["PORT"] else []
-    done = subprocess.run(  # noqa: S603
-        [program, *where, *port, *arguments, database], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise UnableToBench(done.stderr[-1000:])
-    return done.stdout
 
 
 def _headings(loans: int) -> list[Heading]:

@@ -51,10 +51,8 @@ def services(door: int) -> list[Service]:
         Service("custodian", _manage("custodian")),
         Service("dealers", _manage("dealers")),
         Service("web", (PYTHON, "-m", "deploy.run.web", str(door)), {"DB_POOL_MAX": "8"}, passes=(door,)),
-        Service("marking", _worker("marking", "mark.0", "--pool", "solo"), {"DB_POOL_MAX": "2"}),
-        Service(
-            "worker", _worker("worker", "general", "--pool", "threads", "--concurrency", "4"), {"DB_POOL_MAX": "6"}
-        ),
+        Service("marking", worker("marking", "mark.0", "--pool", "solo"), {"DB_POOL_MAX": "2"}),
+        Service("worker", worker("worker", "general", "--pool", "threads", "--concurrency", "4"), {"DB_POOL_MAX": "6"}),
         Service("beat", _celery("beat", "--scheduler", "celery.beat:Scheduler", "--loglevel", "WARNING")),
         Service("feed", _manage("feed")),
         Service("borrowers", _manage("borrowers")),
@@ -69,7 +67,8 @@ def _celery(*arguments: str) -> tuple[str, ...]:
     return (PYTHON, "-m", "celery", "--app", "deploy.celery", "--quiet", *arguments)
 
 
-def _worker(name: str, queue: str, *arguments: str) -> tuple[str, ...]:
+def worker(name: str, queue: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command of a worker that serves one queue."""
     # Gossip, mingle and heartbeats only serve workers that look for one another; rows coordinate ours.
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     return _celery(

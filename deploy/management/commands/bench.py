@@ -5,10 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import ledger, load, mark, pages, tick
+from deploy.benches import alert, cycle, ledger, load, mark, pages, tick
 from deploy.benches.compare import Result
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
+    "alert": alert.run,
+    "cycle": cycle.run,
     "ledger": ledger.run,
     "load": load.run,
     "mark": mark.run,

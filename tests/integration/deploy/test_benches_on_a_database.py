@@ -1,0 +1,49 @@
+"""The benches that fill a database of their own, small: they run, and report both sides under the fixed keys."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from deploy.benches import alert, programs
+from tests.unit.deploy.test_benches import KEYS
+
+pytestmark = pytest.mark.usefixtures("real_db")
+
+
+def bench(name: str, *, loans: int, rounds: int) -> list[dict[str, Any]]:
+    out = StringIO()
+    call_command("bench", name, "--loans", str(loans), "--rounds", str(rounds), "--json", stdout=out)
+    said = json.loads(out.getvalue())
+    found = said.get("results", [said])
+    for result in found:
+        assert result.keys() >= KEYS
+        assert (result["loans"], result["rounds"]) == (loans, rounds)
+        assert result["ratio"] == pytest.approx(result["a_s"] / result["b_s"])
+    return found
+
+
+def test_load_times_a_book_cold_warm_and_merged() -> None:
+    assert [found["bench"] for found in bench("load", loans=300, rounds=1)] == [
+        "load",
+        "load cold",
+        "load warm",
+        "load merged",
+    ]
+
+
+def test_cycle_decides_accounts_and_times_the_mark_beside_it() -> None:
+    (found,) = bench("cycle", loans=3000, rounds=3)
+    assert "decided" in found["a"]
+    assert found["a_s"] > found["b_s"]
+
+
+@pytest.mark.processes
+def test_alert_hears_of_every_call_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert, "BLOCK", 3)
+    monkeypatch.setattr(programs, "SCALE", 1)
+    (found,) = bench("alert", loans=200, rounds=6)
+    assert found["a_s"] > 0
+    assert found["b_s"] > 0
