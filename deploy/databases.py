@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from deploy.embedded.processes import alive
 
 _TEMPLATE = "plimsoll_template_"
 _SCRATCH = "plimsoll_scratch_"
+_DROP_TRIES = 20
 
 
 class UnableToMakeDatabase(RuntimeError):
@@ -64,8 +66,16 @@ def drop(name: str) -> None:
     """Drop a database made by `clone`, ending whatever still uses it."""
     if not name.startswith(_SCRATCH):
         raise ValueError(f"{name} was not made for one use")
-    with _owner() as owner:
-        owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    for tries_left in reversed(range(_DROP_TRIES)):
+        try:
+            with _owner() as owner:
+                owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            return
+        except psycopg.errors.InsufficientPrivilege:
+            # Autovacuum is at work in it, which only a superuser may end; it ends by itself.
+            if not tries_left:
+                raise
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager

@@ -30,11 +30,13 @@ def roles_of(user: AnyUser) -> frozenset[Role]:
     return frozenset(Role(role) for (role,) in granted.union(borrower))
 
 
-def require_role(user: AnyUser, *roles: Role) -> None:
-    """Check that a user holds one of some roles."""
-    if roles_of(user).isdisjoint(roles):
+def require_role(user: AnyUser, *roles: Role) -> frozenset[Role]:
+    """Check that a user holds one of some roles, and return all that they hold."""
+    held = roles_of(user)
+    if held.isdisjoint(roles):
         wanted = " or ".join(Role(role).label.lower() for role in roles)
         raise UnableToAccess(f"{user} does not hold the role {wanted}")
+    return held
 
 
 def is_staff(user: AnyUser) -> bool:

@@ -48,6 +48,11 @@ def read(stream: str, after_seq: int, limit: int = 500) -> list[Event]:
     return list(Event.objects.filter(stream=stream, seq__gt=after_seq).order_by("seq")[:limit])
 
 
+def newest(stream: str, limit: int) -> list[Event]:
+    """Return the newest numbered events of a stream, the newest first."""
+    return list(Event.objects.filter(stream=stream, seq__isnull=False).order_by("-seq")[:limit])
+
+
 def last_seq(stream: str) -> int:
     """Return the number of a stream's newest event, 0 while it has none."""
     return EventStream.objects.filter(name=stream).values_list("last_seq", flat=True).first() or 0

@@ -159,7 +159,8 @@ def response(stream: str, after: int, render: Callable[[Event], str]) -> Streami
 
     async def lines() -> AsyncIterator[str]:
         ends_at = time.monotonic() + LIFETIME_S
-        yield "retry: 1000\n\n"
+        # Where the line begins: a reader that asked for what is new needs a number to come back with.
+        yield f"retry: 1000\nevent: from\ndata: {after}\n\n"
         async with contextlib.aclosing(follow(stream, after)) as following:
             async for event in following:
                 if event is None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from lending.engine import money
+from lending.models import Asset
 from risk.engine.index import Composite, IndexPolicy, SourceQuote, composite
 from risk.engine.marks import OUTAGE, USD, AssetMark, Marks, conversion_order, plain
 from risk.engine.quality import Continuity, Quality
@@ -19,10 +21,12 @@ from risk.ticks import FeedRow, RecordReport, feeds_at, newest_tick_at, note_exc
 
 __all__ = [
     "AssetMark",
+    "Market",
     "Marks",
     "RecordReport",
     "SourceTick",
     "current",
+    "market",
     "newest_tick_at",
     "publish",
     "record",
@@ -232,6 +236,32 @@ def _write_outages(
 def current(*, now: datetime) -> Marks:
     """Return the published marks as they may be used now: one that nobody has renewed in time is STALE."""
     return _marks(_mark_rows()).judged(now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Every asset in order of its key, and the published marks, as they may be used at one instant."""
+
+    assets: tuple[Asset, ...]
+    marks: Marks
+
+    @property
+    def rows(self) -> list[Mark]:
+        """Return the rows of the published marks in order of their assets' names, with the quality of now."""
+        found = [asset.mark for asset in sorted(self.assets, key=lambda asset: asset.code) if hasattr(asset, "mark")]
+        for row in found:
+            row.quality = self.marks.quality(row.asset.code)
+        return found
+
+    def volatility(self, asset: Asset) -> Decimal:
+        """Return the daily volatility of an asset as a fraction; what has no policy, such as USD, does not move."""
+        return asset.policy.daily_volatility if hasattr(asset, "policy") else Decimal(0)
+
+
+def market(*, now: datetime) -> Market:
+    """Return all assets with the marks of now, in one query."""
+    assets = tuple(Asset.objects.select_related("mark", "policy").order_by("pk"))
+    return Market(assets, _marks(asset.mark for asset in assets if hasattr(asset, "mark")).judged(now=now))
 
 
 def _marks(rows: Iterable[Mark]) -> Marks:

@@ -113,14 +113,15 @@ def read(
     """Return the rows of some shards, or of some of their accounts, and when the first of their rates changes."""
     params = {
         "shards": list(shards),
-        "ids": None if ids is None else ids.tolist(),
+        # As text: turning thousands of keys into parameters one by one would take longer than the query.
+        "ids": None if ids is None else "{" + ",".join(map(str, ids.tolist())) + "}",
         "states": list(STATES),
         "block": BLOCK,
         "accruing": [str(state) for state in interest.ACCRUING],
     }
-    account, terms, state, watched = _arrays(_ACCOUNTS, params, "iiii")
-    p_account, p_asset, quantity, haircut = _arrays(_PLEDGES, params, "iifi")
-    d_account, d_asset, base, principal, rate, late_rate, year, accrued, due = _arrays(_LOANS, params, "iiffiiifi")
+    account, terms, state, watched = arrays(_ACCOUNTS, params, "iiii")
+    p_account, p_asset, quantity, haircut = arrays(_PLEDGES, params, "iifi")
+    d_account, d_asset, base, principal, rate, late_rate, year, accrued, due = arrays(_LOANS, params, "iiffiiifi")
     per_year = principal / (year * DAY_S)
     normal, default, switch = per_year * (rate / TRILLION), per_year * (late_rate / TRILLION), due * DAY_S
     weight = (TRILLION - haircut) / TRILLION
@@ -166,8 +167,12 @@ def spliced(old: Rows, new: Rows, ids: IntArray) -> Rows:
     return Rows(**merged)
 
 
-def _arrays(query: str, params: dict[str, Any], kinds: str) -> list[NDArray[Any]]:
-    """Return the columns of a query of array aggregates, read straight from PostgreSQL's binary arrays."""
+def arrays(query: str, params: dict[str, Any], kinds: str) -> list[NDArray[Any]]:
+    """
+    Return the columns of a query of array aggregates, read straight from PostgreSQL's binary arrays.
+
+    Each column is an array of bigint ("i") or float8 ("f") without nulls; rows follow each other.
+    """
     connection.ensure_connection()
     with Cursor(connection.connection) as cursor:
         cursor.execute(query, params, binary=True)

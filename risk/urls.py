@@ -1,22 +1,34 @@
 """Addresses of a call's page in the portal, and of the console."""
 
-from django.urls import path
+from django.urls import include, path
 
-from risk.console import stream, views
+from risk.console import assets, calls, incidents, queue, stream
 from risk.portal import views as portal
+
+_call = [
+    path("", calls.call, name="console_call"),
+    path("row/", queue.row, name="console_row"),
+    path("evidence/", calls.evidence, name="console_evidence"),
+    path("claim/", calls.claim, name="console_claim"),
+    path("take-over/", calls.take_over, name="console_take_over"),
+    path("hand-back/", calls.hand_back, name="console_hand_back"),
+    path("acknowledge/", calls.acknowledge, name="console_spoken"),
+    path("notes/", calls.note, name="console_note"),
+    path("two-persons/", calls.two_persons, name="console_two_persons"),
+    path("two-keys/", calls.ask_two_keys, name="console_two_keys"),
+]
 
 urlpatterns = [
     path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.deposits, name="portal_call_deposits"),
     path("portal/calls/<uuid:public_id>/acknowledge/", portal.acknowledge, name="portal_acknowledge"),
-    path("console/", views.queue, name="console_queue"),
-    path("console/rows/", views.rows, name="console_rows"),
+    path("console/", queue.queue, name="console_queue"),
+    path("console/rows/", queue.rows, name="console_rows"),
     path("console/stream/", stream.stream, name="console_stream"),
-    path("console/calls/<uuid:public_id>/", views.call, name="console_call"),
-    path("console/calls/<uuid:public_id>/claim/", views.claim, name="console_claim"),
-    path("console/calls/<uuid:public_id>/two-keys/", views.ask_two_keys, name="console_two_keys"),
-    path("console/marks/", views.marks, name="console_marks"),
-    path("console/incidents/", views.incidents, name="console_incidents"),
-    path("console/incidents/<uuid:public_id>/acknowledge/", views.acknowledge, name="console_acknowledge"),
+    path("console/calls/<uuid:public_id>/", include(_call)),
+    path("console/marks/", assets.marks, name="console_marks"),
+    path("console/incidents/", incidents.incidents, name="console_incidents"),
+    path("console/incidents/<uuid:public_id>/acknowledge/", incidents.acknowledge, name="console_acknowledge"),
+    path("console/incidents/<uuid:public_id>/handle/", incidents.handle, name="console_handle"),
 ]

@@ -49,9 +49,10 @@ def test_a_call_is_taken_once(call: MarginCall, cast: Cast, client: Browser) -> 
 
 def test_the_evidence_names_sources_and_steps(call: MarginCall, cast: Cast, client: Browser) -> None:
     client.force_login(cast.rhea)
-    page = client.get(f"/console/calls/{call.public_id}/").content.decode()
-    for said in ("alder", "birch", "cedar", "Issued", str(call.snapshot.public_id), "Harbourside Trading"):
+    page = client.get(f"/console/calls/{call.public_id}/evidence/").content.decode()
+    for said in ("alder", "birch", "cedar", "Issued", str(call.snapshot.public_id), "Harbourside Trading", "Email"):
         assert said in page
+    assert "0.003333333333" not in page  # figures are written for people
 
 
 def test_marks_stand_with_their_sources(call: MarginCall, cast: Cast, client: Browser) -> None:

@@ -55,6 +55,9 @@ READ = {
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/calls/{call}/two-persons/":       "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
 }
 WRITE = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
@@ -62,8 +65,13 @@ WRITE = {
     "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/claim/":             "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/calls/{call}/take-over/":        "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/calls/{call}/hand-back/":        "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/calls/{call}/acknowledge/":      "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
+    "/console/calls/{call}/notes/":            "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
     "/console/calls/{call}/two-keys/":          "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
-    "/console/incidents/{incident}/acknowledge/": "rrr  xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/console/incidents/{incident}/acknowledge/": "rrr  xxx   xxx xxx     xxx   xxx  rr-  ??-  xxx  xxx",
+    "/console/incidents/{incident}/handle/":   "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
 }
 # Buttons of the admin that stand for no table; a relationship manager presses them for the clients they manage.
 PRESS = {
