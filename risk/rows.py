@@ -175,7 +175,8 @@ def arrays(query: str, params: dict[str, Any], kinds: str) -> list[NDArray[Any]]
     """
     connection.ensure_connection()
     with Cursor(connection.connection) as cursor:
-        cursor.execute(query, params, binary=True)
+        # Planned for its parameters each time: a plan made for any list of keys compares each row with every key.
+        cursor.execute(query, params, binary=True, prepare=False)
         result = cursor.pgresult
         if result is None:
             raise UnableToRead("PostgreSQL gave no result")
