@@ -30,14 +30,14 @@ from risk.scenarios import Scenario
 
 BOOK = "otc-lending"
 
-#          code    name         kind          decimals  chain       confirmations
+#          code    name         kind          decimals  chain       confirmations, seconds for one
 ASSETS = (
-    ("USD", "US dollar", "fiat", 2, "fedwire", 0),
-    ("USDC", "USD Coin", "stablecoin", 6, "ethereum", 12),
-    ("USDT", "Tether", "stablecoin", 6, "ethereum", 12),
-    ("BTC", "Bitcoin", "crypto", 8, "bitcoin", 3),
-    ("ETH", "Ether", "crypto", 18, "ethereum", 12),
-    ("LINK", "Chainlink", "crypto", 18, "ethereum", 12),
+    ("USD", "US dollar", "fiat", 2, "fedwire", 0, 60),
+    ("USDC", "USD Coin", "stablecoin", 6, "ethereum", 12, 12),
+    ("USDT", "Tether", "stablecoin", 6, "ethereum", 12, 12),
+    ("BTC", "Bitcoin", "crypto", 8, "bitcoin", 3, 600),
+    ("ETH", "Ether", "crypto", 18, "ethereum", 12, 12),
+    ("LINK", "Chainlink", "crypto", 18, "ethereum", 12, 12),
 )
 
 # Rounded figures for May 2021 of what one desk could reach. Columns: code, quorum, clamp, largest spread, band, daily
@@ -156,9 +156,11 @@ def load(scenario: Scenario, *, now: datetime) -> None:
 
 
 def _assets() -> None:
-    for code, name, kind, decimals, chain, confirmations in ASSETS:
+    for code, name, kind, decimals, chain, confirmations, block_s in ASSETS:
         asset, _ = Asset.objects.get_or_create(code=code, defaults={"name": name, "kind": kind, "decimals": decimals})
-        AssetNetwork.objects.get_or_create(asset=asset, chain=chain, defaults={"confirmations": confirmations})
+        AssetNetwork.objects.get_or_create(
+            asset=asset, chain=chain, defaults={"confirmations": confirmations, "block_s": block_s}
+        )
     for code, quorum, clamp, spread, band, volume, volatility, half_spread, lot, clip, throttle in POLICIES:
         AssetPolicy.objects.get_or_create(
             asset=Asset.objects.get(code=code),
@@ -216,12 +218,17 @@ def _products(book: Book) -> None:
 
 def _staff(now: datetime) -> None:
     password = make_password(demo_password())  # once: a good hash is slow on purpose
-    for local, name, role in STAFF:
+    for extension, (local, name, role) in enumerate(STAFF, start=101):
         email = f"{local}@plimsoll.example"
         if User.objects.filter(email=email).exists():
             continue
         user = User.objects.create(
-            email=email, password=password, name=name, is_staff=True, public_id=ids.derived("user", email)
+            email=email,
+            password=password,
+            name=name,
+            phone=f"+44 20 7946 0{extension}",  # numbers that are kept for fiction
+            is_staff=True,
+            public_id=ids.derived("user", email),
         )
         RoleGrant.objects.create(user=user, role=role, granted_at=now)
 

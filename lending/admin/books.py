@@ -90,7 +90,7 @@ class LedgerAccountAdmin(Table):
 
 class Networks(Lines):
     model = AssetNetwork
-    fields = readonly_fields = ("chain", "contract", "confirmations")
+    fields = readonly_fields = ("chain", "contract", "confirmations", "block_s")
 
 
 @admin.register(Asset)

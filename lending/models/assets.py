@@ -27,6 +27,7 @@ class AssetNetwork(models.Model):
     chain = models.CharField(max_length=20)
     contract = models.CharField(max_length=80, blank=True)
     confirmations = models.PositiveSmallIntegerField(help_text="confirmations before a deposit counts")
+    block_s = models.PositiveIntegerField(default=0, help_text="usual seconds per confirmation; 0: not known")
 
     class Meta:
         constraints = [models.UniqueConstraint(name="asset_network_once", fields=["asset", "chain"])]

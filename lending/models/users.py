@@ -29,6 +29,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     public_id = PublicIdField()
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=120)
+    phone = models.CharField(max_length=30, blank=True, help_text="where a borrower reaches a person of the desk")
     is_staff = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
 

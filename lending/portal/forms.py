@@ -8,6 +8,31 @@ from django import forms
 from lending import ids
 from lending.models import Loan
 
+_AMOUNT = {"inputmode": "decimal", "autocomplete": "off"}
+
+
+class TransferForm(forms.Form):
+    """A question about a transfer: by the transaction, or by asset and amount; sent by GET."""
+
+    ref = forms.CharField(label="Transaction id", max_length=120, required=False, strip=True)
+    asset = forms.ChoiceField(label="Or asset", required=False)
+    quantity = forms.DecimalField(
+        label="and amount", min_value=0, max_digits=38, decimal_places=18, required=False,
+        widget=forms.TextInput(attrs=_AMOUNT),
+        error_messages={"invalid": "That is not a number, like 1.25.", "min_value": "That can not be less than zero."},
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, assets: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "transfer_%s", **kwargs})
+        self.fields["asset"].choices = [("", ""), *((code, code) for code in assets)]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        """Check that something is asked."""
+        data = super().clean() or self.cleaned_data
+        if not self.errors and not data.get("ref") and not (data.get("asset") and data.get("quantity")):
+            raise forms.ValidationError("Fill in the transaction id, or the asset and the amount.")
+        return data
+
 
 class RepaymentForm(forms.Form):
     """A repayment out of the free balance; its token makes a form that is sent twice one payment."""
@@ -15,7 +40,7 @@ class RepaymentForm(forms.Form):
     amount = forms.DecimalField(
         max_digits=38,
         decimal_places=18,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs=_AMOUNT),
         error_messages={"required": "Say how much to repay.", "invalid": "That is not a number, like 1250.50."},
     )
     token = forms.UUIDField(widget=forms.HiddenInput, error_messages={"required": "Load the page again and repeat."})

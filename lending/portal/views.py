@@ -7,8 +7,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Max
-from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -17,7 +15,7 @@ from lending import access, interest, ledger, loans, panels, repayments
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
-from lending.models import Client, Deposit, DepositAddress, Loan, LoanState, Notice
+from lending.models import Client, DepositAddress, Loan, LoanState, Notice
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import RepaymentForm
 
@@ -99,13 +97,6 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
         },
         status=status,
     )
-
-
-def deposits_of(margin_account_id: int) -> list[Deposit]:
-    """Return the newest transfers to a margin account's addresses, with the confirmations that each needs."""
-    rows = Deposit.objects.filter(address__margin_account=margin_account_id).select_related("asset", "address")
-    needed = Max("asset__networks__confirmations")
-    return list(rows.annotate(needed=Coalesce(needed, 0)).order_by("-seen_at", "-pk")[:20])
 
 
 @require_POST

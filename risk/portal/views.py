@@ -1,6 +1,8 @@
 """A margin call as its borrower sees it: what to send, where, until when, and what happens otherwise."""
 
 import uuid
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -8,16 +10,17 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access
+from lending import access, deposits
 from lending.engine import money
 from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
-from lending.portal.views import deposits_of, own_loan
+from lending.portal.forms import TransferForm
+from lending.portal.views import own_loan
 from risk import margin_calls, positions, prices
-from risk.models import OPEN_CALL_STATES, CallState, MarginCall
+from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal.panels import what_if_context
 
-_RUNNING = (CallState.ISSUED, CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+_COLLATERAL, _REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purpose.REPAYMENT
 
 
 def _own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
@@ -42,7 +45,8 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     shown = _own_call(request, public_id)
     account = shown.margin_account
     is_open = shown.state in OPEN_CALL_STATES
-    missing = max(shown.cash_cure - shown.cash_cured, money.ZERO)
+    is_running = shown.state in margin_calls.RUNNING
+    signer = signs_for(request, shown.client)
     return render(
         request,
         "portal/call.html",
@@ -51,34 +55,83 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             "call": shown,
             "terms": account.terms,
             "is_open": is_open,
-            "is_running": shown.state in _RUNNING,
-            "cash_left": money.quantize_up(missing, shown.cure_asset.decimals),
-            "may_acknowledge": (is_open and shown.acknowledged_at is None and signs_for(request, shown.client)),
-            "cures": shown.collateral_cures.select_related("asset").order_by("asset__code"),
-            "addresses": _addresses(account.pk),
-            "deposits": deposits_of(account.pk),
+            "is_running": is_running,
+            "signs": signer,
+            "may_acknowledge": is_open and shown.acknowledged_at is None and signer,
+            **(_ways(shown, now) if is_open else {}),
             "standing": positions.standing(account, now=now) if is_open else None,
-            "loans": account.loans.select_related("asset", "product").order_by("pk"),
+            "loans": [] if is_open else account.loans.select_related("asset").order_by("pk"),
             "events": shown.events.select_related("actor").order_by("happened_at", "pk"),
         },
     )
 
 
-def _addresses(margin_account_id: int) -> dict[str, dict[str, Any]]:
-    """Return where to send what, by purpose and asset."""
-    rows = DepositAddress.objects.filter(margin_account=margin_account_id).select_related("asset")
-    found: dict[str, dict[str, Any]] = {"collateral": {}, "repayment": {}}
-    for row in rows.prefetch_related("asset__networks"):
-        found[row.purpose][row.asset.code] = row
-    return found
+def _ways(shown: MarginCall, now: datetime) -> dict[str, Any]:
+    """Return each way to cure a call: how much of it is still needed, where it goes, and when it can count."""
+    where = deposits.addresses(shown.margin_account_id, now=now)
+    cures = shown.collateral_cures.select_related("asset").order_by("asset__code")
+    due_at = shown.cure_due_at
+    collateral: list[dict[str, Any]] = [
+        {
+            "cure": cure,
+            "left": _left(cure.quantity, shown, cure.asset.decimals),
+            "address": (address := where.get((_COLLATERAL, cure.asset.code))),
+            "late": _late(address, due_at),
+        }
+        for cure in cures
+    ]
+    address = where.get((_REPAYMENT, shown.cure_asset.code))
+    return {
+        "cash": {
+            "left": _left(shown.cash_cure, shown, shown.cure_asset.decimals),
+            "address": address,
+            "late": _late(address, due_at),
+        },
+        "collateral": collateral,
+        "transfer_form": TransferForm(
+            assets=sorted({shown.cure_asset.code, *(way["cure"].asset.code for way in collateral)})
+        ),
+    }
+
+
+def _left(demanded: Decimal, shown: MarginCall, decimals: int) -> Decimal:
+    """Return how much of one way cures what is left of a call, rounded up; parts of both ways add up."""
+    with money.exact():
+        missing = demanded * max(1 - shown.cured_fraction, money.ZERO)
+    return money.quantize_up(missing, decimals)
+
+
+def _late(address: DepositAddress | None, due_at: datetime | None) -> bool:
+    """Return whether a transfer that is sent now is likely to count only after the deadline."""
+    counts_at = getattr(address, "counts_at", None)
+    return counts_at is not None and due_at is not None and counts_at > due_at
 
 
 @require_safe
 @borrower_only
-def deposits(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
-    """Show the transfers that are coming in: the part of the page that changes by itself."""
+def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """
+    Show what comes in for a call, and answer "did my transfer arrive?".
+
+    For a page that refreshes itself only the table; otherwise a page of its own, which needs no script.
+    """
     shown = _own_call(request, public_id)
-    return render(request, "portal/deposits.html", {"deposits": deposits_of(shown.margin_account_id)})
+    coming = deposits.of_account(shown.margin_account_id)
+    now = request.reading.now
+    if request.headers.get("HX-Request"):
+        return render(request, "portal/deposits.html", {"deposits": coming, "call": shown, "now": now})
+    where = deposits.addresses(shown.margin_account_id, now=now)
+    asked = bool(request.GET)
+    form = TransferForm(request.GET if asked else None, assets=sorted({code for _purpose, code in where}))
+    found = None
+    if asked and form.is_valid():
+        found = deposits.look_up(shown.client, **form.cleaned_data)
+    return render(
+        request,
+        "portal/transfers.html",
+        {"now": now, "call": shown, "deposits": coming, "addresses": where.values(), "form": form, "found": found},
+        status=422 if form.errors else 200,
+    )
 
 
 @require_POST

@@ -63,6 +63,7 @@ class AssetNetworkFactory(DjangoModelFactory):
     asset = factory.SubFactory(AssetFactory)
     chain = factory.LazyAttribute(lambda row: {"BTC": "bitcoin", "USD": "wire"}.get(row.asset.code, "ethereum"))
     confirmations = factory.LazyAttribute(lambda row: {"BTC": 3, "USD": 1}.get(row.asset.code, 12))
+    block_s = factory.LazyAttribute(lambda row: {"BTC": 600, "USD": 60}.get(row.asset.code, 12))
 
 
 class BookFactory(DjangoModelFactory):

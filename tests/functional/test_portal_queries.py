@@ -30,7 +30,9 @@ def pages(call: MarginCall) -> list[str]:
         f"/portal/loans/{loan.public_id}/",
         f"/portal/loans/{loan.public_id}/?move=-20&repaid=1000",
         f"/portal/loans/{loan.public_id}/what-if/?move=-20",
+        f"/portal/calls/{call.public_id}/",
         f"/portal/calls/{call.public_id}/transfers/",
+        f"/portal/calls/{call.public_id}/transfers/?ref=tx-1",
     ]
 
 

@@ -1,0 +1,139 @@
+"""A borrower's worst day in Chromium: called, then cured by collateral, by cash, by both; without scripts too."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+
+from deploy.demo import outside
+from lending import clock, custody
+from lending.models import PlatformClock
+from risk import margin_calls
+from risk.models import CallState, MarginCall
+from tests import stories
+from tests.browser.visitor import Visitor
+from tests.cast import NOW, assemble
+from tests.factories.lending import AssetNetworkFactory
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def bank() -> Iterator[outside.PaperBank]:
+    """Have the paper custodian answer in this process."""
+    with outside.in_process():
+        yield outside.bank()
+
+
+@pytest.fixture
+def call(visitor: Visitor, bank: outside.PaperBank) -> MarginCall:
+    """Return a call that alice has received, with addresses to send to; the page's clock stands 20 s after it."""
+    cast = assemble()
+    for code in ("BTC", "USD"):
+        AssetNetworkFactory(asset__code=code)
+    call = stories.called(cast)
+    custody.open_all([call.margin_account], now=NOW)
+    visitor.sign_in(cast.alice.email)
+    visitor.open(f"/portal/calls/{call.public_id}/")
+    return call
+
+
+def read(visitor: Visitor, css: str) -> str:
+    return visitor.find(css).text
+
+
+def send(bank: outside.PaperBank, call: MarginCall, visitor: Visitor, way: str) -> None:
+    """Send what a way of the page asks for to the address that it shows, as a wallet would."""
+    amount, asset = read(visitor, f"#{way} .figure").split()
+    address = read(visitor, f"#{way} .send code")
+    quantity = Decimal(amount.replace(",", ""))
+    bank.simulate_deposit(f"tx-{way}", address=address, asset=asset, quantity=quantity, at=NOW + timedelta(minutes=3))
+
+
+def later(minutes: int) -> None:
+    """Let platform time pass: the custodian is read, what is confirmed is credited, cures are counted."""
+    at: datetime = NOW + timedelta(minutes=minutes)
+    PlatformClock.objects.update(sim_origin=at, wall_origin=clock.wall_now())
+    custody.poll_due(now=at)
+    custody.credit_due(now=at)
+    margin_calls.assess_due(now=at)
+    connection.close()
+
+
+def test_collateral_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
+    visitor.find("#collateral summary").click()
+    assert visitor.find("#collateral .qr").is_displayed()
+    visitor.wait(lambda: "Nothing was seen" in read(visitor, "[hx-get]"), "the part that follows transfers")
+    send(bank, call, visitor, "collateral")
+    later(14)
+    visitor.wait(lambda: "1 of 3" in read(visitor, "[hx-get]"), "a confirmation that comes in by itself")
+    visitor.find("#transfer_ref").send_keys("tx-collateral")
+    visitor.find("form[action$='/transfers/'] button").click()
+    assert "It is on its way" in read(visitor, "[role=status]")
+    later(40)
+    visitor.driver.refresh()
+    assert "Yes, it arrived and counts" in read(visitor, "[role=status]")
+    call.refresh_from_db()
+    assert call.state == CallState.CURED
+    visitor.find(".crumbs a[href*='/calls/']").click()
+    assert "There is nothing left to do" in read(visitor, "main")
+    visitor.open("/portal/")
+    assert "No margin call is open" in read(visitor, "main")
+    assert visitor.complaints() == []
+
+
+def test_cash_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
+    visitor.find("main .card form button").click()
+    assert "Acknowledged" in read(visitor, ".notes")
+    send(bank, call, visitor, "cash")
+    later(5)
+    visitor.driver.refresh()
+    assert "This call is closed" in read(visitor, "h1")
+    call.refresh_from_db()
+    assert (call.state, call.cured_fraction >= 1) == (CallState.CURED, True)
+    visitor.wait(lambda: "credited" in read(visitor, "[hx-get]"), "the transfer that cured it")
+    assert visitor.complaints() == []
+
+
+def test_part_of_each_way_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
+    address = read(visitor, "#collateral .send code")
+    bank.simulate_deposit("tx-half", address=address, asset="BTC", quantity=Decimal("2.2"), at=NOW)
+    later(35)
+    visitor.driver.refresh()
+    assert read(visitor, "progress") == "50 %"
+    before = read(visitor, "#cash .figure")
+    assert before.startswith("45,12")  # what 2.2 of 4.41 BTC leave of 90,000.24
+    send(bank, call, visitor, "cash")
+    later(40)
+    call.refresh_from_db()
+    assert call.state == CallState.CURED
+
+
+def test_a_borrower_without_scripts_asks_looks_up_and_acknowledges(visitor: Visitor, call: MarginCall) -> None:
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    visitor.open(f"/portal/calls/{call.public_id}/")
+    visitor.find("form[action$='/acknowledge/'] button").click()
+    assert "Acknowledged" in read(visitor, ".notes")
+    visitor.find("form[action$='/transfers/'] button").click()
+    assert "Fill in the transaction id" in read(visitor, ".errors")
+    visitor.find("#transfer_ref").send_keys("tx-never-sent")
+    visitor.find("main form button").click()
+    assert "No, it has not arrived" in read(visitor, "[role=status]")
+    assert visitor.find("#transfer_ref").get_attribute("value") == "tx-never-sent"
+    loan = call.margin_account.loans.get()
+    visitor.open(f"/portal/loans/{loan.public_id}/")
+    visitor.find("#what_if_repaid").send_keys("90000.28")
+    visitor.find("#what-if button").click()
+    assert "60.00 %" in read(visitor, "#what-if-answer")
+
+
+def test_a_slider_is_answered_while_it_moves(visitor: Visitor, call: MarginCall) -> None:
+    loan = call.margin_account.loans.get()
+    visitor.open(f"/portal/loans/{loan.public_id}/")
+    script = "const s = arguments[0]; s.value = -20; s.dispatchEvent(new Event('input', {bubbles: true}));"
+    visitor.driver.execute_script(script, visitor.find("#what_if_move"))
+    visitor.wait(lambda: "88.24 %" in read(visitor, "#what-if-answer"), "the answer")
+    assert read(visitor, "#what-if output") == "-20 %"
+    assert visitor.complaints() == []
