@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import alert, cycle, ledger, load, mark, pages, tick
+from deploy.benches import alert, cycle, ledger, load, mark, pages, peers, tick
 from deploy.benches.compare import Result
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "load": load.run,
     "mark": mark.run,
     "pages": pages.run,
+    "peers": peers.run,
     "tick": tick.run,
 }
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from deploy.benches import alert, programs
+from deploy.benches import alert, peers, programs
+from deploy.benches.compare import UnableToBench
 from tests.unit.deploy.test_benches import KEYS
 
 pytestmark = pytest.mark.usefixtures("real_db")
@@ -38,6 +39,21 @@ def test_cycle_decides_accounts_and_times_the_mark_beside_it() -> None:
     (found,) = bench("cycle", loans=3000, rounds=3)
     assert "decided" in found["a"]
     assert found["a_s"] > found["b_s"]
+
+
+def test_peers_name_the_same_accounts_and_the_loop_says_that_it_is_extrapolated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peers, "ORM_LOANS", 50)
+    found = {result["bench"]: result for result in bench("peers", loans=500, rounds=1)}
+    assert list(found) == ["peers SQL", "peers DuckDB", "peers Polars", "peers ORM"]
+    assert "EXTRAPOLATED from 50 accounts" in found["peers ORM"]["a"]
+
+
+def test_a_peer_that_names_other_accounts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_polars", lambda columns: lambda price: [1, 2])
+    with pytest.raises(UnableToBench, match="Polars names 2 accounts"):
+        peers.run(loans=300, rounds=1)
 
 
 @pytest.mark.processes
