@@ -231,8 +231,17 @@ LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per 
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
 LENDING_OUTBOX_HANDLERS = {"custody.address": "lending.custody.open_addresses"}
-LENDING_APPROVAL_EXECUTORS = {"collateral_release": "risk.releases.carry_out", "unfreeze": "risk.freezes.lift"}
-LENDING_APPROVAL_CHECKERS = dict.fromkeys(("full_close", "sale_on_degraded", "sale_in_grace"), ("risk_head",))
+LENDING_APPROVAL_EXECUTORS = {
+    "collateral_release": "risk.releases.carry_out",
+    "unfreeze": "risk.freezes.lift",
+    "waive_call": "risk.waivers.carry_out",
+    "dispute_amend": "risk.disputes.carry_out",
+    "dispute_withdraw": "risk.disputes.carry_out",
+}
+LENDING_APPROVAL_CHECKERS = dict.fromkeys(
+    ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
+    ("risk_head",),
+)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
     {"name": name, "adapter": "otc.adapters.dealers_http.HttpDealer"} for name in ("harbour", "meridian", "northgate")

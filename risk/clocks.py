@@ -8,9 +8,10 @@ from django.db.models import Q
 
 from lending.models import Freeze
 from risk.engine.ladder import remaining_s
-from risk.models import AssetOutage, MarginCall
+from risk.models import AssetOutage, Dispute, MarginCall
 
 MAX_PAUSE_S = 6 * 3600
+DISPUTED = "the call was disputed"
 
 
 def due_at(call: MarginCall) -> datetime | None:
@@ -68,9 +69,10 @@ class Stop:
 
 def stops(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> list[Stop]:
     """
-    Return what has stopped a call's clock since receipt: outages of its assets, and freezes of its account.
+    Return what has stopped a call's clock since receipt: outages of its assets, freezes of its account, a dispute.
 
-    What is still open counts up to now; what overlaps is cut, so that no second counts twice.
+    A dispute stops it for the disputed part alone: only while the rest is paid. What is still open counts up to now;
+    what overlaps is cut, so that no second counts twice.
     """
     received_at = call.received_at
     if received_at is None:
@@ -81,10 +83,14 @@ def stops(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> lis
     freezes = Freeze.objects.filter(
         Q(lifted_at=None) | Q(lifted_at__gt=received_at), margin_account=call.margin_account_id, frozen_at__lt=now
     )
+    disputed = Dispute.objects.filter(call=call.pk, opened_at__lt=now, undisputed__lte=call.cured_fraction).values_list(
+        "opened_at", "answered_at", "answer_due_at"
+    )
     out = outages.values_list("start_at", "end_at", "asset__code")
     frozen = freezes.values_list("frozen_at", "lifted_at")
     spans = [(start_at, end_at, f"{code} was out") for start_at, end_at, code in out]
     spans += [(start_at, end_at, "the account was frozen") for start_at, end_at in frozen]
+    spans += [(start_at, min(end_at or due_at, due_at), DISPUTED) for start_at, end_at, due_at in disputed]
     found, counted_to = [], received_at
     for start_at, end_at, why in sorted(spans, key=lambda span: (span[0], span[2])):
         start, end = max(start_at, counted_to), min(end_at or now, now)
@@ -95,6 +101,8 @@ def stops(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> lis
 
 
 def paused_s(found: Sequence[Stop]) -> int:
-    """Return for how many seconds a clock has stood still, at most six hours."""
-    total = sum((stop.end_at - stop.start_at for stop in found), timedelta(0))
-    return min(int(total.total_seconds()), MAX_PAUSE_S)
+    """Return for how many seconds a clock has stood still, at most six hours, and a dispute's own limit besides."""
+    spans = [((stop.end_at - stop.start_at).total_seconds(), stop.why == DISPUTED) for stop in found]
+    disputed = sum(seconds for seconds, of_dispute in spans if of_dispute)
+    rest = sum(seconds for seconds, of_dispute in spans if not of_dispute)
+    return int(disputed + min(rest, MAX_PAUSE_S))

@@ -11,13 +11,13 @@ from django.db import connection, transaction
 from lending import events
 from lending.models import MarginAccount
 from risk import book as books
-from risk import exposures, incidents, leases, letters, liquidations, margin_calls, prices
+from risk import exposures, incidents, leases, letters, liquidations, margin_calls, prices, waivers
 from risk.book import Book
 from risk.engine.kernel import UNKNOWN_RUNG
 from risk.engine.ladder import clears_by_market, reopens
 from risk.exposures import AccountFacts, Judgement
 from risk.margin_calls import Breach
-from risk.models import CallState, MarginCall, MarginState, MarginStatus, PriceSnapshot, SaleCause
+from risk.models import CallState, MarginCall, MarginState, MarginStatus, PriceSnapshot, SaleCause, Waiver
 from risk.prices import Marks
 
 # Accounts decided, and locked, in one transaction.
@@ -64,6 +64,8 @@ class _Case:
     call: MarginCall | None
     sold: bool
     judged: Judgement
+    waiver: Waiver | None = None
+    held_back: bool = False
 
     @property
     def running(self) -> bool:
@@ -85,7 +87,7 @@ class _Case:
         """Return whether a clock, or better marks, may move the account though no price does."""
         waits = self.judged.state == MarginState.LIQUIDATE and not self.in_sale
         undecided = self.judged.rung == UNKNOWN_RUNG and self.judged.state != MarginState.UNKNOWN
-        return waits or undecided or (self.running and self.below_clear)
+        return waits or undecided or self.held_back or (self.running and self.below_clear)
 
 
 # A worker marks the same groups round after round; what it knows of them stays in memory between rounds.
@@ -180,10 +182,11 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
     latest = latest.distinct("margin_account").select_related("margin_account__terms", "client", "notice", "cure_asset")
     calls = {call.margin_account_id: call for call in latest}
     sold = set(SaleCause.objects.filter(margin_account__in=keys).values_list("margin_account", "episode"))
+    waived = waivers.active(keys, now=now)
     for key, known in facts.items():
         call = calls.get(key)
         has_cause = call is not None and (key, call.episode) in sold
-        yield _Case(known, statuses[key], call, has_cause, exposures.judge(known, marks))
+        yield _Case(known, statuses[key], call, has_cause, exposures.judge(known, marks), waived.get(key))
 
 
 def _step(case: _Case, report: CycleReport) -> Breach | None:
@@ -242,6 +245,11 @@ def _breach(case: _Case, *, now: datetime) -> Breach | None:
     if call is not None and call.state == CallState.LIQUIDATED and not any(p.quantity for p in facts.position.pledges):
         reason = "nothing is left to sell; what is owed is worked out with the client"
         incidents.log(facts.account, status.episode, "no_call", reason, now=now)
+        return None
+    if case.waiver is not None and waivers.covers(case.waiver, case.judged.state):
+        case.held_back = True
+        reason = f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"
+        incidents.log(facts.account, status.episode, "no_call", reason, now=now, since=status.since)
         return None
     window_s = facts.terms.reopen_window_s
     cleared = call is not None and call.state == CallState.CURED_BY_MARKET and not case.sold

@@ -153,8 +153,13 @@ def log(
     *,
     now: datetime,
     snapshot: PriceSnapshot | None = None,
+    since: datetime | None = None,
 ) -> None:
-    """Write down why a breach led to no call, or a due sale was not made; one row per account, episode and reason."""
+    """
+    Write down why a breach led to no call, or a due sale was not made; one row per account, episode and reason.
+
+    A row from before `since` is written again at once: the reason holds for another breach.
+    """
     row, made = DecisionLog.objects.get_or_create(
         margin_account=margin_account,
         episode=episode,
@@ -167,5 +172,5 @@ def log(
             "last_at": now,
         },
     )
-    if not made and now - row.last_at >= REPEAT_AFTER:
+    if not made and (now - row.last_at >= REPEAT_AFTER or (since is not None and row.last_at < since)):
         DecisionLog.objects.filter(pk=row.pk).update(last_at=now, count=F("count") + 1)

@@ -30,6 +30,7 @@ from risk.models.prices import (
     Source,
     Tick,
 )
+from risk.models.verdicts import Dispute, Waiver
 
 __all__ = [
     "LIVE_ORDER_STATES",
@@ -41,6 +42,7 @@ __all__ = [
     "CallState",
     "CollateralCure",
     "DecisionLog",
+    "Dispute",
     "Incident",
     "IncidentEvent",
     "LiquidationOrder",
@@ -58,4 +60,5 @@ __all__ = [
     "ShardLease",
     "Source",
     "Tick",
+    "Waiver",
 ]
