@@ -99,6 +99,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "lending.portal.context.platform",
+                "deploy.demo.context.demo",
             ],
         },
     }
@@ -217,6 +218,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 PLIMSOLL_SEED = env.int("PLIMSOLL_SEED", default=7)
 PLIMSOLL_SPEED = env.float("PLIMSOLL_SPEED", default=60.0)
+# On for what `make run` starts and nothing else: pages say what is simulated, and staff may play with the simulation.
+PLIMSOLL_DEMO = env.bool("PLIMSOLL_DEMO", default=False)
 PLIMSOLL_DEMO_LOANS = env.int("PLIMSOLL_DEMO_LOANS", default=0)  # drawn loans; 0 opens with the showcase
 PLIMSOLL_SCENARIO = env.str("PLIMSOLL_SCENARIO", default="may-2021")
 # Recorded prices, kept outside the project: where PLIMSOLL_DATA_DIR says, or beside the checkout; None when absent.
@@ -224,6 +227,7 @@ _RECORDINGS = Path(env.str("PLIMSOLL_DATA_DIR", default=str(BASE_DIR.parent / "s
 PLIMSOLL_DATA_DIR = _RECORDINGS if _RECORDINGS.is_dir() else None
 REPLAY_DIR = env.str("REPLAY_DIR", default="")
 RISK_SCENARIO = PLIMSOLL_SCENARIO
+RISK_SILENT_VENUES = DATA_DIR / "run" / "silent_venues"  # codes of the venues whose lines a drill has cut
 MARK_GROUPS = 1
 CELERY_BEAT_SCHEDULE = beat(MARK_GROUPS)
 

@@ -8,6 +8,8 @@ import datetime as dt
 from decimal import Decimal
 from typing import NamedTuple
 
+from django.db import transaction
+
 from lending.models.clock import PlatformClock
 
 
@@ -53,6 +55,22 @@ def resume(*, stopped_at: dt.datetime, wall_origin: dt.datetime, speed: Decimal 
     clock.wall_origin = wall_origin
     clock.speed = clock.speed if speed is None else speed
     clock.save(update_fields=["sim_origin", "wall_origin", "speed"])
+    return clock
+
+
+def advance(*, wall_origin: dt.datetime, to: dt.datetime | None = None) -> PlatformClock:
+    """
+    Have platform time stand still where it is, or at an instant ahead of it; it never goes back.
+
+    Who moves it ahead so has played what happens on the way, or deadlines pass that nobody could have met.
+    """
+    with transaction.atomic():
+        clock = PlatformClock.objects.select_for_update().get(id=1)
+        stands = platform_time(clock, max(wall_origin, clock.wall_origin))
+        ahead = max(stands, to) if to else stands
+        clock.sim_origin = min(ahead, clock.stop_at) if clock.stop_at else ahead
+        clock.wall_origin, clock.speed = wall_origin, Decimal(0)
+        clock.save(update_fields=["sim_origin", "wall_origin", "speed"])
     return clock
 
 

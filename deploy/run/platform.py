@@ -25,6 +25,7 @@ from deploy.run.services import HOST, PYTHON, addresses, listen, services
 from deploy.run.supervisor import Supervisor
 
 _NAME_WIDTH = 9
+_WISHES = ("jump.json", "silent_venues", "wanted_speed")  # of an earlier run's visitors
 _FRESH_S = 90.0  # of platform time, which stands still while this is asked
 
 
@@ -57,7 +58,8 @@ class Platform:
             if self.options.reset:
                 self._reset()
             self.layout.make()
-            self._state.unlink(missing_ok=True)
+            for told in (self._state, *(self.layout.locks / name for name in _WISHES)):
+                told.unlink(missing_ok=True)
             with private_log(self.layout.logs / "platform.log") as self._log, self._joined() as environment:
                 self._prepare(environment)
                 supervisor = Supervisor(
@@ -97,6 +99,7 @@ class Platform:
         common = {
             "PYTHONUNBUFFERED": "1",
             "DATA_DIR": str(self.layout.data),
+            "PLIMSOLL_DEMO": "1",
             **addresses(),
             **self.options.environment(),
         }

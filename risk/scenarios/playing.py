@@ -32,6 +32,11 @@ class Player:
         """Return the platform time from one round to the next."""
         return timedelta(seconds=self._scenario.step_s)
 
+    def heard(self, at: datetime | None) -> None:
+        """Leave out what somebody else has played: the rounds up to the newest tick on record."""
+        if at is not None and (self._last_at is None or at > self._last_at):
+            self._last_at = at
+
     def next_at(self, now: datetime) -> datetime:
         """Return the instant of the first round after `now`."""
         return self._grid(now) + self.step

@@ -120,7 +120,8 @@ TABLES = {
 }
 # fmt: on
 STAFF = ("robin", "olga", "rhea", "rolf", "dana", "dirk")
-ELSEWHERE = {"sign-out/", "admin/funding/<int:pk>/"}  # told in test_sign_in and test_admin
+DEMO = {f"demo/{name}" for name in ("", "strip/", "now/", "hide/", "speed/", "jump/", "venue/", "kill/")}
+ELSEWHERE = {"sign-out/", "admin/funding/<int:pk>/"} | DEMO  # told in test_sign_in, test_admin, test_demo_controls
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 (function () {
   "use strict";
 
-  const loadedAt = performance.now();
+  let loadedAt = performance.now();
   const platform = document.querySelector('meta[name="platform-time"]');
   if (!platform) return;
-  const speed = Number(platform.dataset.speed);
-  const start = Date.parse(platform.content);
-  const stop = platform.dataset.stop ? Date.parse(platform.dataset.stop) : Infinity;
+  let speed = Number(platform.dataset.speed);
+  let start = Date.parse(platform.content);
+  let stop = platform.dataset.stop ? Date.parse(platform.dataset.stop) : Infinity;
 
   function now() {
     return Math.min(start + (performance.now() - loadedAt) * speed, stop);

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from lending import clock
 from risk import prices, scenarios
+from risk.scenarios import silence
 from risk.scenarios.grid import utc
 from risk.scenarios.playing import Player
 
@@ -85,11 +86,13 @@ class Feed:
             began = time.monotonic()
             now, speed, _ = clock.reading()
             skipped = player.skipped
+            player.heard(prices.newest_tick_at())  # a jump of the demo plays its rounds itself
+            away = silence.silent(settings.RISK_SILENT_VENUES)
             for each in player.due(now):
                 if player.skipped > skipped:
                     log.warning("%d rounds behind: going on with that of %s", player.skipped - skipped, each.at)
                     skipped = player.skipped
-                self._refused += sum(prices.record(each.ticks, received_at=now).rejected.values())
+                self._refused += sum(prices.record(silence.heard(each.ticks, away), received_at=now).rejected.values())
                 self._hint(each.at.isoformat(), wall_s=self._scenario.step_s / (float(speed) or 1.0))
             self._beat(player, now.isoformat(timespec="seconds"))
             wait_s = (player.next_at(now) - now).total_seconds() / float(speed) if speed else LONGEST_SLEEP_S

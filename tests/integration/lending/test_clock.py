@@ -45,3 +45,24 @@ def test_it_stands_still_at_speed_zero_and_then_runs_at_the_speed_it_is_given(ru
     assert shows(WALL + HOUR) == SIM
     clock.resume(stopped_at=WALL + HOUR, wall_origin=WALL + HOUR, speed=Decimal(2))
     assert shows(WALL + 2 * HOUR) == SIM + 2 * HOUR
+
+
+def test_time_is_led_ahead_and_stands_still_there(running):
+    clock.advance(to=SIM + HOUR, wall_origin=WALL + timedelta(seconds=1))
+    assert shows(WALL + timedelta(seconds=1)) == shows(WALL + HOUR) == SIM + HOUR
+
+
+def test_leading_never_takes_time_back(running):
+    clock.advance(to=SIM - HOUR, wall_origin=WALL + timedelta(seconds=10))
+    assert shows(WALL + HOUR) == SIM + timedelta(minutes=10)
+
+
+def test_without_an_instant_time_stops_where_it_stands(running):
+    clock.advance(wall_origin=WALL + timedelta(seconds=10))
+    assert shows(WALL + HOUR) == SIM + timedelta(minutes=10)
+
+
+def test_time_is_not_led_past_its_end(running):
+    PlatformClock.objects.update(stop_at=SIM + HOUR)
+    clock.advance(to=SIM + 9 * HOUR, wall_origin=WALL)
+    assert shows(WALL) == SIM + HOUR

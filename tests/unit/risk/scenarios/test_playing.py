@@ -60,3 +60,17 @@ def test_after_the_end_the_last_prices_are_repeated(scenario):
     (last,) = Player(scenario, last_at=later - STEP).due(later)
     assert last.at == later
     assert [tick.price for tick in last.ticks] == [tick.price for tick in scenario.ticks(scenario.end_at)]
+
+
+def test_what_somebody_else_has_played_is_left_out(scenario):
+    player, start = Player(scenario, last_at=scenario.start_at), scenario.start_at
+    player.heard(start + 8 * STEP)
+    assert instants(player.due(start + 9 * STEP)) == [start + 9 * STEP]
+    assert player.skipped == 0
+
+
+def test_an_older_tick_does_not_have_rounds_played_again(scenario):
+    player, start = Player(scenario, last_at=scenario.start_at + 8 * STEP), scenario.start_at
+    player.heard(None)
+    player.heard(start)
+    assert player.due(start + 8 * STEP) == []

@@ -1,0 +1,16 @@
+"""Addresses of the demo's doors."""
+
+from django.urls import path
+
+from deploy.demo import doors
+
+urlpatterns = [
+    path("hide/", doors.hide, name="demo_hide"),
+    path("now/", doors.now, name="demo_now"),
+    path("", doors.page, name="demo_page"),
+    path("strip/", doors.strip, name="demo_strip"),
+    path("speed/", doors.speed, name="demo_speed"),
+    path("jump/", doors.jump, name="demo_jump"),
+    path("venue/", doors.venue, name="demo_venue"),
+    path("kill/", doors.kill, name="demo_kill"),
+]
