@@ -2,7 +2,7 @@
 Events that screens and clients follow, numbered without gaps.
 
 Identity keys commit out of order, so `id > last` would lose events. The one relay numbers what is committed, under
-the lock of the stream's row, and wakes listeners once per transaction.
+the locks of the streams' rows, and wakes the listeners of each once per transaction.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,28 @@ from lending.models import Event, EventStream
 CHANNEL = "plimsoll_events"
 _BATCH = 2000
 
+_WAITING = """
+    SELECT DISTINCT e.stream, s.name IS NOT NULL
+      FROM lending_event e LEFT JOIN lending_eventstream s ON s.name = e.stream
+     WHERE e.seq IS NULL ORDER BY e.stream
+"""
+# Numbers what waits in streams whose rows are locked, and wakes the listeners of each as it commits.
 _NUMBER = """
     WITH waiting AS (
-        SELECT id, row_number() OVER (ORDER BY id) AS place
-        FROM (SELECT id FROM lending_event WHERE seq IS NULL AND stream = %(stream)s ORDER BY id LIMIT %(limit)s) w
+        SELECT id, stream, row_number() OVER (PARTITION BY stream ORDER BY id) AS place
+          FROM lending_event WHERE seq IS NULL AND stream = ANY(%(streams)s)
+    ), numbered AS (
+        UPDATE lending_event e SET seq = s.last_seq + w.place
+          FROM waiting w JOIN lending_eventstream s ON s.name = w.stream
+         WHERE e.id = w.id AND w.place <= %(limit)s
+        RETURNING e.stream, e.seq
+    ), newest AS (
+        UPDATE lending_eventstream s SET last_seq = n.seq
+          FROM (SELECT stream, max(seq) AS seq, count(*) AS count FROM numbered GROUP BY stream) n
+         WHERE s.name = n.stream
+        RETURNING s.name, n.seq, n.count
     )
-    UPDATE lending_event e SET seq = %(last)s + waiting.place FROM waiting WHERE e.id = waiting.id
+    SELECT count, pg_notify(%(channel)s, name || ':' || seq) FROM newest
 """
 
 
@@ -39,8 +55,23 @@ def new(stream: str, kind: str, payload: Mapping[str, Any], *, now: datetime, cl
 
 def relay(*, now: datetime) -> int:
     """Number the committed events of every stream, wake the listeners, and return how many were numbered."""
-    streams = Event.objects.filter(seq=None).order_by("stream").values_list("stream", flat=True).distinct()
-    return sum(_relay_stream(name) for name in list(streams))
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING)
+        known = dict(cursor.fetchall())
+    if not all(known.values()):
+        # Before any lock is held: two relays that each lock what the other is about to create would never end.
+        EventStream.objects.bulk_create([EventStream(name=name) for name in known], ignore_conflicts=True)
+    return _number(list(known)) if known else 0
+
+
+@transaction.atomic
+def _number(streams: list[str]) -> int:
+    """Number what waits in some streams under the locks of their rows, which are taken in order of their names."""
+    list(EventStream.objects.select_for_update().filter(name__in=streams).order_by("name"))
+    # A statement of its own: it must see what another relay committed while this one waited for the locks.
+    with connection.cursor() as cursor:
+        cursor.execute(_NUMBER, {"streams": streams, "limit": _BATCH, "channel": CHANNEL})
+        return sum(count for count, _notified in cursor.fetchall())
 
 
 def read(stream: str, after_seq: int, limit: int = 500) -> list[Event]:
@@ -56,17 +87,3 @@ def newest(stream: str, limit: int) -> list[Event]:
 def last_seq(stream: str) -> int:
     """Return the number of a stream's newest event, 0 while it has none."""
     return EventStream.objects.filter(name=stream).values_list("last_seq", flat=True).first() or 0
-
-
-@transaction.atomic
-def _relay_stream(name: str) -> int:
-    EventStream.objects.get_or_create(name=name)
-    stream = EventStream.objects.select_for_update().get(name=name)
-    with connection.cursor() as cursor:
-        cursor.execute(_NUMBER, {"stream": name, "limit": _BATCH, "last": stream.last_seq})
-        count = cursor.rowcount
-        if count:
-            stream.last_seq += count
-            stream.save(update_fields=["last_seq"])
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{name}:{stream.last_seq}"])
-    return count

@@ -30,10 +30,10 @@ def acquire(group: int, holder: str, *, wall_now: datetime, lease_s: int = LEASE
     The holder's own lease is prolonged and keeps its token; a change of holder raises the token by one, so that a
     former holder that wakes up later writes nothing.
     """
-    ShardLease.objects.bulk_create([ShardLease(group=group)], ignore_conflicts=True)
     until = wall_now + timedelta(seconds=lease_s)
     row = ShardLease.objects.filter(group=group)
     if not row.filter(holder=holder, wall_expires_at__gt=wall_now).update(wall_expires_at=until):
+        ShardLease.objects.bulk_create([ShardLease(group=group)], ignore_conflicts=True)
         free = Q(wall_expires_at=None) | Q(wall_expires_at__lte=wall_now)
         if not row.filter(free).update(holder=holder, fence=F("fence") + 1, wall_expires_at=until):
             return None

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lending import events, notices
-from lending.models import Client, Notice, User
+from lending.models import Client, Event, Notice, User
 from risk.cures import Demand
 from risk.exposures import AccountFacts
 from risk.incidents import CONSOLE
@@ -110,8 +110,10 @@ def record(
     )
     if public:
         payload = {"call": str(call.public_id), "summary": public}
-        for stream in (CONSOLE, client_stream(call.client)):
-            events.emit(stream, f"call_{kind}", payload, client_id=call.client_id, now=now)
+        Event.objects.bulk_create(
+            events.new(stream, f"call_{kind}", payload, client_id=call.client_id, now=now)
+            for stream in (CONSOLE, client_stream(call.client))
+        )
 
 
 def client_stream(client: Client) -> str:

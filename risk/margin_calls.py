@@ -92,7 +92,7 @@ def _issue(breach: Breach, seen: cures.Credited, marks: Marks, snapshot: PriceSn
         public_id=ids.derived("call", account.public_id, breach.episode), margin_account=account, episode=breach.episode
     )
     period_s = terms.cure_period_s if breach.reopens is None else breach.reopens.remaining_s or 0
-    call.client_id = account.client_id
+    call.client = account.client
     call.level = CallLevel.ACCELERATED if accelerated else CallLevel.CALL
     call.state = CallState.ISSUED
     call.ltv = stored_ltv(judged)

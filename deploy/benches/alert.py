@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import httpx
@@ -30,7 +31,8 @@ from deploy.benches import programs
 from deploy.benches.compare import Result, UnableToBench, machine
 from deploy.benches.desk import Desk
 from deploy.embedded.processes import die_with_parent
-from deploy.run.services import HOST, PYTHON, listen, worker
+from deploy.run.services import HOST, listen, services, worker
+from deploy.run.supervisor import Service
 from lending import clock
 from lending.models import Asset, Loan, MarginAccount, Pledge, Role
 from risk.models import MarginCall, MarginState, MarginStatus, ShardLease
@@ -160,13 +162,14 @@ def _wait_for_the_first_round() -> None:
 
 
 @contextlib.contextmanager
-def _process(*command: str, passes: tuple[int, ...] = ()) -> Iterator[None]:
+def _process(service: Service) -> Iterator[None]:
     """Run one process of the platform on the scratch database, and end it afterwards."""
     child = subprocess.Popen(  # noqa: S603
-        command,
+        service.command,
         cwd=settings.BASE_DIR,
+        env={**os.environ, **service.environment},
         stdout=subprocess.DEVNULL,
-        pass_fds=passes,
+        pass_fds=service.passes,
         preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 # one system call, which takes no lock
     )
     try:
@@ -183,7 +186,7 @@ def _process(*command: str, passes: tuple[int, ...] = ()) -> Iterator[None]:
 @contextlib.contextmanager
 def _web() -> Iterator[str]:
     """Run a web process and give its address once it answers."""
-    with listen() as door, _process(PYTHON, "-m", "deploy.run.web", str(door.fileno()), passes=(door.fileno(),)):
+    with listen() as door, _process(_service("web", door.fileno())):
         address = f"http://{HOST}:{door.getsockname()[1]}"
         httpx.get(f"{address}/sign-in/", timeout=PATIENCE_S).raise_for_status()
         yield address
@@ -191,13 +194,18 @@ def _web() -> Iterator[str]:
 
 def _worker(lane: str) -> contextlib.AbstractContextManager[None]:
     """Run a marking worker on a queue of its own: another platform may share the broker."""
-    return _process(*worker(lane, lane, "--pool", "solo"))
+    return _process(replace(_service("marking"), command=worker(lane, lane, "--pool", "solo")))
+
+
+def _service(name: str, door: int = 0) -> Service:
+    """Return a process as the platform runs it."""
+    return next(service for service in services(door) if service.name == name)
 
 
 @contextlib.contextmanager
 def _tpcb(database: str) -> Iterator[None]:
     line = programs.command("pgbench", database, "--no-vacuum", "--protocol=prepared", "--client", "1", "--time", "600")
-    with _process(*line):
+    with _process(Service("tpcb", tuple(line))):
         yield
 
 

@@ -177,6 +177,28 @@ def test_an_event_that_commits_late_is_numbered_after_what_was_seen(real_db: str
     assert [event.pk for event in events.read("calls", 0)] == sorted(Event.objects.values_list("pk", flat=True))[::-1]
 
 
+def test_relays_that_meet_number_every_event_once_and_without_gaps(real_db: str) -> None:
+    """The marking worker relays what it has just committed, beside the beat."""
+    streams, each = ("calls", "client:1", "client:2"), 60
+
+    def say_and_relay(turn: int) -> None:
+        for n in range(each):
+            events.emit(streams[(turn + n) % len(streams)], "said", {}, now=NOW)
+            events.relay(now=NOW)
+        connections.close_all()
+
+    threads = [threading.Thread(target=say_and_relay, args=(turn,)) for turn in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert events.relay(now=NOW) == 0
+    for stream in streams:
+        numbers = [event.seq for event in events.read(stream, 0)]
+        assert numbers == list(range(1, each + 1))
+        assert events.last_seq(stream) == each
+
+
 def test_listeners_are_woken_once_per_transaction(real_db: str) -> None:
     config = live_settings.DATABASES["default"]
     with psycopg.connect(
