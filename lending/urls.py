@@ -3,13 +3,14 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from lending.portal import sign_in, views
+from lending.portal import sign_in, statements, views
 
 urlpatterns = [
     path("", sign_in.front, name="front"),
     path("sign-in/", sign_in.SignInView.as_view(), name="sign_in"),
     path("sign-out/", LogoutView.as_view(), name="sign_out"),
     path("portal/", views.home, name="portal_home"),
+    path("portal/statements/", statements.statement, name="portal_statement"),
     path("portal/notices/", views.notices, name="portal_notices"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/accept/", views.accept, name="portal_accept"),

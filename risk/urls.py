@@ -19,6 +19,7 @@ _call = [
 ]
 
 urlpatterns = [
+    path("portal/loans/<uuid:public_id>/activity/", portal.all_activity, name="portal_activity"),
     path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.transfers, name="portal_transfers"),

@@ -76,7 +76,7 @@ def span(seconds: Any) -> str:
         return f"{minutes} min"
     if days == 0:
         return f"{hours} h {minutes % 60:02d} min" if minutes % 60 else f"{hours} h"
-    return f"{days} d {hours % 24} h"
+    return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
 
 
 @register.simple_tag

@@ -18,6 +18,7 @@ from lending.portal.forms import TransferForm
 from lending.portal.views import own_loan
 from risk import margin_calls, positions, prices
 from risk.models import OPEN_CALL_STATES, MarginCall
+from risk.portal import activity
 from risk.portal.panels import what_if_context
 
 _COLLATERAL, _REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purpose.REPAYMENT
@@ -159,3 +160,24 @@ def what_if(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     standing = positions.standing(subject.margin_account, now=now, marks=marks)
     answer = what_if_context(request, subject, standing, marks)
     return render(request, "portal/what_if.html", {"loan": subject, "standing": standing, **answer})
+
+
+@require_safe
+@borrower_only
+def all_activity(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Show all that happened to a loan, or one kind of it."""
+    subject = own_loan(request, public_id)
+    wanted = request.GET.get("kind", "")
+    kinds = [wanted] if wanted in activity.KINDS else list(activity.KINDS)
+    return render(
+        request,
+        "portal/activity.html",
+        {
+            "now": request.reading.now,
+            "loan": subject,
+            "kinds": activity.KINDS,
+            "wanted": wanted if wanted in activity.KINDS else "",
+            "happenings": activity.of_loan(subject, kinds),
+            "most": activity.MOST_OF_EACH,
+        },
+    )

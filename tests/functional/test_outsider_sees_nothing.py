@@ -37,6 +37,7 @@ PAGES = {
     "/sign-in/":                                "Y      r     r   r       r     r    r    r    r    r",
     "/portal/":                                 "r      Y     Y   Y       x     x    x    x    x    x",
     "/portal/notices/":                         "r      Y     Y   Y       x     x    x    x    x    x",
+    "/portal/statements/":                      "r      Y     Y   Y       x     x    x    x    x    x",
     "/console/":                                "r      x     x   x       x     x    Y    Y    x    x",
     "/console/rows/":                           "r      x     x   x       x     x    Y    Y    x    x",
     "/console/marks/":                          "r      x     x   x       x     x    Y    Y    x    x",
@@ -51,6 +52,7 @@ PAGES = {
 READ = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/portal/loans/{loan}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/activity/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
@@ -264,7 +266,7 @@ def secrets_of(world: World, whose: str) -> list[str]:
 
 def test_an_outsider_reads_nothing_of_another_client_on_any_page(world: World) -> None:
     charlie = world.browser("charlie")
-    pages = ["/portal/", "/portal/notices/"]
+    pages = ["/portal/", "/portal/notices/", "/portal/statements/"]
     pages += [world.fill(route, "quayside") for route in READ if route.startswith("/portal/")]
     read = ""
     for page in pages:

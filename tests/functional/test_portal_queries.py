@@ -27,8 +27,10 @@ def pages(call: MarginCall) -> list[str]:
     return [
         "/portal/",
         "/portal/notices/",
+        "/portal/statements/",
         f"/portal/loans/{loan.public_id}/",
         f"/portal/loans/{loan.public_id}/?move=-20&repaid=1000",
+        f"/portal/loans/{loan.public_id}/activity/",
         f"/portal/loans/{loan.public_id}/what-if/?move=-20",
         f"/portal/calls/{call.public_id}/",
         f"/portal/calls/{call.public_id}/transfers/",
