@@ -13,6 +13,7 @@ GROUPS = (
         "Today",
         (
             Link("index", "Home", "home"),
+            Link("risk_book", "Book a loan", "add_circle"),
             Link("otc_pnl", "P&L", "monitoring"),
             Link("risk_closest", "Closest to a call", "warning"),
         ),

@@ -234,7 +234,10 @@ CELERY_BEAT_SCHEDULE = beat(MARK_GROUPS)
 LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per account of the desk's own
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
-LENDING_OUTBOX_HANDLERS = {"custody.address": "lending.custody.open_addresses"}
+LENDING_OUTBOX_HANDLERS = {
+    "custody.address": "lending.custody.open_addresses",
+    "person.invitation": "lending.people.send_invitation",
+}
 LENDING_APPROVAL_EXECUTORS = {
     "collateral_release": "risk.releases.carry_out",
     "unfreeze": "risk.freezes.lift",

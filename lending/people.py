@@ -1,13 +1,22 @@
 """Clients and who looks after them; the desk's own people and their roles."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
+from django.contrib.auth.tokens import default_token_generator
 from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from django.db import transaction
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 
-from lending import access, audit
+from lending import access, audit, outbox
 from lending.models import Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
+
+INVITATION = "person.invitation"
 
 
 class UnableToGrant(Exception):
@@ -76,3 +85,60 @@ def grant(
     if new:
         audit.write("role_granted", actor=granted_by, obj=user, after={"role": role.value}, now=now)
     return user, made
+
+
+@transaction.atomic
+def invite(
+    client: Client, email: str, role: Role, *, name: str, invited_by: User, origin: str, now: datetime
+) -> ClientUser:
+    """
+    Add a person to a client, and have them sent a link under `origin` by which they choose a password of their own.
+
+    Nobody at the desk ever knows it: whoever manages a client could otherwise sign for it. A person who signs in for
+    another client already is added without a letter.
+
+    Raises
+    ------
+    UnableToGrant
+        If the address is none, the role is none of a client's, or the person works for the desk or is added already.
+    lending.access.UnableToAccess
+        If the inviter is no relationship manager, or is one who does not see the client.
+    """
+    access.require_role(invited_by, Role.RELATIONSHIP_MANAGER)
+    access.require_client(invited_by, client)
+    if role not in access.BORROWER_ROLES:
+        raise UnableToGrant(f"{role.label} is not a role at a client")
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise UnableToGrant(f"{email!r} is not an e-mail address") from error
+    user = User.objects.filter(email=email.lower()).first()
+    if user is not None and (user.is_staff or RoleGrant.objects.filter(user=user).exists()):
+        raise UnableToGrant(f"{user.email} works for the desk and can not also act for a client")
+    if user is not None and ClientUser.objects.filter(client=client, user=user).exists():
+        raise UnableToGrant(f"{user.email} acts for {client} already")
+    user = user or User.objects.create_user(email, None, name=name or email)
+    added = ClientUser.objects.create(client=client, user=user, role=role, created_at=now)
+    facts = {"person": user.email, "role": role.value}
+    audit.write("person_added", actor=invited_by, obj=client, after=facts, now=now)
+    if not user.has_usable_password():
+        payload = {"user": str(user.public_id), "client": client.name, "origin": origin}
+        outbox.put(INVITATION, payload, key=f"invitation:{client.public_id}:{user.public_id}", now=now)
+    return added
+
+
+def send_invitation(payload: Mapping[str, Any], *, now: datetime) -> None:
+    """Send the letter by which a person chooses their password; nothing, once they have chosen one."""
+    user = User.objects.get(public_id=payload["user"])
+    if user.has_usable_password():
+        return
+    words = {"uidb64": urlsafe_base64_encode(force_bytes(user.pk)), "token": default_token_generator.make_token(user)}
+    link = f"{payload['origin'].rstrip('/')}{reverse('first_password', kwargs=words)}"
+    EmailMessage(
+        subject=f"Your access to {payload['client']} at Plimsoll",
+        body=(
+            f"Good day {user},\n\nyou can now look after the loans of {payload['client']}. Choose a password here; the"
+            f" link works once, for three days:\n\n{link}\n\nIf you did not expect this, do not use the link.\n"
+        ),
+        to=[user.email],
+    ).send()

@@ -8,6 +8,7 @@ from lending.portal import sign_in, statements, views
 urlpatterns = [
     path("", sign_in.front, name="front"),
     path("sign-in/", sign_in.SignInView.as_view(), name="sign_in"),
+    path("sign-in/first/<uidb64>/<token>/", sign_in.FirstPasswordView.as_view(), name="first_password"),
     path("sign-out/", LogoutView.as_view(), name="sign_out"),
     path("portal/", views.home, name="portal_home"),
     path("portal/statements/", statements.statement, name="portal_statement"),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from lending.interest import Debt
-from lending.models import MarginAccount
+from lending.models import LadderTerms, MarginAccount
 from risk import exposures, prices
 from risk.engine import cures, ltv
 from risk.engine.quality import Quality
@@ -106,7 +106,7 @@ def _standing(facts: AccountFacts, marks: Marks) -> Standing:
         judgement=judgement,
         debts=facts.debts,
         holdings=tuple(_holding(pledge, marks) for pledge in facts.pledges),
-        rungs=rungs_of(facts, facts.position, known) if exposed else _unpriced(facts),
+        rungs=rungs_of(facts.terms, facts.position, known) if exposed else _unpriced(facts),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         market_ltv=ltv.market_ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
@@ -138,8 +138,8 @@ def _room(facts: AccountFacts, known: Mapping[str, Decimal]) -> Decimal | None:
     return cures.uniform_shock(facts.position, known, facts.terms.margin_call_ltv, held)
 
 
-def rungs_of(facts: AccountFacts, position: ltv.Position, known: Mapping[str, Decimal]) -> tuple[Rung, ...]:
-    """Return an account's levels with the price of each asset that meets them, for a position of it at some prices."""
+def rungs_of(terms: LadderTerms, position: ltv.Position, known: Mapping[str, Decimal]) -> tuple[Rung, ...]:
+    """Return a ladder's levels with the price of each asset that meets them, for a position of it at some prices."""
     exposed = ltv.exposure(position, known)
     assets = [pledge.asset for pledge in position.pledges if pledge.quantity]
     return tuple(
@@ -151,7 +151,7 @@ def rungs_of(facts: AccountFacts, position: ltv.Position, known: Mapping[str, De
                 (code, cures.trigger_price(position, known, code, level, decimals=_TRIGGER_DECIMALS)) for code in assets
             ),
         )
-        for name, level in facts.terms.levels
+        for name, level in terms.levels
     )
 
 

@@ -67,7 +67,7 @@ def imagine(facts: AccountFacts, marks: Marks, change: Change, *, loan_asset: st
         debt_usd=exposed.debt,
         collateral_usd=exposed.market,
         prices=tuple((code, prices[code]) for code in held),
-        rungs=positions.rungs_of(facts, position, prices),
+        rungs=positions.rungs_of(facts.terms, position, prices),
     )
 
 

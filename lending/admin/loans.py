@@ -12,9 +12,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, clock, interest, loans, panels
+from lending import access, clock, interest, loans, panels, staff
 from lending.admin import acts
 from lending.admin.base import Lines, Table
+from lending.engine import money
 from lending.models import (
     Client,
     LadderTerms,
@@ -39,7 +40,7 @@ class OfferForm(forms.Form):
     client = forms.ModelChoiceField(
         queryset=Client.objects.none(), error_messages={"required": "Choose one of your clients."}
     )
-    product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset").order_by("code"))
+    product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset", "terms").order_by("code"))
     principal = forms.DecimalField(max_digits=38, decimal_places=18, help_text="in the product's asset")
     rate = forms.DecimalField(
         label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4
@@ -48,10 +49,21 @@ class OfferForm(forms.Form):
     hours = forms.IntegerField(label="Offer stands for, hours", min_value=1, max_value=24 * 30, initial=24)
     payout_address = forms.CharField(required=False, max_length=120, help_text="empty: it stays in the free balance")
 
-    def __init__(self, *args: Any, user: access.AnyUser, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, clients: QuerySet[Client], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         choice: Any = self.fields["client"]
-        choice.queryset = access.clients_for(user).order_by("name")
+        choice.queryset = clients.order_by("name")
+
+    def clean(self) -> dict[str, Any]:
+        """Say beside its field what the verb would refuse about the amount."""
+        asked: dict[str, Any] = super().clean() or {}
+        product, principal = asked.get("product"), asked.get("principal")
+        if product is not None and principal is not None:
+            asset = product.asset
+            if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
+                words = f"Not offered: an amount of {asset.code} is above 0 and has at most {asset.decimals} decimals."
+                self.add_error("principal", words)
+        return asked
 
 
 class Repayments(Lines):
@@ -100,8 +112,8 @@ class LoanAdmin(Table):
         """Offer a loan."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = OfferForm(request.POST or None, user=request.user)
-        if request.method == "POST" and form.is_valid() and (made := _offer(request, form)):
+        form = OfferForm(request.POST or None, clients=staff.clients(request))
+        if request.method == "POST" and form.is_valid() and (made := offer(request, form)):
             messages.success(request, "Offered. The client sees it in the portal and accepts it there.")
             return HttpResponseRedirect(reverse("admin:lending_loan_change", args=[made.pk]))
         asked = {"title": "Offer a loan", "form": form, "opts": self.opts, "button": "Offer it"}
@@ -139,7 +151,8 @@ class LoanAdmin(Table):
         return acts.perform(request, self.get_queryset(request), pk, _cancel, refusals=_REFUSALS)
 
 
-def _offer(request: HttpRequest, form: OfferForm) -> Loan | None:
+def offer(request: HttpRequest, form: OfferForm) -> Loan | None:
+    """Offer a loan on the terms of a valid form; a refusal becomes the form's own error, and None comes back."""
     asked, now, maker = form.cleaned_data, clock.now(), request.user
     try:
         return loans.quote(

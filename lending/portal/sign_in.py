@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
@@ -39,6 +39,13 @@ class SignInForm(AuthenticationForm):
     def clean_username(self) -> str:
         """Return the address as it is stored, so that the count of failures does not depend on its spelling."""
         return str(self.cleaned_data["username"]).lower()
+
+
+class FirstPasswordView(PasswordResetConfirmView):
+    """Where a person who was added to a client chooses a password, by the link that was sent to them alone."""
+
+    template_name = "first_password.html"
+    success_url = SIGN_IN
 
 
 class SignInView(LoginView):

@@ -45,6 +45,7 @@ PAGES = {
     "/console/stream/":                         "x      x     x   x       x     x    Y    Y    x    x",
     "/admin/":                                  "r      r     r   r       Y     Y    Y    Y    Y    Y",
     "/admin/login/":                            "r      x     x   x       r     r    r    r    r    r",
+    "/admin/book/":                             "r      r     r   r       Y     x    x    x    x    x",
     "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/postings/?line=interest":       "r      r     r   r       x     x    x    Y    x    Y",
@@ -56,6 +57,9 @@ READ = {
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/admin/book/{client}/people/":             "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
+    "/admin/book/{client}/terms/":              "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
+    "/admin/book/{client}/preview/":            "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
@@ -123,7 +127,8 @@ TABLES = {
 # fmt: on
 STAFF = ("robin", "olga", "rhea", "rolf", "dana", "dirk")
 DEMO = {f"demo/{name}" for name in ("", "strip/", "now/", "hide/", "speed/", "jump/", "venue/", "kill/")}
-ELSEWHERE = {"sign-out/", "admin/funding/<int:pk>/"} | DEMO  # told in test_sign_in, test_admin, test_demo_controls
+FIRST = "sign-in/first/<uidb64>/<token>/"
+ELSEWHERE = {"sign-out/", FIRST, "admin/funding/<int:pk>/"} | DEMO  # told in tests of their own
 
 
 @dataclass(frozen=True)
@@ -145,11 +150,14 @@ class World:
 
     def fill(self, route: str, whose: str) -> str:
         if whose == "none":
-            return route.format(loan_pk=0, loan=uuid.uuid4(), call=uuid.uuid4(), incident=uuid.uuid4())
+            return route.format(
+                loan_pk=0, client=uuid.uuid4(), loan=uuid.uuid4(), call=uuid.uuid4(), incident=uuid.uuid4()
+            )
         call = self.calls[whose]
         loan = call.margin_account.loans.get()
         incident = self.incidents[whose].public_id
-        return route.format(loan_pk=loan.pk, loan=loan.public_id, call=call.public_id, incident=incident)
+        ids = {"client": loan.client.public_id, "loan": loan.public_id, "call": call.public_id, "incident": incident}
+        return route.format(loan_pk=loan.pk, **ids)
 
 
 @pytest.fixture(autouse=True)

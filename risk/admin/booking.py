@@ -1,0 +1,168 @@
+"""The way from a new client to an offer: client, people, terms, collateral, review; with what is missing in sight."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from lending import people, schedules, staff
+from lending.admin.clients import ClientForm
+from lending.admin.loans import offer
+from lending.models import Client, ClientUser, Role
+from lending.staff import Page
+from risk import previews, prices
+from risk.admin.booking_forms import PersonForm, TermsForm
+from risk.previews import Preview
+
+_BOOKS = frozenset({Role.RELATIONSHIP_MANAGER})
+_FORM = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the way: what it is called, what of it is done or missing, where it is."""
+
+    title: str
+    words: str
+    done: bool
+    here: bool
+    href: str = ""
+
+
+@_FORM
+def start(request: HttpRequest) -> HttpResponse:
+    """Choose a client, or take one on."""
+    form = ClientForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        manager: Any = request.user
+        made = people.register(**form.cleaned_data, manager=manager, now=staff.now(request))
+        messages.success(request, f"{made} is registered, and you look after it.")
+        return HttpResponseRedirect(reverse("admin:risk_book_people", args=[made.public_id]))
+    context = {"form": form, "known": staff.clients(request).order_by("name"), "stages": _stages("client", None)}
+    return _page(request, "start", "Onboard a client and book a loan", context, bad=bool(form.errors))
+
+
+@_FORM
+def client_people(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show who acts for the client, and add somebody."""
+    client = _client(request, public_id)
+    form = PersonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _invited(request, client, form):
+        return HttpResponseRedirect(reverse("admin:risk_book_people", args=[public_id]))
+    rows = list(ClientUser.objects.filter(client=client).select_related("user").order_by("pk"))
+    signs = any(row.role == Role.BORROWER_ADMIN and row.user.is_active for row in rows)
+    context = {"client": client, "form": form, "rows": rows, "signs": signs}
+    context["stages"] = _stages("people", client, signs=signs)
+    return _page(request, "people", f"Who acts for {client}", context, bad=bool(form.errors))
+
+
+def _invited(request: HttpRequest, client: Client, form: PersonForm) -> bool:
+    asked, inviter = form.cleaned_data, request.user
+    try:
+        added = people.invite(
+            client, asked["email"], Role(asked["role"]), name=asked["name"], invited_by=inviter,  # type: ignore[arg-type]
+            origin=request.build_absolute_uri("/"), now=staff.now(request),
+        )  # fmt: skip
+    except people.UnableToGrant as refusal:
+        form.add_error("email", f"Not added: {refusal}.")
+        return False
+    messages.success(request, f"{added.user} is added; a letter with a link to choose a password is on its way.")
+    return True
+
+
+@_FORM
+def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Ask for the terms with their preview; show them all together; send the offer. Nothing typed is lost between."""
+    client = _client(request, public_id)
+    typed = request.POST.dict() if request.method == "POST" else None
+    form = TermsForm(typed, client=client, today=staff.now(request).date())
+    asked = request.POST.get("act", "")
+    valid = form.is_valid()
+    if asked == "send" and valid and (made := offer(request, form)):
+        messages.success(request, "The offer is out. Once the client has accepted it, a second person approves it.")
+        return HttpResponseRedirect(reverse("admin:lending_loan_change", args=[made.pk]))
+    review = asked in {"review", "send"} and valid and not form.non_field_errors()
+    context = {"client": client, "form": form, **_previewed(request, client, form)}
+    context["stages"] = _stages("review" if review else "terms", client, signs=context["signs"], terms_done=valid)
+    name, title = ("review", "Review the offer") if review else ("terms", f"A loan for {client}")
+    return _page(request, name, title, context, bad=asked in {"review", "send"} and not review)
+
+
+@require_safe
+def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show what the typed terms come to: the part of the page that follows the typing."""
+    client = _client(request, public_id)
+    form = TermsForm(request.GET.dict(), client=client, today=staff.now(request).date())
+    context = {"client": client, "form": form, **_previewed(request, client, form)}
+    return TemplateResponse(request, "admin/book/preview.html", context)
+
+
+def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[str, Any]:
+    """Return the preview of what could be read of a form, its schedule, and what is missing, in words."""
+    now = staff.now(request)
+    signs = ClientUser.objects.filter(client=client, role=Role.BORROWER_ADMIN, user__is_active=True).exists()
+    missing = [] if signs else ["somebody who can sign for the client"]
+    found: Preview | None = None
+    schedule: schedules.Schedule | None = None
+    if form.is_bound:
+        form.is_valid()
+    asked = form.cleaned_data if form.is_bound else {}
+    names = {"product": "a product", "principal": "the principal", "rate": "a rate", "maturity_date": "a maturity"}
+    missing += [words for name, words in names.items() if asked.get(name) is None]
+    product, principal = asked.get("product"), asked.get("principal")
+    if product is not None and principal is not None:
+        marks = prices.current(now=now)
+        found = previews.of_terms(product.terms, product.asset, principal, form.planned(), marks=marks)
+        if asked.get("rate") is not None and asked.get("maturity_date") is not None:
+            schedule = schedules.bullet(
+                principal=principal, annual_rate=asked["rate"] / 100, day_count=product.day_count,
+                origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
+                maturity_date=asked["maturity_date"],
+            )  # fmt: skip
+        if not found.fits:
+            missing.append("marks that can be used" if found.unusable else "enough collateral")
+    elif not any(form.planned().values() if asked else ()):
+        missing.append("the collateral")
+    return {
+        "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,
+        "asset": product.asset.code if product is not None else "",
+    }  # fmt: skip
+
+
+def _client(request: HttpRequest, public_id: UUID) -> Client:
+    return get_object_or_404(staff.clients(request), public_id=public_id)
+
+
+def _stages(here: str, client: Client | None, *, signs: bool = False, terms_done: bool = False) -> list[Stage]:
+    def address(name: str) -> str:
+        return reverse(f"admin:{name}", args=[client.public_id]) if client is not None else ""
+
+    chosen = str(client or "choose or register")
+    who = "somebody can sign" if signs else "nobody can sign yet"
+    typed = "typed" if terms_done else "to be typed"
+    after = "the client accepts, then a second person approves"
+    return [
+        Stage("Client", chosen, client is not None, here == "client", reverse("admin:risk_book")),
+        Stage("People", who, signs, here == "people", address("risk_book_people")),
+        Stage("Terms and collateral", typed, terms_done, here == "terms", address("risk_book_terms")),
+        Stage("Review", "read it before it goes out", False, here == "review"),
+        Stage("Approval", after, False, here == "approval"),
+    ]
+
+
+def _page(request: HttpRequest, name: str, title: str, context: dict[str, Any], *, bad: bool) -> HttpResponse:
+    frame = {**admin.site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"admin/book/{name}.html", frame, status=422 if bad else 200)
+
+
+_site: Any = admin.site
+_site.add_page(Page("book/", "risk_book", start, _BOOKS, "risk", title="Book a loan"))
+_site.add_page(Page("book/<uuid:public_id>/people/", "risk_book_people", client_people, _BOOKS, "risk"))
+_site.add_page(Page("book/<uuid:public_id>/terms/", "risk_book_terms", terms, _BOOKS, "risk"))
+_site.add_page(Page("book/<uuid:public_id>/preview/", "risk_book_preview", preview, _BOOKS, "risk"))

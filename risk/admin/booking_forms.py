@@ -1,0 +1,71 @@
+"""What is asked on the way from a new client to an offer."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from lending.admin.loans import OfferForm
+from lending.engine import money
+from lending.models import Asset, Client, Role
+from risk.models import AssetPolicy
+
+
+class PersonForm(forms.Form):
+    """Somebody who is to sign or look for a client."""
+
+    name = forms.CharField(max_length=120, error_messages={"required": "Who is it?"})
+    email = forms.EmailField(
+        label="E-mail", help_text="A link to choose a password goes there.",
+        error_messages={"invalid": "That is not an e-mail address, like ann@example.com."},
+    )  # fmt: skip
+    role = forms.ChoiceField(
+        choices=[(Role.BORROWER_ADMIN, "May sign: accept offers, repay"), (Role.BORROWER_VIEWER, "May look only")]
+    )
+
+
+class TermsForm(OfferForm):
+    """An offer to one client, with the collateral that is planned for it: that part is for the preview alone."""
+
+    _UNITS = "collateral_"
+
+    def __init__(self, data: Any = None, *, client: Client, today: date) -> None:
+        mine = Client.objects.filter(pk=client.pk)
+        super().__init__({**data, "client": str(client.pk)} if data is not None else None, clients=mine)
+        self.today = today
+        self.fields["client"].widget = forms.HiddenInput()
+        for field in ("principal", "rate"):
+            self.fields[field].widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        self.fields["principal"].help_text = "In the product's asset."
+        self.fields["hours"].help_text = "The client accepts it in the portal within that time."
+        self.fields["payout_address"].help_text = "Empty: the money stays in the client's free balance."
+        policies = AssetPolicy.objects.filter(asset__kind=Asset.Kind.CRYPTO).select_related("asset")
+        self.assets = [policy.asset for policy in policies.order_by("asset__code")]
+        for asset in self.assets:
+            self.fields[f"{self._UNITS}{asset.code}"] = forms.DecimalField(
+                label=asset.code, required=False, min_value=0, max_digits=38, decimal_places=asset.decimals,
+                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "placeholder": "0"}),
+                error_messages={"invalid": "That is not a number, like 12.5.", "min_value": "Not less than zero."},
+            )  # fmt: skip
+
+    def clean_maturity_date(self) -> date:
+        """Return a day that is after today."""
+        day: date = self.cleaned_data["maturity_date"]
+        if day <= self.today:
+            raise forms.ValidationError(f"A loan can not mature on {day:%d %b %Y}, that is not after today.")
+        return day
+
+    @property
+    def terms(self) -> list[forms.BoundField]:
+        """Return the fields of the offer."""
+        return [self[name] for name in ("product", "principal", "rate", "maturity_date", "hours", "payout_address")]
+
+    @property
+    def collateral(self) -> list[forms.BoundField]:
+        """Return the fields of the planned collateral."""
+        return [self[f"{self._UNITS}{asset.code}"] for asset in self.assets]
+
+    def planned(self) -> dict[Asset, Decimal]:
+        """Return the units planned of each asset, as far as they could be read."""
+        return {asset: self.cleaned_data.get(f"{self._UNITS}{asset.code}") or money.ZERO for asset in self.assets}

@@ -1,0 +1,96 @@
+"""What a loan that is not yet offered would look like at the marks of now: by the engine that decides about calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from lending.engine import money
+from lending.models import Asset, LadderTerms
+from risk import positions
+from risk.engine import cures, ltv
+from risk.engine.ltv import Owed, Pledged, Position
+from risk.engine.quality import Quality
+from risk.positions import Rung
+from risk.prices import Marks
+
+WEIGHT = Decimal(1)  # of an asset that is new to a margin account
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One asset of the collateral: units planned, what they are worth in USD, units that alone would be enough."""
+
+    asset: str
+    quantity: Decimal
+    price: Decimal | None
+    quality: Quality
+    as_of: datetime | None
+    value: Decimal | None
+    missing: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """
+    Where the margin account would stand on the day of funding.
+
+    `exposure`-figures are None while a mark that matters can not be used. `fits` says whether the LTV is at most
+    initial_ltv, so that risk would permit the draw at the marks of now. Amounts in USD.
+    """
+
+    terms: LadderTerms
+    planned: tuple[Planned, ...]
+    rungs: tuple[Rung, ...]
+    ltv: Decimal | None
+    debt_usd: Decimal | None
+    collateral_usd: Decimal | None
+    fits: bool
+    unusable: tuple[str, ...]
+    quality: Quality
+    as_of: datetime | None
+
+
+def of_terms(
+    terms: LadderTerms, asset: Asset, principal: Decimal, collateral: Mapping[Asset, Decimal], *, marks: Marks
+) -> Preview:
+    """
+    Return what a loan on these terms would look like against some collateral.
+
+    Parameters
+    ----------
+    principal : Decimal, in units of `asset`, > 0.
+    collateral : mapping of Asset to Decimal
+        Units that would be pledged; what is zero is shown with what would be enough of it.
+    """
+    pledges = tuple(Pledged(held.code, quantity, WEIGHT) for held, quantity in collateral.items())
+    position = Position(pledges, (Owed(asset.code, principal),))
+    prices = {code: price for code in {asset.code, *(held.code for held in collateral)} if (price := marks.price(code))}
+    unusable = tuple(sorted(position.assets - prices.keys()))
+    exposed = None if unusable else ltv.exposure(position, prices)
+    times = [marks.of[code].as_of for code in position.assets if code in marks.of]
+    order = (Quality.GOOD, Quality.DEGRADED, Quality.STALE, Quality.HALTED)
+    return Preview(
+        terms=terms,
+        planned=tuple(_planned(held, units, marks, exposed, terms) for held, units in collateral.items()),
+        rungs=positions.rungs_of(terms, position, prices) if exposed else (),
+        ltv=ltv.ltv_of(exposed) if exposed else None,
+        debt_usd=exposed.debt if exposed else None,
+        collateral_usd=exposed.market if exposed else None,
+        fits=exposed is not None and not exposed.exceeds(terms.initial_ltv),
+        unusable=unusable,
+        quality=max((marks.quality(code) for code in position.assets), key=order.index),
+        as_of=min(times, default=None),
+    )
+
+
+def _planned(held: Asset, units: Decimal, marks: Marks, exposed: ltv.Exposure | None, terms: LadderTerms) -> Planned:
+    price, mark = marks.price(held.code), marks.of.get(held.code)
+    missing = None
+    if exposed is not None and price is not None and exposed.exceeds(terms.initial_ltv):
+        missing = cures.collateral_cure_quantity(exposed, terms.initial_ltv, WEIGHT, price, decimals=held.decimals)
+    value = None
+    if price is not None:
+        with money.exact():
+            value = units * price
+    return Planned(held.code, units, price, marks.quality(held.code), mark.as_of if mark else None, value, missing)

@@ -1,0 +1,118 @@
+"""A relationship manager's day: a new client, its signer, an offer typed with its preview in sight, a second person."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from lending import outbox
+from lending.models import Loan, LoanState
+from tests import stories
+from tests.browser.visitor import Visitor
+from tests.cast import NOW, assemble
+from tests.factories.lending import ProductFactory
+
+pytestmark = pytest.mark.browser
+
+SECRET = "plumb-line-and-lead-77"
+
+
+def write(visitor: Visitor, **values: str) -> None:
+    """Type into fields by their names."""
+    for name, value in values.items():
+        field = visitor.find(f"[name={name}]")
+        if field.tag_name == "select":
+            Select(field).select_by_value(value)
+        elif field.get_attribute("type") == "date":
+            visitor.driver.execute_script(
+                "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
+                field,
+                value,
+            )
+        else:
+            field.clear()
+            field.send_keys(value)
+
+
+def press(visitor: Visitor, words: str) -> None:
+    """Press the button or follow the link with these words."""
+    called = f"[normalize-space()='{words}']"
+    place = f"//main//button{called} | //main//a{called} | //header//button{called}"
+    visitor.wait(lambda: visitor.driver.find_elements(By.XPATH, place), words)
+    visitor.driver.find_elements(By.XPATH, place)[0].click()
+
+
+def settled(visitor: Visitor) -> None:
+    """Wait for the part of the home page that is fetched by itself."""
+    visitor.wait(lambda: visitor.all("#closest") and not visitor.all(".home .loading"), "the loans closest to a call")
+
+
+def test_a_client_is_onboarded_and_its_loan_booked_and_approved(visitor: Visitor) -> None:
+    cast = assemble()
+    product = ProductFactory(code="term-usd", name="Term loan in USD")
+    stories.market("40000", at=NOW + timedelta(minutes=2))
+
+    # robin takes the client on
+    assert visitor.sign_in(cast.robin.email) == "/admin/"
+    settled(visitor)
+    visitor.find('.house-menu a[href="/admin/book/"]').click()
+    write(visitor, name="Drydock Partners", kind="entity", jurisdiction="ch", time_zone="Europe/Zurich")
+    press(visitor, "Register and go on")
+    visitor.wait(lambda: visitor.path.endswith("/people/"), "the people of the client")
+    assert "nobody can sign yet" in visitor.find(".stages").text
+    write(visitor, name="Dora", email="dora@drydock.example", role="borrower_admin")
+    press(visitor, "Add and send the link")
+    visitor.wait(lambda: "invited" in visitor.find("main").text, "the person added")
+
+    # and types the terms, while the preview follows
+    press(visitor, "Go on to the terms")
+    assert "the collateral" in visitor.find("#missing").text
+    write(visitor, product=str(product.pk), principal="600000", rate="10", maturity_date="2021-11-19")
+    write(visitor, collateral_BTC="20")
+    visitor.wait(lambda: "75.00 %" in visitor.find("#preview").text, "an LTV above what is allowed")
+    assert "enough collateral" in visitor.find("#missing").text
+    write(visitor, collateral_BTC="30")
+    visitor.wait(lambda: "50.00 %" in visitor.find("#preview-ltv").text, "an LTV that is allowed")
+    assert "Nothing is missing" in visitor.find("#missing").text
+    assert "28,571.43" in visitor.find("#preview").text
+    press(visitor, "Go on to the review")
+    visitor.wait(lambda: "What Drydock Partners will read" in visitor.find("main").text, "the review")
+    press(visitor, "Send the offer")
+    visitor.wait(lambda: "The offer is out" in visitor.find("main").text, "the offer")
+    loan = Loan.objects.get()
+    assert loan.state == LoanState.QUOTED
+
+    # dora chooses a password by the letter and accepts
+    outbox.deliver_due(now=NOW + timedelta(minutes=3))
+    link = re.search(r"/sign-in/first/\S+", str(mail.outbox[0].body))
+    assert link
+    visitor.driver.delete_all_cookies()
+    visitor.open(link[0])
+    write(visitor, new_password1=SECRET, new_password2=SECRET)
+    press(visitor, "Keep it and sign in")
+    visitor.wait(lambda: visitor.path.startswith("/sign-in/"), "the sign-in")
+    assert visitor.sign_in("dora@drydock.example", SECRET) == "/portal/"
+    visitor.open(f"/portal/loans/{loan.public_id}/")
+    press(visitor, "Accept this loan")
+    visitor.wait(lambda: Loan.objects.get().state == LoanState.ACCEPTED, "the acceptance")
+
+    # robin may not approve what robin offered; rhea may
+    visitor.sign_in(cast.robin.email)
+    settled(visitor)
+    row = visitor.find(f'tr[data-loan="{loan.public_id}"]').text
+    assert "anybody of risk but Robin" in row
+    assert "(you may)" not in row
+    visitor.sign_in(cast.rhea.email)
+    visitor.open("/admin/")
+    settled(visitor)
+    assert "(you may)" in visitor.find(f'tr[data-loan="{loan.public_id}"]').text
+    visitor.find(f'tr[data-loan="{loan.public_id}"] a').click()
+    visitor.wait(lambda: "/lending/loan/" in visitor.path, "the loan's page")
+    press(visitor, "Approve")
+    visitor.wait(lambda: "Approved by you, as the second person" in visitor.find("main").text, "the approval")
+    loan.refresh_from_db()
+    assert (loan.state, loan.made_by, loan.approved_by) == (LoanState.APPROVED, cast.robin, cast.rhea)
+    assert visitor.complaints() == []

@@ -1,0 +1,237 @@
+"""A relationship manager takes a client on and offers a loan, step by step, with what the terms come to in sight."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.core import mail
+from django.test import Client as Browser
+
+from lending import outbox, people
+from lending.models import Client, ClientUser, Loan, LoanState, Product, Role, User
+from risk.models import Mark
+from tests import stories
+from tests.cast import NOW, Cast
+
+LATER = NOW + timedelta(minutes=2, seconds=20)
+
+
+@pytest.fixture(autouse=True)
+def _a_bit_later() -> Iterator[None]:
+    with time_machine.travel(LATER, tick=False):
+        yield
+
+
+@pytest.fixture
+def product(cast: Cast) -> Product:
+    """A product, and bitcoin at 40,000 with GOOD marks 20 s old."""
+    stories.offered(cast)
+    stories.market("40000", at=NOW + timedelta(minutes=2))
+    return Loan.objects.get().product
+
+
+def terms(product: Product, **changes: str) -> dict[str, str]:
+    return {
+        "product": str(product.pk),
+        "principal": "600000",
+        "rate": "10",
+        "maturity_date": "2021-11-19",
+        "hours": "24",
+        "payout_address": "",
+        "collateral_BTC": "30",
+        **changes,
+    }
+
+
+def at(client: Client, page: str) -> str:
+    return f"/admin/book/{client.public_id}/{page}/"
+
+
+def test_a_client_is_registered_and_the_way_goes_on_to_its_people(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    asked = {"name": "Drydock Partners", "kind": "entity", "jurisdiction": "ch", "time_zone": "Europe/Zurich"}
+    page = client.post("/admin/book/", asked, follow=True).content.decode()
+    made = Client.objects.get(name="Drydock Partners")
+    assert (made.relationship_manager, made.stage) == (cast.robin, Client.Stage.ONBOARDING)
+    assert "Who acts for Drydock Partners" in page
+    assert "nobody can sign yet" in page
+
+
+def test_a_client_that_can_not_be_registered_keeps_what_was_typed(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    answer = client.post(
+        "/admin/book/", {"name": "Drydock", "kind": "entity", "jurisdiction": "4X", "time_zone": "UTC"}
+    )
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert "Two letters, as in ISO 3166" in page
+    assert 'value="Drydock"' in page
+    assert not Client.objects.filter(name="Drydock").exists()
+
+
+def test_a_person_is_added_and_chooses_a_password_that_nobody_else_knows(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    asked = {"name": "Dora", "email": "Dora@harbourside.example", "role": "borrower_admin"}
+    page = client.post(at(cast.harbourside, "people"), asked, follow=True).content.decode()
+    assert "a letter with a link" in page
+    assert "invited" in page
+    dora = User.objects.get(email="dora@harbourside.example")
+    assert not dora.has_usable_password()
+    assert outbox.deliver_due(now=LATER) == 1
+    (letter,) = mail.outbox
+    assert letter.to == [dora.email]
+    found = re.search(r"http://testserver(/sign-in/first/\S+)", str(letter.body))
+    assert found
+    client.logout()
+    page = client.get(found[1], follow=True)
+    place = page.redirect_chain[-1][0]
+    secret = "plumb-line-and-lead-77"
+    client.post(place, {"new_password1": secret, "new_password2": secret})
+    answer = client.post("/sign-in/", {"username": dora.email, "password": secret})
+    assert answer["Location"] == "/portal/"
+    client.logout()
+    assert "no longer works" in client.get(found[1], follow=True).content.decode()
+
+
+def test_a_letter_is_not_sent_to_who_has_a_password(cast: Cast, client: Browser) -> None:
+    people.invite(
+        cast.harbourside, cast.charlie.email, Role.BORROWER_VIEWER, name="", invited_by=cast.robin, origin="x", now=NOW
+    )
+    assert outbox.deliver_due(now=LATER) == 0
+    assert ClientUser.objects.filter(user=cast.charlie, client=cast.harbourside).exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"email": "nobody"}, "That is not an e-mail address"),
+        ({"email": "rhea@plimsoll.example"}, "works for the desk"),
+        ({"email": "alice@harbourside.example"}, "acts for Harbourside Trading already"),
+        ({"name": ""}, "Who is it?"),
+        ({"role": "risk_head"}, "Select a valid choice"),
+    ],
+)
+def test_a_person_who_can_not_be_added(cast: Cast, client: Browser, asked: dict[str, str], says: str) -> None:
+    client.force_login(cast.robin)
+    before = ClientUser.objects.count()
+    person = {"name": "Dora", "email": "dora@harbourside.example", "role": "borrower_admin", **asked}
+    answer = client.post(at(cast.harbourside, "people"), person)
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    assert ClientUser.objects.count() == before
+
+
+def test_the_preview_says_what_the_terms_come_to(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    part = client.get(at(cast.harbourside, "preview"), terms(product)).content.decode()
+    # 600,000 over 30 x 40,000
+    assert "50.00 %" in part
+    assert "Nothing is missing" in part
+    # call at 70 %: 600,000 / 0.7 / 30
+    assert "28,571.43" in part
+    # 10 % ACT/360 from 19 May 12:02:20 to 19 Nov 00:00: 183 days 43060 s
+    seconds = 183 * 86400 + 43060
+    whole = (Decimal(600_000) * seconds / (10 * 360 * 86400)).quantize(Decimal("0.01"), rounding="ROUND_UP")
+    assert f"{whole:,.2f}" in part
+    assert f"{600_000 + whole:,.2f}" in part
+    assert "20 s ago" in part
+    assert Loan.objects.count() == 1
+
+
+def test_the_preview_names_what_is_missing(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    part = client.get(at(cast.harbourside, "preview"), terms(product, collateral_BTC="20", rate="")).content.decode()
+    assert "a rate" in part
+    assert "enough collateral" in part
+    assert "75.00 %" in part
+    # 50 % allowed: 1,200,000 of collateral, 10 BTC more
+    assert "10 <abbr" in part
+    empty = client.get(at(cast.harbourside, "preview"), {}).content.decode()
+    for words in ("a product", "the principal", "a rate", "a maturity", "the collateral"):
+        assert words in empty
+
+
+def test_the_preview_shows_no_ltv_on_marks_that_can_not_be_used(cast: Cast, client: Browser, product: Product) -> None:
+    Mark.objects.update(price=None, quality="stale")
+    client.force_login(cast.robin)
+    part = client.get(at(cast.harbourside, "preview"), terms(product)).content.decode()
+    assert "LTV is not known now" in part
+    assert "marks that can be used" in part
+    assert "50.00 %" not in part
+
+
+def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    asked = terms(product, principal="250000", payout_address="wire:GB29")
+    review = client.post(at(cast.harbourside, "terms"), {**asked, "act": "review"}).content.decode()
+    assert "What Harbourside Trading will read" in review
+    assert 'value="250000"' in review
+    assert "wire:GB29" in review
+    assert Loan.objects.count() == 1
+    page = client.post(at(cast.harbourside, "terms"), {**asked, "act": "send"}, follow=True).content.decode()
+    assert "The offer is out" in page
+    made = Loan.objects.get(principal=250_000)
+    assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
+
+
+def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    for act in ("change", "preview"):
+        answer = client.post(at(cast.harbourside, "terms"), {**terms(product, principal="77"), "act": act})
+        assert answer.status_code == 200
+        page = answer.content.decode()
+        assert 'value="77"' in page
+        assert 'value="30"' in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"principal": "0"}, "above 0"),
+        ({"principal": "1.234"}, "at most 2 decimals"),
+        ({"principal": "much"}, "Enter a number"),
+        ({"rate": "-1"}, "greater than or equal to 0"),
+        ({"maturity_date": "2021-05-19"}, "not after today"),
+        ({"maturity_date": "soon"}, "Enter a valid date"),
+        ({"hours": "0"}, "greater than or equal to 1"),
+        ({"collateral_BTC": "-1"}, "Not less than zero"),
+        ({"collateral_BTC": "lots"}, "That is not a number"),
+    ],
+)
+@pytest.mark.parametrize("act", ["review", "send"])
+def test_bad_terms_are_told_and_nothing_is_lost(
+    cast: Cast, client: Browser, product: Product, act: str, changes: dict[str, str], says: str
+) -> None:
+    client.force_login(cast.robin)
+    answer = client.post(at(cast.harbourside, "terms"), {**terms(product, **changes), "act": act})
+    page = answer.content.decode()
+    assert says in page
+    assert answer.status_code == 422
+    ((_field, typed),) = changes.items()
+    assert f'value="{typed}"' in page
+    assert Loan.objects.count() == 1
+
+
+def test_somebody_elses_client_is_not_there(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    for page in ("people", "terms"):
+        assert client.post(at(cast.quayside, page), {"act": "send", **terms(product)}).status_code == 404
+    # and a client smuggled in among the terms is not taken
+    asked = {**terms(product, principal="31"), "client": str(cast.quayside.pk), "act": "send"}
+    client.post(at(cast.harbourside, "terms"), asked)
+    assert Loan.objects.get(principal=31).client == cast.harbourside
+
+
+def test_the_pages_hold_their_queries(
+    cast: Cast, client: Browser, product: Product, django_assert_max_num_queries
+) -> None:
+    client.force_login(cast.robin)
+    with django_assert_max_num_queries(12):
+        client.get(at(cast.harbourside, "preview"), terms(product))
+    with django_assert_max_num_queries(12):
+        client.get(at(cast.harbourside, "terms"))
+    with django_assert_max_num_queries(12):
+        client.get(at(cast.harbourside, "people"))
