@@ -2,7 +2,8 @@
 
 from django.urls import include, path
 
-from risk.console import assets, calls, incidents, queue, stream
+from risk.console import assets, calls, disputes, incidents, queue, stream
+from risk.portal import disputes as portal_disputes
 from risk.portal import views as portal
 
 _call = [
@@ -16,6 +17,10 @@ _call = [
     path("notes/", calls.note, name="console_note"),
     path("two-persons/", calls.two_persons, name="console_two_persons"),
     path("two-keys/", calls.ask_two_keys, name="console_two_keys"),
+    path("dispute/", disputes.dispute, name="console_dispute"),
+    path("dispute/answer/", disputes.answer, name="console_answer"),
+    path("waiver/", disputes.waiver, name="console_waiver"),
+    path("waiver/ask/", disputes.waive, name="console_waive"),
 ]
 
 urlpatterns = [
@@ -24,6 +29,8 @@ urlpatterns = [
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.transfers, name="portal_transfers"),
     path("portal/calls/<uuid:public_id>/acknowledge/", portal.acknowledge, name="portal_acknowledge"),
+    path("portal/calls/<uuid:public_id>/dispute/", portal_disputes.dispute, name="portal_dispute"),
+    path("portal/calls/<uuid:public_id>/dispute/open/", portal_disputes.open_dispute, name="portal_open_dispute"),
     path("console/", queue.queue, name="console_queue"),
     path("console/rows/", queue.rows, name="console_rows"),
     path("console/stream/", stream.stream, name="console_stream"),

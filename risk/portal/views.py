@@ -24,7 +24,7 @@ from risk.portal.panels import what_if_context
 _COLLATERAL, _REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purpose.REPAYMENT
 
 
-def _own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
+def own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
     """Return a call on the reader's clients; anybody else's does not exist."""
     mine = MarginCall.objects.filter(client__in=clients_of(request))
     wanted = mine.select_related(
@@ -43,7 +43,7 @@ def _own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
 def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Show one call."""
     now = request.reading.now
-    shown = _own_call(request, public_id)
+    shown = own_call(request, public_id)
     account = shown.margin_account
     is_open = shown.state in OPEN_CALL_STATES
     is_running = shown.state in margin_calls.RUNNING
@@ -116,7 +116,7 @@ def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 
     For a page that refreshes itself only the table; otherwise a page of its own, which needs no script.
     """
-    shown = _own_call(request, public_id)
+    shown = own_call(request, public_id)
     coming = deposits.of_account(shown.margin_account_id)
     now = request.reading.now
     if request.headers.get("HX-Request"):
@@ -139,7 +139,7 @@ def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 @borrower_only
 def acknowledge(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Note that the borrower has read the call."""
-    shown = _own_call(request, public_id)
+    shown = own_call(request, public_id)
     access.require_signer(request.user, shown.client)
     try:
         margin_calls.acknowledge(shown, user=request.user, now=request.reading.now)

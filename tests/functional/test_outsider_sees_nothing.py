@@ -64,6 +64,9 @@ READ = {
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/two-persons/":       "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/portal/calls/{call}/dispute/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/console/calls/{call}/dispute/":           "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/calls/{call}/waiver/":            "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
 }
 WRITE = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
@@ -76,6 +79,9 @@ WRITE = {
     "/console/calls/{call}/acknowledge/":      "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
     "/console/calls/{call}/notes/":            "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
     "/console/calls/{call}/two-keys/":          "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/portal/calls/{call}/dispute/open/":       "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/console/calls/{call}/dispute/answer/":    "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
+    "/console/calls/{call}/waiver/ask/":        "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
     "/console/incidents/{incident}/acknowledge/": "rrr  xxx   xxx xxx     xxx   xxx  rr-  ??-  xxx  xxx",
     "/console/incidents/{incident}/handle/":   "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
 }
