@@ -40,14 +40,18 @@ class Credited:
 
 def demand(facts: AccountFacts, judged: Judgement, marks: Marks) -> Demand:
     """Return both cures that bring an account to cure_to: cash, at most the payoff, and units of each asset."""
-    target = facts.terms.cure_to
     asset = facts.loans[0].asset
     owed = [debt.amount for debt in facts.position.debts if debt.asset == asset.code]
-    usd = engine.cash_cure(judged.exposed, target, decimals=money.DECIMALS)
+    usd = engine.rounded_up(missing_usd(facts, judged), facts.terms.call_rounding)
     cash = money.div_up(usd, marks.band(asset.code).high, asset.decimals)
     with money.exact():
         cash = min(cash, sum(owed, money.ZERO))
     return Demand(asset, cash, tuple(_collateral(facts, judged, marks)))
+
+
+def missing_usd(facts: AccountFacts, judged: Judgement) -> Decimal:
+    """Return the USD that bring an account to cure_to when paid in cash, before any rounding that was agreed."""
+    return engine.cash_cure(judged.exposed, facts.terms.cure_to, decimals=money.DECIMALS)
 
 
 def _collateral(facts: AccountFacts, judged: Judgement, marks: Marks) -> Iterable[tuple[Asset, Decimal, Decimal]]:
@@ -59,6 +63,9 @@ def _collateral(facts: AccountFacts, judged: Judgement, marks: Marks) -> Iterabl
             units = engine.collateral_cure_quantity(
                 judged.exposed, facts.terms.cure_to, weight, band.high, decimals=pledge.asset.decimals
             )
+            if step := facts.terms.call_rounding:
+                value = engine.collateral_cure(judged.exposed, facts.terms.cure_to, weight, decimals=money.DECIMALS)
+                units = money.div_up(engine.rounded_up(value, step), band.high, pledge.asset.decimals)
             yield pledge.asset, units, band.high
 
 
@@ -108,10 +115,14 @@ def _required(call: MarginCall, asset_id: int) -> Decimal | None:
     stated = call.snapshot.marks.get(pledge.asset.code, {}).get("price") if pledge else None
     if pledge is None or stated is None:
         return None
-    target = call.margin_account.terms.cure_to
+    terms, price = call.margin_account.terms, Decimal(stated)
     with money.exact():
-        missing = call.debt_usd - target * call.weighted_collateral_usd
-        scale = target * (1 - pledge.haircut) * Decimal(stated)
+        missing = call.debt_usd - terms.cure_to * call.weighted_collateral_usd
+        weight = terms.cure_to * (1 - pledge.haircut)
+        scale = weight * price
+    if terms.call_rounding:
+        value = engine.rounded_up(money.div_up(missing, weight, money.DECIMALS), terms.call_rounding)
+        return money.div_up(value, price, pledge.asset.decimals)
     return money.div_up(missing, scale, pledge.asset.decimals)
 
 

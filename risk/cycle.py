@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from lending import events
 from lending.models import MarginAccount
 from risk import book as books
-from risk import exposures, incidents, leases, letters, liquidations, margin_calls, prices, waivers
+from risk import cures, exposures, incidents, leases, letters, liquidations, margin_calls, prices, waivers
 from risk.book import Book
 from risk.engine.kernel import UNKNOWN_RUNG
 from risk.engine.ladder import clears_by_market, reopens
@@ -246,9 +246,8 @@ def _breach(case: _Case, *, now: datetime) -> Breach | None:
         reason = "nothing is left to sell; what is owed is worked out with the client"
         incidents.log(facts.account, status.episode, "no_call", reason, now=now)
         return None
-    if case.waiver is not None and waivers.covers(case.waiver, case.judged.state):
+    if reason := _held_back(case):
         case.held_back = True
-        reason = f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"
         incidents.log(facts.account, status.episode, "no_call", reason, now=now, since=status.since)
         return None
     window_s = facts.terms.reopen_window_s
@@ -257,6 +256,16 @@ def _breach(case: _Case, *, now: datetime) -> Breach | None:
         return Breach(facts, case.judged, call.episode, reopens=call)
     status.episode = max(status.episode, call.episode if call is not None else 0) + 1
     return Breach(facts, case.judged, status.episode)
+
+
+def _held_back(case: _Case) -> str:
+    """Return why a breach is not called yet; a waiver ends at a higher level, and a small sum counts at the first."""
+    state, terms = case.judged.state, case.facts.terms
+    if case.waiver is not None and waivers.covers(case.waiver, state):
+        return f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"
+    if state == MarginState.CALL and cures.missing_usd(case.facts, case.judged) < terms.minimum_transfer:
+        return "what is missing is less than the minimum transfer amount"
+    return ""
 
 
 def _reset(status: MarginStatus) -> None:

@@ -211,6 +211,7 @@ class ProductAdmin(Table):
 
 @admin.register(LadderTerms)
 class LadderTermsAdmin(Table):
+    units = dict.fromkeys(("minimum_transfer", "call_rounding"), "=USD")
     list_display = (
         "name",
         "initial_ltv",

@@ -29,6 +29,8 @@ class LadderTerms(models.Model):
     clear_hold_s = models.PositiveIntegerField(default=600, help_text="how long LTV must hold below clear_ltv")
     reopen_window_s = models.PositiveIntegerField(default=86400, help_text="a breach within it reopens the episode")
     gap_limit = RatioField(default="0.03", help_text="LTV past liquidation at which waiting ends")
+    minimum_transfer = AmountField(default=0, help_text="USD; a first-level call for less waits until it is more")
+    call_rounding = AmountField(default=0, help_text="USD; what a call asks for is rounded up to a multiple of it")
     liquidation_fee = RatioField(default="0.01", help_text="fraction of the sale's proceeds")
     is_preset = models.BooleanField(default=False, help_text="offered when a loan is booked")
 
@@ -43,6 +45,10 @@ class LadderTerms(models.Model):
                 & Q(margin_call_ltv__lt=F("accelerated_ltv"))
                 & Q(accelerated_ltv__lt=F("liquidation_ltv"))
                 & Q(liquidation_ltv__lt=1),
+            ),
+            models.CheckConstraint(
+                name="ladder_transfers_not_negative",
+                condition=Q(minimum_transfer__gte=0) & Q(call_rounding__gte=0),
             ),
             models.CheckConstraint(
                 name="ladder_targets_below_call",

@@ -16,6 +16,22 @@ def cash_cure(exposed: Exposure, target: Decimal, *, decimals: int = 2) -> Decim
     return money.quantize_up(max(missing, ZERO), decimals)
 
 
+def rounded_up(value: Decimal, step: Decimal) -> Decimal:
+    """
+    Return a value rounded up to a multiple of a step; as it is where the step is zero.
+
+    Parameters
+    ----------
+    value, step : Decimal
+        USD, >= 0.
+    """
+    if not step:
+        return value
+    multiples = money.div_up(value, step, 0)
+    with money.exact():
+        return multiples * step
+
+
 def collateral_cure(exposed: Exposure, target: Decimal, weight: Decimal, *, decimals: int = 2) -> Decimal:
     """
     Return the market value in USD of an asset that brings the LTV to a target: (D/t - A)/w, rounded up.

@@ -9,6 +9,7 @@ from risk.engine.cures import (
     collateral_cure,
     collateral_cure_quantity,
     max_release,
+    rounded_up,
     trigger_price,
     uniform_shock,
 )
@@ -115,3 +116,11 @@ def test_uniform_shock_with_volatile_debt_moves_both():
     assert shock == Decimal("0.666666666666666666")
     left = {"BTC": Decimal(100000) * (1 - shock), "ETH": Decimal(2000) * (1 - shock), "USD": Decimal(1)}
     assert abs(exposure(account, left).debt - Decimal("0.8") * exposure(account, left).weighted) < Decimal("1e-9")
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "asked"),
+    [("3200.01", "0", "3200.01"), ("3200.01", "1000", "4000"), ("3000", "1000", "3000"), ("0", "1000", "0")],
+)
+def test_an_asked_sum_is_rounded_up_to_the_agreed_step(value, step, asked):
+    assert rounded_up(Decimal(value), Decimal(step)) == Decimal(asked)
