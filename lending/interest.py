@@ -74,6 +74,29 @@ def owing(loans: QuerySet[Loan], *, now: datetime) -> list[Debt]:
     return [(loan, paid_off_by[loan.pk]) for loan in found]
 
 
+def owed_over(loans: Sequence[Loan], times: Sequence[datetime]) -> dict[int, list[Decimal]]:
+    """
+    Return what each loan owed at some instants up to now, by loan key, in the loan's asset: for charts.
+
+    Principal and the interest that was earned and not yet paid, as the payments are known today; without fees.
+    """
+    paid: defaultdict[int, list[Repayment]] = defaultdict(list)
+    for row in Repayment.objects.filter(loan__in=[loan.pk for loan in loans]).order_by("received_at", "pk"):
+        paid[row.loan_id].append(row)
+    return {loan.pk: [_owed_at(loan, paid[loan.pk], at) for at in times] for loan in loans}
+
+
+def _owed_at(loan: Loan, paid: Sequence[Repayment], at: datetime) -> Decimal:
+    if loan.start_at is None or at < loan.start_at:
+        return money.ZERO
+    until = [row for row in paid if row.received_at <= at]
+    steps = [Step(row.received_at, row.principal) for row in until if row.principal]
+    with money.exact():
+        principal = loan.principal - sum((step.value for step in steps), money.ZERO)
+        earned = _earned(loan, steps, at) if principal > 0 else money.ZERO
+        return principal + max(earned - sum((row.interest for row in until), money.ZERO), money.ZERO)
+
+
 def accrue_due(*, now: datetime) -> int:
     """
     Post the interest of every day that has ended and is not yet posted, and return the number of loan days.
@@ -169,6 +192,14 @@ def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
 
 def _unposted(loan: Loan, paid: list[Step], until: datetime) -> Decimal:
     """Return the interest to an instant less what is posted; negative after a payment dated before the last accrual."""
+    earned = _earned(loan, paid, until)
+    with money.exact():
+        # Interest that was posted and already paid is not taken back: nothing is owed below zero.
+        return max(earned - loan.interest_posted, -loan.interest_due)
+
+
+def _earned(loan: Loan, paid: Sequence[Step], until: datetime) -> Decimal:
+    """Return all interest from funding to an instant, rounded up; `paid` is principal that was paid back."""
     start_at = loan.start_at
     if start_at is None:
         raise UnableToAccrue(f"{loan} was never funded")
@@ -177,10 +208,7 @@ def _unposted(loan: Loan, paid: list[Step], until: datetime) -> Decimal:
         for step in paid:
             principal.append(Step(step.at, principal[-1].value - step.value))
     rate = [Step(start_at, loan.annual_rate), Step(max(default_at(loan), start_at), loan.default_rate)]
-    earned = interest.round_up(interest.cumulative(loan.day_count, principal, rate, until), loan.asset.decimals)
-    with money.exact():
-        # Interest that was posted and already paid is not taken back: nothing is owed below zero.
-        return max(earned - loan.interest_posted, -loan.interest_due)
+    return interest.round_up(interest.cumulative(loan.day_count, principal, rate, until), loan.asset.decimals)
 
 
 def _principal_paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Step]]:

@@ -221,7 +221,7 @@ def _price_bands(book: Book, marks: Marks) -> tuple[FloatArray, FloatArray]:
 
 def _part(found: Rows, rung: NDArray[np.int8]) -> Part:
     """Return some rows laid out, with the rungs that their accounts are known to be on."""
-    return Part(found, nearest.Nearest(kernel.warm(_flat(found, rung))))
+    return Part(found, nearest.Nearest(kernel.warm(flat(found, rung))))
 
 
 def _unknown(found: Rows) -> NDArray[np.int8]:
@@ -239,7 +239,7 @@ def _spliced(old: Part, new: Rows, new_rung: NDArray[np.int8], ids: IntArray) ->
     return _part(spliced, rung)
 
 
-def _flat(rows: Rows, rung: NDArray[np.int8]) -> kernel.FlatBook:
+def flat(rows: Rows, rung: NDArray[np.int8]) -> kernel.FlatBook:
     """Return the rows as the kernel wants them: accounts by position, levels by account."""
     terms = LadderTerms.objects.in_bulk(np.unique(rows.terms).tolist())
     keys = np.array(sorted(terms), dtype=np.int64)

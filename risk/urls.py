@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from risk.console import assets, calls, disputes, incidents, queue, stream
+from risk.console import accounts, assets, book, calls, disputes, incidents, queue, stream
 from risk.portal import disputes as portal_disputes
 from risk.portal import views as portal
 
@@ -35,7 +35,12 @@ urlpatterns = [
     path("console/rows/", queue.rows, name="console_rows"),
     path("console/stream/", stream.stream, name="console_stream"),
     path("console/calls/<uuid:public_id>/", include(_call)),
+    path("console/accounts/<uuid:public_id>/", accounts.account, name="console_account"),
+    path("console/accounts/<uuid:public_id>/ltv/", accounts.ltv_history, name="console_ltv"),
+    path("console/book/", book.book, name="console_book"),
     path("console/marks/", assets.marks, name="console_marks"),
+    path("console/marks/<str:code>/", assets.asset, name="console_asset"),
+    path("console/marks/<str:code>/history/", assets.mark_history, name="console_mark"),
     path("console/incidents/", incidents.incidents, name="console_incidents"),
     path("console/incidents/<uuid:public_id>/acknowledge/", incidents.acknowledge, name="console_acknowledge"),
     path("console/incidents/<uuid:public_id>/handle/", incidents.handle, name="console_handle"),

@@ -13,6 +13,7 @@ from risk import prices
 from risk.prices import Market
 
 View = Callable[..., HttpResponse]
+HOURS = ("6", "24", "72")
 
 
 def risk_only(view: View) -> View:
@@ -33,3 +34,9 @@ def frame(request: SignedIn, page: str, market: Market | None = None) -> dict[st
     now = request.reading.now
     market = market or prices.market(now=now)
     return {"page": page, "now": now, "market": market, "marks": market.rows}
+
+
+def hours_of(request: SignedIn) -> int:
+    """Return over how many hours a page's chart goes back: as the reader chose, a day if they did not."""
+    asked = request.GET.get("hours", "")
+    return int(asked) if asked in HOURS else 24

@@ -10,6 +10,7 @@ from django.test import Client as Browser
 from risk.models import Incident, MarginCall
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.queries import Asked
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +70,120 @@ def test_an_incident_is_looked_after(cast: Cast, client: Browser) -> None:
     client.post(f"/console/incidents/{incident.public_id}/acknowledge/")
     incident.refresh_from_db()
     assert incident.acknowledged_by == cast.rhea
+
+
+def rhea_reads(client: Browser, cast: Cast, address: str) -> str:
+    client.force_login(cast.rhea)
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_account_tells_all_that_risk_knows(call: MarginCall, cast: Cast, client: Browser) -> None:
+    page = rhea_reads(client, cast, f"/console/accounts/{call.margin_account.public_id}/")
+    for said in (
+        "70.59 %",
+        "What would cure it",
+        "90,000.",
+        "Nothing was ordered for sale",
+        "alice@harbourside.example",
+    ):
+        assert said in page
+
+
+def test_the_accounts_chart_has_levels_and_calls(call: MarginCall, cast: Cast, client: Browser) -> None:
+    client.force_login(cast.rhea)
+    told = client.get(f"/console/accounts/{call.margin_account.public_id}/ltv/?hours=6").json()
+    assert told["ltv"][-1] == pytest.approx(0.70588, abs=0.0001)
+    assert len(told["at"]) == len(told["ltv"]) == len(told["quality"])
+    assert ["Margin call", 0.7] in told["levels"]
+    assert len(told["calls"]) == 1
+
+
+def test_an_asset_has_sources_feeds_and_spans(call: MarginCall, cast: Cast, client: Browser) -> None:
+    page = rhea_reads(client, cast, "/console/marks/BTC/")
+    for said in ("34,000.00", "Alder", "in 1 account", "3 live sources", "Quality over the last 24 hours"):
+        assert said in page
+    told = client.get("/console/marks/BTC/history/?hours=nonsense").json()
+    assert told["price"] == [34000.0]  # a day comes in steps of five minutes, six hours in steps of two
+    assert client.get("/console/marks/BTC/history/?hours=6").json()["price"] == [34000.0, 34000.0]
+    assert client.get("/console/marks/GOLD/").status_code == 404
+    assert client.get("/console/marks/USD/").status_code == 404
+
+
+def test_the_book_has_its_ladder(call: MarginCall, cast: Cast, client: Browser) -> None:
+    page = rhea_reads(client, cast, "/console/book/")
+    for said in ("Ladder of liquidations", "−15 %", "600,000.00", "BTC", "book-figures"):
+        assert said in page
+
+
+def test_a_silent_source_stands_on_the_book_page(call: MarginCall, cast: Cast, client: Browser) -> None:
+    with time_machine.travel(NOW + timedelta(minutes=9), tick=False):
+        assert "silent for more than" in rhea_reads(client, cast, "/console/book/")
+
+
+def test_a_note_that_is_too_long_comes_back_as_it_was_written(call: MarginCall, cast: Cast, client: Browser) -> None:
+    client.force_login(cast.rhea)
+    address = f"/console/calls/{call.public_id}/"
+    answer = client.post(f"{address}notes/", {"note": "so " * 400})
+    assert answer.status_code == 422
+    assert "so so so" in answer.content.decode()
+    assert "Not kept: it has 1199 characters" in answer.content.decode()
+    kept = client.post(f"{address}notes/", {"note": "Called at 12:10, no answer."}, follow=True).content.decode()
+    assert "Called at 12:10, no answer." in kept
+    client.force_login(cast.alice)
+    assert "no answer" not in client.get(f"/portal/calls/{call.public_id}/").content.decode()
+
+
+def test_taking_over_and_putting_back(call: MarginCall, cast: Cast, client: Browser) -> None:
+    address = f"/console/calls/{call.public_id}/"
+    client.force_login(cast.rhea)
+    client.post(f"{address}claim/")
+    client.force_login(cast.rolf)
+    assert "Take it over from Rhea" in client.get(address).content.decode()
+    said = client.post(f"{address}take-over/", {"held_by": str(cast.rhea.public_id)}, follow=True).content.decode()
+    assert "The call is yours now" in said
+    assert "From Rhea" in said
+    assert "back in the queue" in client.post(f"{address}hand-back/", follow=True).content.decode()
+    call.refresh_from_db()
+    assert call.claimed_by is None
+
+
+def test_an_incident_is_resolved_with_words(cast: Cast, client: Browser) -> None:
+    incident = Incident.objects.create(key="x", kind="settlement_failed", summary="25 BTC are missing", opened_at=NOW)
+    address = f"/console/incidents/{incident.public_id}/handle/"
+    client.force_login(cast.rhea)
+    refused = client.post(address, {"note": "", "resolve": ""})
+    assert refused.status_code == 422
+    assert "Not done: say what it is about" in refused.content.decode()
+    client.post(address, {"note": "The dealer sent them again.", "resolve": ""})
+    page = client.get("/console/incidents/").content.decode()
+    assert "Nothing is open" in page
+    assert "The dealer sent them again." in page
+    incident.refresh_from_db()
+    assert incident.resolved_by == cast.rhea
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "calls/{call}/",
+        "calls/{call}/evidence/",
+        "calls/{call}/row/",
+        "accounts/{account}/",
+        "accounts/{account}/ltv/",
+        "marks/",
+        "marks/BTC/",
+        "marks/BTC/history/",
+        "book/",
+        "incidents/",
+    ],
+)
+def test_pages_ask_the_database_little(
+    call: MarginCall, cast: Cast, client: Browser, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Incident.objects.create(key="x", kind="settlement_failed", summary="25 BTC are missing", opened_at=NOW)
+    client.force_login(cast.rhea)
+    address = "/console/" + page.format(call=call.public_id, account=call.margin_account.public_id)
+    questions, _page = Asked(client, monkeypatch).page(address)
+    assert questions <= 12

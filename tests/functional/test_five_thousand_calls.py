@@ -8,14 +8,12 @@ from statistics import median
 
 import pytest
 import time_machine
-from django.db import connection
 from django.test import Client as Browser
-from django.test.utils import CaptureQueriesContext
 
-from risk import queue, rows
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories import crowd
+from tests.queries import Asked
 
 AT = NOW + timedelta(minutes=1)
 CALLS = 5000
@@ -28,28 +26,6 @@ ADDRESSES = {"/console/": 4950, "/console/rows/": 4950, "/console/?state=notifie
 def _just_after() -> Iterator[None]:
     with time_machine.travel(AT + timedelta(seconds=20), tick=False):
         yield
-
-
-class Asked:
-    """How often a page asks the database: through Django, and past it for arrays."""
-
-    def __init__(self, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.browser, self.arrays = browser, 0
-        read = rows.arrays
-
-        def counted(*args, **kwargs):
-            self.arrays += 1
-            return read(*args, **kwargs)
-
-        for module in (rows, queue):
-            monkeypatch.setattr(module, "arrays", counted)
-
-    def page(self, address: str) -> tuple[int, str]:
-        self.arrays = 0
-        with CaptureQueriesContext(connection) as through:
-            answer = self.browser.get(address)
-        assert answer.status_code == 200
-        return len(through) + self.arrays, answer.content.decode()
 
 
 @pytest.fixture

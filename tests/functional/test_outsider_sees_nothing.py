@@ -41,6 +41,9 @@ PAGES = {
     "/console/":                                "r      x     x   x       x     x    Y    Y    x    x",
     "/console/rows/":                           "r      x     x   x       x     x    Y    Y    x    x",
     "/console/marks/":                          "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/marks/BTC/":                      "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/marks/BTC/history/":              "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/book/":                           "r      x     x   x       x     x    Y    Y    x    x",
     "/console/incidents/":                      "r      x     x   x       x     x    Y    Y    x    x",
     "/console/stream/":                         "x      x     x   x       x     x    Y    Y    x    x",
     "/admin/":                                  "r      r     r   r       Y     Y    Y    Y    Y    Y",
@@ -63,6 +66,8 @@ READ = {
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/accounts/{account}/":             "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
+    "/console/accounts/{account}/ltv/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/two-persons/":       "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/portal/calls/{call}/dispute/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/dispute/":           "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
@@ -157,12 +162,23 @@ class World:
     def fill(self, route: str, whose: str) -> str:
         if whose == "none":
             return route.format(
-                loan_pk=0, client=uuid.uuid4(), loan=uuid.uuid4(), call=uuid.uuid4(), incident=uuid.uuid4()
+                loan_pk=0,
+                client=uuid.uuid4(),
+                loan=uuid.uuid4(),
+                call=uuid.uuid4(),
+                incident=uuid.uuid4(),
+                account=uuid.uuid4(),
             )
         call = self.calls[whose]
         loan = call.margin_account.loans.get()
         incident = self.incidents[whose].public_id
-        ids = {"client": loan.client.public_id, "loan": loan.public_id, "call": call.public_id, "incident": incident}
+        ids = {
+            "client": loan.client.public_id,
+            "loan": loan.public_id,
+            "call": call.public_id,
+            "incident": incident,
+            "account": call.margin_account.public_id,
+        }
         return route.format(loan_pk=loan.pk, **ids)
 
 
@@ -249,11 +265,13 @@ def _routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 def test_every_route_stands_in_a_table() -> None:
     told = {address.split("?")[0].lstrip("/") for address in (*PAGES, *READ, *WRITE)}
     known = {
-        route.replace("<uuid:public_id>", "{x}").replace("incidents/{x}", "incidents/{incident}")
+        route.replace("<uuid:public_id>", "{x}")
+        .replace("incidents/{x}", "incidents/{incident}")
+        .replace("<str:code>", "BTC")
         for route in _routes(get_resolver())
     }
     generic = {
-        address.replace("{loan}", "{x}").replace("{call}", "{x}")
+        address.replace("{loan}", "{x}").replace("{call}", "{x}").replace("{account}", "{x}")
         for address in told
         if not address.startswith("admin/")
     }
