@@ -98,6 +98,8 @@ SET_PIECES: tuple[SetPiece, ...] = (
     SetPiece("Calder Valley Trust", "acknowledge", "USD", HOUR, 260_000, 0.4900, ("BTC", "LINK")),
     SetPiece("Ines Calheiros", "partial", "USDC", HOUR, 80_000, 0.4925, ("BTC", "LINK")),
     SetPiece("Chidi Balogun", "late", "USD", HOUR, 60_000, 0.4900, ("BTC", "LINK")),
+    # Disputes the price that its call rests on: risk has two hours to answer, and the clock waits for the answer.
+    SetPiece("Cobalt Row Fund", "dispute", "USD", FOUR, 700_000, 0.4700, ("BTC", "ETH")),
     # LINK falls through the liquidation level before anybody could have paid.
     SetPiece("Ember Ventures", "ignore", "USD", HOUR, 380_000, 0.480, ("LINK",)),
     SetPiece("Sophie Lacombe", "acknowledge", "USD", HOUR, 45_000, 0.500, ("LINK",)),

@@ -6,6 +6,7 @@ They act through the outside world only: a transfer to the deposit address of th
 in the portal. Whether it cures the call is the platform's business.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from uuid import UUID
 
 from deploy.demo import outside
 from lending.engine import money
-from lending.models import ClientUser, DepositAddress
-from risk import margin_calls
-from risk.models import CallState, MarginCall
+from lending.models import ClientUser, DepositAddress, Role, User
+from risk import disputes, margin_calls
+from risk.models import CallState, Dispute, MarginCall
 
-Answer = Literal["cash", "collateral", "partial", "late", "acknowledge", "ignore", "visitor"]
+Answer = Literal["cash", "collateral", "partial", "late", "acknowledge", "dispute", "ignore", "visitor"]
 
 _WAITING = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
 
@@ -31,6 +32,7 @@ _AFTER: dict[Answer, float] = {
     "partial": 0.25,
     "late": 1.02,
     "acknowledge": 0.10,
+    "dispute": 0.05,
     "ignore": 0.0,
     "visitor": 0.0,
 }
@@ -78,7 +80,9 @@ class Borrowers:
             elif call.received_at and now >= call.received_at + timedelta(seconds=answer.after * call.cure_period_s):
                 self._done.add(call.pk)
                 self._acknowledge(call, now=now)
-                if answer.answer != "acknowledge":
+                if answer.answer == "dispute":
+                    self._dispute(call, now=now)
+                elif answer.answer != "acknowledge":
                     sent += self._send(call, answer.answer, now=now)
         return sent
 
@@ -87,9 +91,32 @@ class Borrowers:
         return plan(self._seed, call.public_id) if written is None else Plan(written, _AFTER[written])
 
     def _acknowledge(self, call: MarginCall, *, now: datetime) -> None:
-        signer = ClientUser.objects.filter(client=call.client_id, role="borrower_admin").order_by("pk").first()
-        if signer and call.state == CallState.NOTIFIED:
-            margin_calls.acknowledge(call, user=signer.user, now=now)
+        if call.state == CallState.NOTIFIED:
+            margin_calls.acknowledge(call, user=self._signer(call), now=now)
+
+    def _signer(self, call: MarginCall) -> User:
+        return (
+            ClientUser.objects.select_related("user")
+            .filter(client=call.client_id, role=Role.BORROWER_ADMIN)
+            .order_by("pk")[0]
+            .user
+        )
+
+    def _dispute(self, call: MarginCall, *, now: datetime) -> None:
+        """Claim that the collateral was worth a twentieth more than the call says; risk has to answer."""
+        figure = next(found for found in disputes.inputs(call) if found.part == Dispute.Part.PRICE)
+        with money.exact():
+            claimed = figure.ours * Decimal("1.05")
+        with contextlib.suppress(disputes.UnableToDispute):  # the fall was quicker than the letter
+            disputes.open_against(
+                call,
+                part=figure.part,
+                asset=figure.asset,
+                claimed=claimed,
+                statement="Our own feeds showed a price about five per cent higher at that minute.",
+                by=self._signer(call),
+                now=now,
+            )
 
     def _send(self, call: MarginCall, answer: Answer, *, now: datetime) -> int:
         share = Decimal("0.4") if answer == "partial" else Decimal(1)

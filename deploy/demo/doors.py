@@ -1,5 +1,6 @@
 """The doors of the demo: what is simulated, and the strip that controls it. Where no demo runs they do not exist."""
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -10,14 +11,15 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from deploy.demo import context, controls
+from deploy.demo import context, controls, visitors
 from lending import access, clock
-from risk.models import Mark
+from lending.portal.doors import SignedIn, borrower_only
+from risk.models import MarginCall, Mark
 
 View = Callable[..., HttpResponse]
 
@@ -163,3 +165,21 @@ def kill(request: HttpRequest) -> HttpResponse:
     """Kill a process."""
     name = request.POST.get("process", "")
     return _done(request, lambda: controls.kill(name))
+
+
+@require_POST
+@in_demo
+@borrower_only
+def send(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Send a simulated transfer towards a margin call of the visitor's own client."""
+    mine = MarginCall.objects.filter(client__in=access.own_clients(request.user)).select_related("client", "cure_asset")
+    call = get_object_or_404(mine, public_id=public_id)
+    way, _, what = request.POST.get("send", "").partition(":")
+    code, _, share = what.partition(":")
+    try:
+        quantity, asset = visitors.send(call, code, cash=way == "cash", share=share, by=request.user, now=clock.now())
+    except visitors.UnableToSend as refusal:
+        messages.error(request, f"Not sent: {refusal}.")
+    else:
+        messages.success(request, f"Sent {quantity.normalize():f} {asset.code}. Watch it come in below.")
+    return redirect("portal_call", public_id=public_id)

@@ -13,4 +13,5 @@ urlpatterns = [
     path("jump/", doors.jump, name="demo_jump"),
     path("venue/", doors.venue, name="demo_venue"),
     path("kill/", doors.kill, name="demo_kill"),
+    path("send/<uuid:public_id>/", doors.send, name="demo_send"),
 ]

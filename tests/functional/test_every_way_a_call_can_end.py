@@ -97,6 +97,13 @@ def test_some_are_sold_at_the_liquidation_level(seen):
     assert seen["causes"][account, SaleCause.Kind.LIQUIDATION_LEVEL] == "target_restored"
 
 
+def test_some_dispute_what_a_call_rests_on(seen):
+    (account,) = _accounts("dispute")
+    call = seen["calls"][account][0]
+    assert {"acknowledged", "disputed"} <= seen["kinds"][call.pk]
+    assert account not in {sold for sold, _ in seen["causes"]}
+
+
 def test_a_visitors_calls_are_left_to_the_visitor(seen):
     calls = [call for account in _accounts("visitor") for call in seen["calls"][account]]
     assert any(call.state == CallState.NOTIFIED for call in calls)

@@ -137,7 +137,7 @@ TABLES = {
 }
 # fmt: on
 STAFF = ("robin", "olga", "rhea", "rolf", "dana", "dirk")
-DEMO = {f"demo/{name}" for name in ("", "strip/", "now/", "hide/", "speed/", "jump/", "venue/", "kill/")}
+DEMO = {f"demo/{name}" for name in ("", "strip/", "now/", "hide/", "speed/", "jump/", "venue/", "kill/", "send/{x}/")}
 FIRST = "sign-in/first/<uidb64>/<token>/"
 ELSEWHERE = {"sign-out/", FIRST, "admin/funding/<int:pk>/"} | DEMO  # told in tests of their own
 

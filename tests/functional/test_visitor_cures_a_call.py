@@ -1,0 +1,137 @@
+"""A visitor of the demo who plays a borrower has money or coins sent towards a call, and the call is cured by them."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.test import Client as Browser
+
+from deploy.demo import outside
+from lending import custody, notices
+from lending.models import Deposit, DepositAddress
+from lending.ports import CustodianRefused, CustodianUnavailable
+from risk import margin_calls
+from risk.models import CallState, MarginCall
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories.lending import AssetFactory
+
+LOOKS = NOW + timedelta(minutes=2, seconds=20)
+
+
+@pytest.fixture(autouse=True)
+def _just_after() -> Iterator[None]:
+    with time_machine.travel(LOOKS, tick=False), outside.in_process():
+        yield
+
+
+@pytest.fixture
+def call(cast: Cast, settings) -> MarginCall:
+    settings.PLIMSOLL_DEMO = True
+    made = stories.called(cast)
+    for code, purpose in (("USD", DepositAddress.Purpose.REPAYMENT), ("BTC", DepositAddress.Purpose.COLLATERAL)):
+        DepositAddress.objects.create(
+            client=made.client,
+            margin_account=made.margin_account,
+            asset=AssetFactory(code=code),
+            purpose=purpose,
+            address=f"paper-{code}-{made.margin_account.public_id}",
+            created_at=NOW,
+        )
+    return made
+
+
+def alice(cast: Cast) -> Browser:
+    browser = Browser()
+    browser.force_login(cast.alice)
+    return browser
+
+
+def press(browser: Browser, call: MarginCall, what: str) -> str:
+    return browser.post(f"/demo/send/{call.public_id}/", {"send": what}, follow=True).content.decode()
+
+
+def arrived(*, minutes: int) -> None:
+    later = LOOKS + timedelta(minutes=minutes)
+    for step in (custody.poll_due, custody.credit_due, notices.send_due, margin_calls.assess_due):
+        step(now=later)
+
+
+@pytest.mark.parametrize(("what", "minutes"), [("cash:USD:all", 5), ("collateral:BTC:all", 40)])
+def test_what_is_asked_for_is_sent_and_cures(call: MarginCall, cast: Cast, what: str, minutes: int) -> None:
+    page = press(alice(cast), call, what)
+    assert "Watch it come in below" in page
+    arrived(minutes=minutes)
+    call.refresh_from_db()
+    assert call.state == CallState.CURED
+
+
+def test_half_of_it_cures_half(call: MarginCall, cast: Cast) -> None:
+    press(alice(cast), call, "cash:USD:half")
+    arrived(minutes=5)
+    call.refresh_from_db()
+    assert call.state == CallState.PARTIALLY_CURED
+    assert round(float(call.cured_fraction), 3) == 0.5
+    press(alice(cast), call, "cash:USD:all")
+    arrived(minutes=10)
+    call.refresh_from_db()
+    assert call.state == CallState.CURED
+
+
+def test_pressed_twice_it_is_sent_once(call: MarginCall, cast: Cast) -> None:
+    press(alice(cast), call, "cash:USD:all")
+    press(alice(cast), call, "cash:USD:all")
+    arrived(minutes=5)
+    assert Deposit.objects.filter(address__margin_account=call.margin_account).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("cash:BTC:all", "paid in USD"),
+        ("collateral:LINK:all", "not cured in"),
+        ("cash:USD:double", "all of it can be sent, or half"),
+        ("", "all of it can be sent, or half"),
+        ("wire:USD:all", "not cured in"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(call: MarginCall, cast: Cast, what: str, words: str) -> None:
+    assert words in press(alice(cast), call, what)
+
+
+def test_a_closed_call_takes_nothing(call: MarginCall, cast: Cast) -> None:
+    MarginCall.objects.filter(pk=call.pk).update(state=CallState.CURED, closed_at=NOW)
+    assert "the call is closed" in press(alice(cast), call, "cash:USD:all")
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"), [(CustodianUnavailable, "does not answer"), (CustodianRefused, "the paper bank refuses")]
+)
+def test_a_bank_that_is_away_or_says_no_is_told(call: MarginCall, cast: Cast, monkeypatch, problem, words) -> None:
+    def silent(*_: object, **__: object) -> None:
+        raise problem("no")
+
+    monkeypatch.setattr(outside.bank(), "simulate_deposit", silent)
+    assert words in press(alice(cast), call, "cash:USD:all")
+
+
+def test_only_a_signer_of_the_client_sends(call: MarginCall, cast: Cast) -> None:
+    address = f"/demo/send/{call.public_id}/"
+    for who, status in ((cast.bob, 403), (cast.charlie, 404), (cast.rhea, 403)):
+        browser = Browser()
+        browser.force_login(who)
+        assert browser.post(address, {"send": "cash:USD:all"}).status_code == status
+    assert Browser().post(address).status_code == 302
+    assert alice(cast).get(address).status_code == 405
+
+
+def test_the_bank_shows_to_signers_while_the_demo_runs(call: MarginCall, cast: Cast, settings) -> None:
+    page, browser = f"/portal/calls/{call.public_id}/", alice(cast)
+    assert "Paper bank" in browser.get(page).content.decode()
+    other = Browser()
+    other.force_login(cast.bob)
+    assert "Paper bank" not in other.get(page).content.decode()
+    settings.PLIMSOLL_DEMO = False
+    assert "Paper bank" not in browser.get(page).content.decode()
+    assert browser.post(f"/demo/send/{call.public_id}/", {"send": "cash:USD:all"}).status_code == 404
