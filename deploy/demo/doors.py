@@ -181,5 +181,5 @@ def send(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     except visitors.UnableToSend as refusal:
         messages.error(request, f"Not sent: {refusal}.")
     else:
-        messages.success(request, f"Sent {quantity.normalize():f} {asset.code}. Watch it come in below.")
+        messages.success(request, f"Sent {quantity.normalize():,f} {asset.code}. Watch it come in below.")
     return redirect("portal_call", public_id=public_id)
