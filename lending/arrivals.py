@@ -164,7 +164,6 @@ def _credit(pk: int, now: datetime) -> int:
     if deposit is None:
         return 0
     code, quantity = deposit.asset.code, deposit.quantity
-    arrived_at = deposit.confirmed_at or now
     address = deposit.address
     is_capital = False
     if address is None:
@@ -178,7 +177,7 @@ def _credit(pk: int, now: datetime) -> int:
     deposit.state, deposit.credited_at = Deposit.State.CREDITED, now
     if address is not None:
         ledger.post(entries.deposit(heading, asset=code, quantity=quantity, custodian=deposit.custodian), now=now)
-        _use(deposit, address, arrived_at, now)
+        use(deposit, address.margin_account, address.purpose, now=now)
     elif is_capital:
         ledger.post(entries.capital(heading, asset=code, amount=quantity, custodian=deposit.custodian), now=now)
     else:
@@ -190,23 +189,24 @@ def _credit(pk: int, now: datetime) -> int:
     return 1
 
 
-def _use(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
-    """Put a credited deposit to its purpose; what can not be used stays in the client's free balance, and is told."""
+def use(deposit: Deposit, account: MarginAccount, purpose: DepositAddress.Purpose | str, *, now: datetime) -> None:
+    """Put a credited deposit to a purpose; what can not be used stays in the client's free balance, and is told."""
+    arrived_at = deposit.confirmed_at or now
     try:
         with transaction.atomic():
-            if address.purpose == DepositAddress.Purpose.COLLATERAL:
-                _pledge(deposit, address, arrived_at, now)
+            if purpose == DepositAddress.Purpose.COLLATERAL:
+                _pledge(deposit, account, arrived_at, now)
             else:
-                _repay(deposit, address, arrived_at, now)
+                _repay(deposit, account, arrived_at, now)
     except (collateral.UnableToPledge, repayments.UnableToRepay) as error:
         logger.warning("deposit %s stays in the free balance: %s", deposit.custodian_ref, error)
         news("kept_free", deposit, now, reason=str(error)).save()
 
 
-def _pledge(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
-    running = address.margin_account.loans.filter(state__in=loans.OWING).exists()
+def _pledge(deposit: Deposit, account: MarginAccount, arrived_at: datetime, now: datetime) -> None:
+    running = account.loans.filter(state__in=loans.OWING).exists()
     collateral.pledge(
-        address.margin_account,
+        account,
         deposit.asset,
         deposit.quantity,
         key=_key("pledge", deposit),
@@ -216,9 +216,9 @@ def _pledge(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now
     )
 
 
-def _repay(deposit: Deposit, address: DepositAddress, arrived_at: datetime, now: datetime) -> None:
+def _repay(deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime, now: datetime) -> None:
     # Another payment or a sale may be under way: only behind it is it known which loan is owed, and from when.
-    account = margin_accounts.lock(address.margin_account_id)
+    account = margin_accounts.lock(margin_account.pk)
     owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
     loan = owing.order_by("maturity_date", "pk").first()
     if loan is None:

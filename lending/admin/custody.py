@@ -1,9 +1,31 @@
 """Where coins and cash came in, went out, and do not agree; and what clients were told."""
 
-from django.contrib import admin
+from datetime import datetime
+from typing import Any
 
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+
+from lending import clock, matching
+from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
-from lending.models import CustodyBreak, Deposit, Notice, NoticeDelivery, Withdrawal
+from lending.models import CustodyBreak, Deposit, Loan, Notice, NoticeDelivery, Withdrawal
+from lending.staff import roles
+
+
+class MatchForm(forms.Form):
+    """The loan that a deposit belongs to, and how that is known."""
+
+    loan = forms.ModelChoiceField(queryset=Loan.objects.none())
+    reason = forms.CharField(max_length=400, label="How it is known")
+
+    def __init__(self, *args: Any, deposit: Deposit, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["loan"]
+        choice.queryset = matching.candidates(deposit)
+        choice.label_from_instance = lambda loan: f"{loan.client}: {loan}"
 
 
 @admin.register(Deposit)
@@ -14,6 +36,37 @@ class DepositAdmin(Table):
     search_fields = ("custodian_ref", "address__address")
     ordering = ("-seen_at", "-pk")
     list_select_related = ("client", "asset")
+    change_form_template = "admin/deposit.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the address of the button before those of the table."""
+        guard = self.admin_site.admin_view
+        return [path("<int:pk>/match/", guard(self.match), name="lending_deposit_match"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a deposit, and while nobody is known to whom it belongs the form that gives it to a loan."""
+        shown, extras = self.get_object(request, object_id), {}
+        if shown is not None and shown.state == Deposit.State.UNMATCHED:
+            now = clock.now()
+            asked = matching.waiting(shown, now=now)
+            may = asked is None and bool(roles(request) & matching.MATCHERS)
+            extras = {"deposit": shown, "asked": asked, "match_form": MatchForm(deposit=shown) if may else None}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
+
+    def match(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask a second person to give a deposit to a loan."""
+        return acts.perform(request, self.get_queryset(request), pk, _match, refusals=(matching.UnableToMatch,))
+
+
+def _match(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
+    form = MatchForm(request.POST, deposit=deposit)
+    if not form.is_valid():
+        raise matching.UnableToMatch("choose a loan, and say how it is known whose it is")
+    maker: Any = request.user
+    matching.ask(deposit, form.cleaned_data["loan"], reason=form.cleaned_data["reason"], maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person of risk."
 
 
 @admin.register(Withdrawal)
