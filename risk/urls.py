@@ -24,6 +24,7 @@ _call = [
 ]
 
 urlpatterns = [
+    path("portal/loans/<uuid:public_id>/history/", portal.history, name="portal_history"),
     path("portal/loans/<uuid:public_id>/activity/", portal.all_activity, name="portal_activity"),
     path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),

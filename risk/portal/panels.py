@@ -12,6 +12,7 @@ from lending.models import Loan
 from lending.panels import Indebted
 from risk import margin_calls, positions, prices, what_if
 from risk.models import MarginState
+from risk.portal import charts
 from risk.portal.forms import WhatIfForm
 from risk.positions import Standing
 from risk.prices import Marks
@@ -64,6 +65,8 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
             "standing": standing,
             "calls": margin_calls.open_of(account.margin_calls),
             "now": now,
+            "spans": charts.SPANS,
+            "span": charts.USUAL,
             **what_if_context(request, subject.loan, standing, marks),
         },
         request=request,

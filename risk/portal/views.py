@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -18,7 +18,7 @@ from lending.portal.forms import TransferForm
 from lending.portal.views import own_loan
 from risk import margin_calls, positions, prices
 from risk.models import OPEN_CALL_STATES, MarginCall
-from risk.portal import activity
+from risk.portal import activity, charts
 from risk.portal.panels import what_if_context
 
 _COLLATERAL, _REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purpose.REPAYMENT
@@ -160,6 +160,16 @@ def what_if(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     standing = positions.standing(subject.margin_account, now=now, marks=marks)
     answer = what_if_context(request, subject, standing, marks)
     return render(request, "portal/what_if.html", {"loan": subject, "standing": standing, **answer})
+
+
+@require_safe
+@borrower_only
+def history(request: SignedIn, public_id: uuid.UUID) -> JsonResponse:
+    """Return what a loan's charts are drawn from."""
+    subject = own_loan(request, public_id)
+    now = request.reading.now
+    span = request.GET.get("span", charts.USUAL)
+    return JsonResponse(charts.of_loan(subject, prices.current(now=now), span=span, now=now))
 
 
 @require_safe

@@ -137,3 +137,18 @@ def test_a_slider_is_answered_while_it_moves(visitor: Visitor, call: MarginCall)
     visitor.wait(lambda: "88.24 %" in read(visitor, "#what-if-answer"), "the answer")
     assert read(visitor, "#what-if output") == "-20 %"
     assert visitor.complaints() == []
+
+
+def test_the_history_is_drawn_by_day_and_by_night(visitor: Visitor, call: MarginCall) -> None:
+    loan = call.margin_account.loans.get()
+    visitor.open(f"/portal/loans/{loan.public_id}/")
+    visitor.find("#history canvas")
+    told = str(visitor.find("#history").get_attribute("aria-label"))
+    assert "LTV between 60.00 % and 70.59 %" in told
+    assert "Call issued 2021-05-19T12:02" in told
+    visitor.find("[data-theme-switch]").click()
+    visitor.find("html[data-theme] #history canvas")
+    visitor.find("[data-span='6h']").click()
+    visitor.find("[data-span='6h'][aria-pressed=true]")
+    visitor.find("#history canvas")
+    assert visitor.complaints() == []

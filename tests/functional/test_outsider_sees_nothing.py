@@ -56,6 +56,7 @@ PAGES = {
 READ = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/portal/loans/{loan}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/history/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/activity/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
