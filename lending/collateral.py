@@ -101,7 +101,6 @@ def top_up(
     return pledge(margin_account, asset, quantity, key=key, now=now, kind=_Kind.TOP_UP, received_at=received_at)
 
 
-@transaction.atomic
 def hold(margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, key: str, now: datetime) -> PledgeMovement:
     """
     Set collateral aside for a sale that was ordered; the same key holds once.
@@ -112,19 +111,9 @@ def hold(margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, key:
         If the quantity is not positive, is more than what is pledged and not yet held, or the key was used before
         for something else.
     """
-    account = margin_accounts.lock(margin_account.pk)
-    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.HOLD, key=key):
-        return first
-    row = _pledge_row(account, asset)
-    _check_at_most(quantity, row.quantity, f"pledged {asset.code}")
-    entry = _post(entries.hold, account, asset, quantity, key=key, effective_at=now, now=now)
-    with money.exact():
-        row.quantity -= quantity
-        row.held_quantity += quantity
-    return _finish(account, row, quantity, kind=_Kind.HOLD, key=key, entry=entry, now=now)
+    return _step(margin_account, asset, quantity, kind=_Kind.HOLD, key=key, now=now)
 
 
-@transaction.atomic
 def unhold(
     margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, key: str, now: datetime
 ) -> PledgeMovement:
@@ -136,19 +125,9 @@ def unhold(
     UnableToHold
         If the quantity is not positive, is more than what is held, or the key was used before for something else.
     """
-    account = margin_accounts.lock(margin_account.pk)
-    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.UNHOLD, key=key):
-        return first
-    row = _pledge_row(account, asset)
-    _check_at_most(quantity, row.held_quantity, f"{asset.code} held for sale")
-    entry = _post(entries.unhold, account, asset, quantity, key=key, effective_at=now, now=now)
-    with money.exact():
-        row.quantity += quantity
-        row.held_quantity -= quantity
-    return _finish(account, row, quantity, kind=_Kind.UNHOLD, key=key, entry=entry, now=now)
+    return _step(margin_account, asset, quantity, kind=_Kind.UNHOLD, key=key, now=now)
 
 
-@transaction.atomic
 def sell_held(
     margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, entry: Entry, key: str, now: datetime
 ) -> PledgeMovement:
@@ -160,14 +139,38 @@ def sell_held(
     UnableToHold
         If the quantity is not positive, is more than what is held, or the key was used before for something else.
     """
+    return _step(margin_account, asset, quantity, kind=_Kind.SALE, key=key, now=now, entry=entry)
+
+
+@transaction.atomic
+def _step(
+    margin_account: MarginAccount,
+    asset: Asset,
+    quantity: Decimal,
+    *,
+    kind: PledgeMovement.Kind,
+    key: str,
+    now: datetime,
+    entry: Entry | None = None,
+) -> PledgeMovement:
+    """Take collateral one step on its way into a sale, or back, once per key; `entry` has booked it, else it is."""
     account = margin_accounts.lock(margin_account.pk)
-    if first := _repeated(UnableToHold, account, asset, quantity, kind=_Kind.SALE, key=key):
+    if first := _repeated(UnableToHold, account, asset, quantity, kind=kind, key=key):
         return first
     row = _pledge_row(account, asset)
-    _check_at_most(quantity, row.held_quantity, f"{asset.code} held for sale")
+    if kind == _Kind.HOLD:
+        _check_at_most(quantity, row.quantity, f"pledged {asset.code}")
+    else:
+        _check_at_most(quantity, row.held_quantity, f"{asset.code} held for sale")
+    if entry is None:
+        recipe = entries.hold if kind == _Kind.HOLD else entries.unhold
+        entry = _post(recipe, account, asset, quantity, key=key, effective_at=now, now=now)
+    to_hold = quantity if kind == _Kind.HOLD else quantity.copy_negate()
     with money.exact():
-        row.held_quantity -= quantity
-    return _finish(account, row, quantity, kind=_Kind.SALE, key=key, entry=entry, now=now)
+        row.held_quantity += to_hold
+        if kind != _Kind.SALE:
+            row.quantity -= to_hold
+    return _finish(account, row, quantity, kind=kind, key=key, entry=entry, now=now)
 
 
 @transaction.atomic

@@ -34,8 +34,8 @@ class Character:
     last_look: Decimal
     partial_chance: Decimal
     lost_answer_chance: Decimal
-    stale_chance: Decimal
-    crossed_chance: Decimal
+    stale_chance: Decimal = Decimal("0.02")
+    crossed_chance: Decimal = Decimal("0.005")
     quote_life_s: int = 60
     latency_ms: int = 80
     settlement_lag_s: int = 300
@@ -179,8 +179,6 @@ CHARACTERS = {
             last_look=Decimal("0.004"),
             partial_chance=Decimal("0.10"),
             lost_answer_chance=Decimal("0.03"),
-            stale_chance=Decimal("0.02"),
-            crossed_chance=Decimal("0.005"),
         ),
         Character(
             name="meridian",
@@ -191,8 +189,6 @@ CHARACTERS = {
             last_look=Decimal("0.006"),
             partial_chance=Decimal("0.15"),
             lost_answer_chance=Decimal("0.02"),
-            stale_chance=Decimal("0.02"),
-            crossed_chance=Decimal("0.005"),
             latency_ms=150,
         ),
         Character(
