@@ -124,7 +124,7 @@ def screen(index: Nearest, low: FloatArray, high: FloatArray, *, elapsed_s: floa
     account : int64 (C,), flat indices in rising order.
     """
     unusable = ~((low == high) & (low > 0.0) & (low < np.inf))
-    bounded = not np.array_equal(low, high, equal_nan=True)
+    bounded = bool(unusable.any()) and not np.array_equal(low, high, equal_nan=True)
     if index.anchor is not None:
         found = _from_anchor(index, index.anchor, low, high, unusable, bounded, elapsed_s)
         if found is not None:
@@ -183,7 +183,10 @@ def _from_anchor(
     leaves = anchor.at[start:stop][_leaves(anchor, index.book, low, elapsed_s, start, stop)]
     near = index.book.order[leaves[~index.aside[leaves]]]
     apart = _judged(index.part, low, high, bounded, elapsed_s)
-    return np.unique(np.concatenate((near, apart)))
+    account: IntArray = np.sort(np.concatenate((near, apart)))
+    # An account between two levels that are near each other comes twice.
+    once: IntArray = account[np.concatenate((account[:1] >= 0, account[1:] != account[:-1]))]
+    return once
 
 
 def _reach(index: Nearest, anchor: Anchor, price: FloatArray, age_s: float) -> tuple[float, float]:
