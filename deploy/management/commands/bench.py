@@ -43,5 +43,5 @@ class Command(BaseCommand):
                 f"{result['bench']}, {result['loans']} loans, {result['rounds']} rounds, {result['machine']}\n"
                 f"  a  {result['a_s'] * 1000:10.3f} ms  {result['a']}\n"
                 f"  b  {result['b_s'] * 1000:10.3f} ms  {result['b']}\n"
-                f"  a / b = {result['ratio']:.2f}, aimed at {result['target']}"
+                f"  a / b = {result['ratio']:{',.2f' if result['ratio'] > 0.1 else '.4f'}}, target: {result['target']}"
             )
