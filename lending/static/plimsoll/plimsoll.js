@@ -88,6 +88,15 @@
     }
   }
 
+  /* Platform time may change its pace under an open page, as it does in the demo. */
+  document.addEventListener("plimsoll:clock", function (event) {
+    loadedAt = performance.now();
+    speed = event.detail.speed;
+    start = Date.parse(event.detail.now);
+    stop = event.detail.stop ? Date.parse(event.detail.stop) : Infinity;
+    tick();
+  });
+
   document.addEventListener("DOMContentLoaded", function () {
     sayValues();
     tick();

@@ -16,6 +16,7 @@ from deploy.embedded.layout import CHECKOUT
 from lending import clock
 from risk import scenarios
 from risk.models import PriceFeed, Tick
+from risk.scenarios import silence
 from tests.factories.prices import market
 
 pytestmark = pytest.mark.processes
@@ -87,6 +88,21 @@ def test_a_cut_venue_is_not_heard(running):
     start("--cut", f"{START.isoformat()}..{(START + timedelta(days=1)).isoformat()}@birch")
     wait_for(2, out)
     assert set(Tick.objects.values_list("feed__source__code", flat=True)) == {"alder", "cedar"}
+
+
+def test_a_venue_whose_line_is_cut_while_it_runs_falls_silent_and_comes_back(running, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    start, out = running
+    path = tmp_path / "run" / "silent_venues"
+    path.parent.mkdir()
+    silence.write(path, {"birch"})
+    start()
+    wait_for(2, out)
+    assert set(Tick.objects.values_list("feed__source__code", flat=True)) == {"alder", "cedar"}
+    silence.write(path, set())
+    stood = max(Tick.objects.values_list("at", flat=True))
+    wait_for(len(set(Tick.objects.values_list("at", flat=True))) + 3, out)
+    assert Tick.objects.filter(feed__source__code="birch", at__gt=stood).exists()
 
 
 def test_a_cut_that_makes_no_sense_is_refused(running):
