@@ -15,6 +15,7 @@ GROUPS = (
             Link("index", "Home", "home"),
             Link("risk_book", "Book a loan", "add_circle"),
             Link("otc_pnl", "P&L", "monitoring"),
+            Link("otc_figures", "Key figures", "trending_up"),
             Link("risk_closest", "Closest to a call", "warning"),
         ),
     ),

@@ -275,7 +275,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 }
 
 # What the admin's menu holds, by what a person does, and what the frame says of this installation.
-PLIMSOLL_ENVIRONMENT = env.str("PLIMSOLL_ENVIRONMENT", default="Simulated market")
+PLIMSOLL_ENVIRONMENT = env.str("PLIMSOLL_ENVIRONMENT", default="Demo desk" if PLIMSOLL_DEMO else "")
 UNFOLD = {
     "SITE_TITLE": "Plimsoll",
     "SITE_HEADER": "Plimsoll",

@@ -127,6 +127,23 @@ def short(public_id: Any) -> str:
     return str(public_id)[:8]
 
 
+@register.simple_tag
+def figure(value: Decimal | None, unit: str, change: bool = False) -> SafeString:
+    """Write a key figure in its unit, with its sign where it is a change; a dash where it is not known."""
+    if value is None:
+        return _DASH
+    sign = "+" if change and value > 0 else ""
+    if unit == "ratio":
+        return format_html("{}{}", sign, f"{value * 100:.2f} points" if change else percent(value))
+    if unit == "seconds":
+        return format_html("{}{}", "−" if value < 0 else sign, span(abs(value)))
+    if unit == "count":
+        return format_html("{}{}", sign, f"{value:,.0f}")
+    if unit == "bps":
+        return format_html('{}{} <abbr class="asset">bps</abbr>', sign, f"{value:.1f}")
+    return format_html("{}{}", sign, amount(value, unit))
+
+
 @register.filter
 def item(mapping: dict[str, Any], key: Any) -> Any:
     """Return what a mapping holds under a key that is itself a variable."""

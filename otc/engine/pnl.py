@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from lending.engine.chart import Category
 
-# numeric(38, 18) times numeric(38, 18): 76 digits, and room to add up.
-_WIDE = Context(prec=120, traps=[InvalidOperation, DivisionByZero, FloatOperation, Inexact])
+# What sums of such products need: numeric(38, 18) times numeric(38, 18) is 76 digits, and room to add up.
+WIDE = Context(prec=120, traps=[InvalidOperation, DivisionByZero, FloatOperation, Inexact])
 
 EARNED = tuple(category for category in Category if category not in {Category.BALANCE_SHEET, Category.CAPITAL})
 FX = "fx"
@@ -65,13 +65,13 @@ class Explain:
     @property
     def unexplained(self) -> Decimal:
         """Total less the sum of the lines, exact."""
-        with localcontext(_WIDE):
+        with localcontext(WIDE):
             return self.total - sum(self.lines.values(), Decimal(0))
 
     @property
     def residual(self) -> Decimal:
         """What is unexplained in cents; the smallest fraction of one shows as a whole cent."""
-        with localcontext(_WIDE) as context:
+        with localcontext(WIDE) as context:
             context.traps[Inexact] = False
             return self.unexplained.quantize(Decimal("0.01"), ROUND_UP) + 0
 
@@ -108,7 +108,7 @@ def explain(
     UnableToExplain
         If an asset that is held lacks a mark.
     """
-    with localcontext(_WIDE):
+    with localcontext(WIDE):
         total = sum((p.after * _mark(end, p.asset, p.after) for p in positions), Decimal(0))
         total -= sum((p.before * _mark(start, p.asset, p.before) for p in positions), Decimal(0))
         total += sum((flow.value for flow in flows if flow.category == Category.CAPITAL), Decimal(0))

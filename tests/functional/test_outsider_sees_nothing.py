@@ -51,6 +51,7 @@ PAGES = {
     "/admin/book/":                             "r      r     r   r       Y     x    x    x    x    x",
     "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
+    "/admin/pnl/figures/":                      "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/postings/?line=interest":       "r      r     r   r       x     x    x    Y    x    Y",
 }
 READ = {
