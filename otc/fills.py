@@ -6,14 +6,17 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from lending import margin_accounts
+from lending import access, approvals, margin_accounts
 from lending.engine import money
+from lending.models import Approval, Role, User
 from otc import ports, quotes
 from otc.engine import allocation, execution
 from otc.models import Allocation, Commitment, Fill, Quote
 from risk import incidents
 
 CENTS = Decimal("0.01")
+CLOSE_QUOTE, IMPOSSIBLE = "close_quote", "impossible_fill"
+CLOSERS = frozenset({Role.DESK_HEAD})
 
 
 class UnableToRecord(Exception):
@@ -66,6 +69,52 @@ def record(fill: ports.ReportedFill, *, now: datetime) -> Fill:
             return _same(known, quote, fill) if known else _write(quote, fill, now=now)
     except IntegrityError as refused:
         raise UnableToRecord(f"{fill.fill_id}: {refused}") from refused
+
+
+def ask_to_close(quote: Quote, *, reason: str, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person to end an accepted quote whose dealer reports what can not be, on the dealer's word.
+
+    What was recorded stands; what was not filled goes back to its orders.
+
+    Raises
+    ------
+    UnableToRecord
+        If the quote is over or was never accepted, nothing is said, or it was asked for already.
+    lending.access.UnableToAccess
+        If the maker is not the head of the desk.
+    """
+    access.require_role(maker, *CLOSERS)
+    said = reason.strip()
+    if not said:
+        raise UnableToRecord("say what the dealer has confirmed")
+    if quote.state != Quote.State.ACCEPTED or quote.done_at is not None:
+        raise UnableToRecord("only an accepted quote that is not done can be ended")
+    payload = {"quote": quote.client_order_id, "filled": f"{quote.filled_quantity:f}", "reason": said[:400]}
+    if Approval.objects.filter(
+        kind=CLOSE_QUOTE, state=Approval.State.REQUESTED, expires_at__gt=now, payload__quote=quote.client_order_id
+    ).exists():
+        raise UnableToRecord("it was asked for already")
+    return approvals.request(CLOSE_QUOTE, payload, maker=maker, now=now)
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> None:
+    """
+    End a quote as two persons agreed, if nothing was filled since they looked.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If the quote is over, or another fill was recorded meanwhile.
+    """
+    quote = Quote.objects.select_related("rfq__block__asset").get(client_order_id=approval.payload["quote"])
+    if quote.state != Quote.State.ACCEPTED or quote.done_at is not None:
+        raise approvals.UnableToApprove("the quote is over")
+    if f"{quote.filled_quantity:f}" != approval.payload["filled"]:
+        raise approvals.UnableToApprove("another fill was recorded meanwhile; look again")
+    _finish(quote, now=now)
+    incidents.close(IMPOSSIBLE, asset=quote.rfq.block.asset, now=now)
 
 
 def _write(quote: Quote, fill: ports.ReportedFill, *, now: datetime) -> Fill:
@@ -126,7 +175,7 @@ def _recorded(fill: ports.ReportedFill, quote: Quote, *, now: datetime) -> bool:
         record(fill, now=now)
     except UnableToRecord as refused:
         summary = f"{quote.dealer} reports a fill that can not be: {refused}"
-        incidents.open_once("impossible_fill", summary[:300], asset=quote.rfq.block.asset, now=now)
+        incidents.open_once(IMPOSSIBLE, summary[:300], asset=quote.rfq.block.asset, now=now)
         return False
     return True
 

@@ -6,17 +6,19 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from lending import access, audit, custody, interest, ledger, loans, margin_accounts, repayments
 from lending import collateral as pledges
-from lending import custody, interest, ledger, loans, margin_accounts, repayments
 from lending import ports as lending_ports
 from lending.engine import entries, money
-from lending.models import Loan
+from lending.models import Loan, Role, User
 from otc import ports
 from otc.models import Allocation, Fill, Settlement
 from risk import incidents, liquidations, orders, prices
 
 CASH = "USD"
 DEFAULT_LAG_S = 600
+INSTRUCTORS = frozenset({Role.DESK_HEAD})
+_UNBOOKED, _FAILED = "unbooked_fill", "settlement_failed"
 _REFUSALS = (
     entries.UnableToDraft,
     ledger.UnableToPost,
@@ -97,8 +99,10 @@ def _booked(fill: Fill, *, now: datetime) -> bool:
         return False
     except _REFUSALS as refused:
         summary = f"a fill of {fill.quantity:f} {fill.block.asset.code} by {fill.dealer} can not be booked: {refused}"
-        incidents.open_once("unbooked_fill", summary[:300], asset=fill.block.asset, now=now)
+        incidents.open_once(_UNBOOKED, summary[:300], asset=fill.block.asset, now=now)
         return False
+    if not Fill.objects.filter(settled_at=None, block__asset=fill.block.asset).exists():
+        incidents.close(_UNBOOKED, asset=fill.block.asset, now=now)
     return True
 
 
@@ -238,6 +242,8 @@ def _instruct(fill: Fill, shares: list[_Share]) -> Settlement:
 def _exchange(settlement: Settlement, *, now: datetime) -> bool:
     """Exchange coins for cash at the custodian under our own key, then book it; an unknown answer is asked again."""
     key = f"settlement:{settlement.dealer.code}:{settlement.fill.dealer_fill_id}"
+    if settlement.attempt > 1:
+        key += f":{settlement.attempt}"
     try:
         done = custody.deliver_versus_payment(
             key,
@@ -279,5 +285,38 @@ def _fail(settlement: Settlement, reason: str, *, now: datetime) -> bool:
         state=Settlement.State.FAILED, reason=reason[:200]
     )
     summary = f"{settlement.quantity:f} {settlement.asset.code} to {settlement.dealer} can not be settled: {reason}"
-    incidents.open_once("settlement_failed", summary[:300], asset=settlement.asset, now=now)
+    incidents.open_once(_FAILED, summary[:300], asset=settlement.asset, now=now)
     return False
+
+
+@transaction.atomic
+def instruct_again(settlement: Settlement, *, reason: str, by: User, now: datetime) -> Settlement:
+    """
+    Instruct a settlement that the custodian refused once more, under another key, once what was wrong is put right.
+
+    The refusal was final for its key, so nothing can be exchanged twice.
+
+    Raises
+    ------
+    UnableToSettle
+        If it has not failed, or nothing is said about what was put right.
+    lending.access.UnableToAccess
+        If the user is not the head of the desk.
+    """
+    access.require_role(by, *INSTRUCTORS)
+    said = reason.strip()
+    if not said:
+        raise UnableToSettle("say what was put right")
+    row = Settlement.objects.select_for_update(of=("self",)).select_related("asset").get(pk=settlement.pk)
+    if row.state != Settlement.State.FAILED:
+        raise UnableToSettle(f"it is {row.get_state_display().lower()}")
+    before = {"state": row.state, "reason": row.reason, "attempt": row.attempt}
+    row.state, row.reason, row.attempt = Settlement.State.INSTRUCTED, "", row.attempt + 1
+    row.save(update_fields=["state", "reason", "attempt"])
+    after = {"state": row.state, "attempt": row.attempt}
+    audit.write(
+        "settlement_instructed_again", actor=by, obj=row, before=before, after=after, reason=said[:400], now=now
+    )
+    if not Settlement.objects.filter(state=Settlement.State.FAILED, asset=row.asset).exists():
+        incidents.close(_FAILED, asset=row.asset, now=now)
+    return row

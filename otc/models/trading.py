@@ -249,6 +249,9 @@ class Settlement(models.Model):
     state = models.CharField(max_length=12, choices=State.choices, default=State.INSTRUCTED)
     settled_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=200, blank=True)
+    attempt = models.PositiveIntegerField(
+        default=1, help_text="each refusal is final for its key; the next has another"
+    )
 
     class Meta:
         indexes = [models.Index(fields=["state", "due_at"])]
