@@ -62,14 +62,24 @@ def payoff(loan: Loan, *, now: datetime) -> Payoff:
 
 def payoffs(loans: Sequence[Loan], *, now: datetime) -> dict[int, Payoff]:
     """Return what pays each loan off at `now`, by loan key; reads the payments of all of them at once."""
+    return payoffs_at(loans, now)[0]
+
+
+def payoffs_at(loans: Sequence[Loan], *instants: datetime) -> list[dict[int, Payoff]]:
+    """Return what pays each loan off at some instants if nothing is paid before; reads the payments once."""
     paid = _principal_paid(loan.pk for loan in loans)
-    return {loan.pk: _payoff(loan, paid[loan.pk], now) for loan in loans}
+    return [{loan.pk: _payoff(loan, paid[loan.pk], at) for loan in loans} for at in instants]
+
+
+def in_debt(loans: QuerySet[Loan]) -> list[Loan]:
+    """Return those of some loans that owe anything, in order of public id."""
+    dues = F("principal_outstanding") + F("interest_due") + F("fees_due")
+    return list(loans.alias(dues=dues).filter(dues__gt=0).select_related("asset").order_by("public_id"))
 
 
 def owing(loans: QuerySet[Loan], *, now: datetime) -> list[Debt]:
     """Return those of some loans that owe anything, each with what pays it off at `now`, in order of public id."""
-    dues = F("principal_outstanding") + F("interest_due") + F("fees_due")
-    found = list(loans.alias(dues=dues).filter(dues__gt=0).select_related("asset").order_by("public_id"))
+    found = in_debt(loans)
     paid_off_by = payoffs(found, now=now)
     return [(loan, paid_off_by[loan.pk]) for loan in found]
 

@@ -49,14 +49,15 @@ class Standing:
     Where a margin account stands.
 
     `ltv` and `market_ltv` are None while a mark that matters can not be used: then only the state by bounds is known.
-    `room` is how far all collateral can fall together before a margin call, as a ratio; None where no fall does it.
+    `prices` are the USD prices that the figures rest on, None with them. `room` is how far all collateral can fall
+    together before a margin call, as a ratio; None where no fall does it.
     """
 
     facts: AccountFacts
     judgement: Judgement
     debts: tuple[Debt, ...]
     holdings: tuple[Holding, ...]
-    rungs: tuple[Rung, ...]
+    prices: Mapping[str, Decimal] | None
     ltv: Decimal | None
     market_ltv: Decimal | None
     debt_usd: Decimal | None
@@ -73,6 +74,13 @@ class Standing:
     def state(self) -> MarginState:
         """Return the state that the marks of now imply; the recorded one follows with the next round."""
         return self.judgement.state
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """Return the levels with the price of each asset that meets them; without prices while LTV is not known."""
+        if self.prices is None:
+            return _unpriced(self.facts)
+        return rungs_of(self.facts.terms, self.facts.position, self.prices)
 
 
 def standing(
@@ -106,7 +114,7 @@ def _standing(facts: AccountFacts, marks: Marks) -> Standing:
         judgement=judgement,
         debts=facts.debts,
         holdings=tuple(_holding(pledge, marks) for pledge in facts.pledges),
-        rungs=rungs_of(facts.terms, facts.position, known) if exposed else _unpriced(facts),
+        prices=known if exposed else None,
         ltv=ltv.ltv_of(exposed) if exposed else None,
         market_ltv=ltv.market_ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,

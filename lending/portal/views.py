@@ -1,7 +1,7 @@
 """The borrower's pages: what do I owe, how safe am I, what must I do."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +11,15 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, interest, ledger, loans, panels, repayments
+from lending import access, interest, ledger, loans, panels, repayments, schedules
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
 from lending.models import Client, DepositAddress, Loan, LoanState, Notice
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import RepaymentForm
+
+_QUOTE_GOOD = timedelta(hours=1)
 
 
 @require_safe
@@ -73,9 +75,10 @@ def _free_balance(loan: Loan) -> Decimal:
 
 def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = None, status: int = 200) -> HttpResponse:
     now = request.reading.now
-    debts = interest.owing(shown.margin_account.loans.all(), now=now)
-    payoff = next((payoff for loan, payoff in debts if loan.pk == shown.pk), None)
-    subject = panels.Indebted(shown.client, debts, shown)
+    owing = interest.in_debt(shown.margin_account.loans.all())
+    payoffs, quotes = interest.payoffs_at(owing, now, now + _QUOTE_GOOD)
+    payoff = payoffs.get(shown.pk)
+    subject = panels.Indebted(shown.client, [(loan, payoffs[loan.pk]) for loan in owing], shown)
     signer = signs_for(request, shown.client)
     free = _free_balance(shown) if payoff and signer else Decimal(0)
     if form is None and payoff and signer and free > 0:
@@ -88,6 +91,8 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
             "now": now,
             "loan": shown,
             "payoff": payoff,
+            "quote": quotes.get(shown.pk),
+            "schedule": _schedule(shown, now),
             "free": free,
             "form": form,
             "may_sign": signer,
@@ -97,6 +102,14 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
         },
         status=status,
     )
+
+
+def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:
+    """Return what falls due when, as signed; None for an offer whose maturity has passed."""
+    try:
+        return schedules.of_loan(shown, now=now)
+    except schedules.UnableToSchedule:
+        return None
 
 
 @require_POST

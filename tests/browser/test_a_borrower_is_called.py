@@ -18,6 +18,11 @@ from tests.cast import NOW, assemble
 from tests.factories.lending import AssetNetworkFactory
 
 pytestmark = pytest.mark.browser
+COMING_IN = "[hx-get$='/transfers/']"
+REFRESH = """
+const [done] = arguments;
+htmx.ajax('GET', location.href, {source: '#live', target: '#live', select: '#live', swap: 'outerHTML'}).then(done);
+"""
 
 
 @pytest.fixture
@@ -65,10 +70,10 @@ def later(minutes: int) -> None:
 def test_collateral_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
     visitor.find("#collateral summary").click()
     assert visitor.find("#collateral .qr").is_displayed()
-    visitor.wait(lambda: "Nothing was seen" in read(visitor, "[hx-get]"), "the part that follows transfers")
+    visitor.wait(lambda: "Nothing was seen" in read(visitor, COMING_IN), "the part that follows transfers")
     send(bank, call, visitor, "collateral")
     later(14)
-    visitor.wait(lambda: "1 of 3" in read(visitor, "[hx-get]"), "a confirmation that comes in by itself")
+    visitor.wait(lambda: "1 of 3" in read(visitor, COMING_IN), "a confirmation that comes in by itself")
     visitor.find("#transfer_ref").send_keys("tx-collateral")
     visitor.find("form[action$='/transfers/'] button").click()
     assert "It is on its way" in read(visitor, "[role=status]")
@@ -93,7 +98,7 @@ def test_cash_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.Pap
     assert "This call is closed" in read(visitor, "h1")
     call.refresh_from_db()
     assert (call.state, call.cured_fraction >= 1) == (CallState.CURED, True)
-    visitor.wait(lambda: "credited" in read(visitor, "[hx-get]"), "the transfer that cured it")
+    visitor.wait(lambda: "credited" in read(visitor, COMING_IN), "the transfer that cured it")
     assert visitor.complaints() == []
 
 
@@ -151,4 +156,22 @@ def test_the_history_is_drawn_by_day_and_by_night(visitor: Visitor, call: Margin
     visitor.find("[data-span='6h']").click()
     visitor.find("[data-span='6h'][aria-pressed=true]")
     visitor.find("#history canvas")
+    assert visitor.complaints() == []
+
+
+def test_the_page_follows_the_call_by_itself(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
+    send(bank, call, visitor, "cash")
+    later(5)
+    visitor.wait(lambda: "There is nothing left to do" in read(visitor, "#live"), "the end of the call")
+    assert visitor.all("#cash") == []
+
+
+def test_what_was_opened_stays_open_while_the_page_follows(visitor: Visitor, call: MarginCall) -> None:
+    visitor.find("#cash summary").click()
+    visitor.driver.execute_async_script(REFRESH)
+    assert visitor.find("#cash .qr").is_displayed()
+    visitor.find("#cash summary").click()
+    visitor.driver.execute_script("document.activeElement.blur(); document.getElementById('live').dataset.old = 'yes'")
+    visitor.driver.execute_async_script(REFRESH)
+    assert visitor.all("#live[data-old]") == []
     assert visitor.complaints() == []

@@ -142,3 +142,20 @@ def test_a_viewer_sees_no_form(loan: Loan, cast: Cast, client: Browser) -> None:
     page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
     assert 'name="token"' not in page
     assert "Only a borrower admin" in page
+
+
+def test_a_payoff_quote_holds_for_an_hour_and_says_until_when(loan: Loan, cast: Cast, client: Browser) -> None:
+    client.force_login(cast.bob)
+    page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    # seven hours: 600000 x 0.1 x 7 / (360 x 24) = 48.6111, rounded up
+    assert "600,048.62" in page
+    assert "19 May 2021 19:00:00 UTC" in page
+    assert "600,041.67" in page  # what it would be at this instant
+
+
+def test_the_schedule_says_what_falls_due_and_when(loan: Loan, cast: Cast, client: Browser) -> None:
+    client.force_login(cast.bob)
+    page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    # 183.5 days of 600,000 at 10 % ACT/360: 30,583.34, due with the principal
+    assert "30,583.34" in page
+    assert "630,583.34" in page

@@ -74,6 +74,13 @@
     if (part.previousElementSibling && part.previousElementSibling.matches(".problem")) part.previousElementSibling.remove();
   }
 
+  /* A part that refreshes itself waits while somebody is in it: focus and what was opened would be lost. */
+  function holdStill(event) {
+    const part = event.detail.target;
+    if (!part.hasAttribute("data-live")) return;
+    if (part.contains(document.activeElement) || part.querySelector("details[open]")) event.detail.shouldSwap = false;
+  }
+
   /* A slider says what it stands at; without a script the answer below it does. */
   function sayValues() {
     for (const slider of document.querySelectorAll("input[type=range][data-unit]")) {
@@ -105,6 +112,7 @@
     for (const failure of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
       document.body.addEventListener(failure, sayFailed);
     }
+    document.body.addEventListener("htmx:beforeSwap", holdStill);
     document.body.addEventListener("htmx:afterRequest", sayRefreshed);
     document.body.addEventListener("htmx:afterSettle", function () {
       tick();
