@@ -1,0 +1,154 @@
+"""Risk's day at the console: a call is heard, claimed, worked on and closed; a crash and a broken line lose nothing."""
+
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from lending import events
+from risk import incidents, margin_calls
+from risk.models import CallState, Incident, MarginCall
+from tests import stories
+from tests.browser.conftest import Web
+from tests.browser.test_doors import relayed
+from tests.browser.visitor import Visitor
+from tests.cast import NOW, Cast, assemble
+from tests.factories import crowd
+
+pytestmark = pytest.mark.browser
+
+ADDRESS = "/console/"
+
+
+def two_called(cast: Cast) -> list[MarginCall]:
+    """Return two calls on two clients, not yet told to any page."""
+    stories.running(cast)
+    stories.running(cast, cast.quayside, signer=cast.charlie)
+    stories.fall()
+    return list(MarginCall.objects.order_by("pk"))
+
+
+def closed(call: MarginCall) -> None:
+    with transaction.atomic():
+        margin_calls.close(margin_calls.locked(call.pk), CallState.CURED, "paid", now=NOW + timedelta(minutes=2))
+
+
+def test_risk_claims_a_call_works_on_it_and_resolves_an_incident(visitor: Visitor) -> None:
+    cast = assemble()
+    visitor.sign_in(cast.rhea.email)
+    visitor.find("#line.up")
+    calls = two_called(cast)
+    incidents.open_once("settlement_failed", "25 BTC were not delivered", now=NOW)
+    relayed()
+    visitor.wait(lambda: len(visitor.all("#queue tr[data-call]")) == 2, "both calls in the queue")
+    visitor.wait(lambda: visitor.driver.title.startswith("(2) "), "two new calls in the title")
+
+    # With keys alone: down to the second row, back, down again, and claim it.
+    visitor.find("body").send_keys("j")
+    visitor.find("#queue tr[data-call] th a:focus").send_keys("j")
+    second = visitor.all("#queue tr[data-call] th a")[1].get_attribute("id")
+    assert visitor.find("a:focus").get_attribute("id") == second
+    assert visitor.driver.title.startswith("Queue"), "somebody is there"
+    visitor.find("a:focus").send_keys("c")
+    visitor.wait(lambda: "/console/calls/" in visitor.path, "the call's page")
+    assert "The call is yours" in visitor.find(".notes").text
+    claimed = MarginCall.objects.get(claimed_by=cast.rhea)
+    assert str(claimed.public_id) in visitor.path
+
+    visitor.find("#spoke_with").send_keys("Jane Doe")
+    visitor.find(".tell button").click()
+    visitor.wait(lambda: "Jane Doe has acknowledged" in visitor.find(".notes").text, "what was said on the phone")
+    visitor.find("#note").send_keys("Pays by wire before 14:00.")
+    visitor.find("form[action$='/notes/'] button").click()
+    visitor.wait(lambda: "Pays by wire before 14:00." in visitor.find("#steps").text, "the note")
+
+    # What happens elsewhere comes by itself, and leaves what is being written alone.
+    visitor.find("#note").send_keys("Half a sent")
+    closed(claimed)
+    relayed()
+    visitor.wait(lambda: "closed" in visitor.find("#now").text, "the end of the call")
+    visitor.wait(lambda: "Cured" in visitor.find("#steps").text, "its last step")
+    assert visitor.find("#note").get_attribute("value") == "Half a sent"
+
+    visitor.open("/console/incidents/")
+    visitor.find("textarea").send_keys("The dealer sent them again.")
+    visitor.find("button[name='resolve']").click()
+    visitor.wait(lambda: "The incident is closed" in visitor.find(".notes").text, "the end of the incident")
+    assert Incident.objects.get().resolved_by == cast.rhea
+    assert {call.state for call in calls} == {CallState.NOTIFIED}  # as they were read at first
+    assert visitor.complaints() == []
+
+
+def test_a_line_that_is_cut_while_calls_come_and_go_loses_and_doubles_nothing(visitor: Visitor, web: Web) -> None:
+    cast = assemble()
+    visitor.sign_in(cast.rhea.email)
+    visitor.find("#line.up")
+    web.stop()
+    visitor.find("#line.down")
+    first, second = two_called(cast)
+    relayed()
+    web.start()
+    visitor.wait(lambda: len(visitor.all("#queue tr[data-call]")) == 2, "what was called while the line was cut")
+    web.stop()
+    visitor.find("#line.down")
+    closed(first)
+    relayed()
+    web.start()
+    visitor.wait(lambda: len(visitor.all("#queue tr[data-call]")) == 1, "one call less")
+    assert visitor.all(f'#queue tr[data-call="{second.public_id}"]')
+    newest = events.last_seq("console")
+    connection.close()
+    visitor.wait(lambda: len(visitor.all("#feed li")) >= newest, "every event in the feed")
+    numbers = [int(str(line.get_attribute("data-seq"))) for line in visitor.all("#feed li")]
+    assert numbers == list(range(newest, 0, -1))
+    assert visitor.driver.title.startswith("(2) ")  # each new call counted once
+
+
+def test_five_thousand_calls_in_one_tick_leave_the_queue_usable(visitor: Visitor) -> None:
+    cast = assemble()
+    stories.market("30000", at=NOW + timedelta(minutes=1))
+    visitor.sign_in(cast.rhea.email)
+    visitor.find("#line.up")
+    crowd.called([cast.harbourside, cast.quayside], cast.robin, count=5000, now=NOW + timedelta(minutes=1))
+    events_of = [
+        events.new(
+            "console", "call_issued", {"call": str(call), "summary": "Margin call"}, now=NOW + timedelta(minutes=1)
+        )
+        for call in MarginCall.objects.values_list("public_id", flat=True)
+    ]
+    type(events_of[0]).objects.bulk_create(events_of)
+    start = time.monotonic()
+    for _ in range(3):
+        relayed()
+    visitor.wait(lambda: "4950 more" in visitor.find("#queue").text, "the first page of five thousand")
+    visitor.wait(lambda: visitor.driver.title.startswith("(5000) "), "every call counted, none twice")
+    took = time.monotonic() - start
+    assert len(visitor.all("#queue tr[data-call]")) == 50
+    assert len(visitor.all("#feed li")) == 100
+    assert visitor.find("#feed li").get_attribute("data-seq") == "5000"
+    asked = visitor.driver.execute_script(
+        "return performance.getEntriesByType('resource').filter(e => e.name.includes('/console/rows/')).length"
+    )
+    assert asked <= took / 1.5 + 2  # once in a while, and never once an event
+    visitor.find("body").send_keys("j")
+    assert visitor.find("#queue th a:focus").is_displayed()
+    assert visitor.complaints() == []
+    sys.stdout.write(f"5,000 calls in one tick: on the page after {took:.1f} s, read again {asked} times\n")
+
+
+def test_switches_are_remembered_and_keys_can_be_turned_off(visitor: Visitor) -> None:
+    cast = assemble()
+    stories.called(cast)
+    visitor.sign_in(cast.rhea.email)
+    sound = visitor.find("[data-switch='sound']")
+    assert (sound.text, sound.get_attribute("aria-pressed")) == ("Sound off", "false")
+    sound.click()
+    visitor.find("[data-switch='keys']").click()
+    visitor.open(ADDRESS)
+    assert visitor.find("[data-switch='sound']").text == "Sound on"
+    assert visitor.find("[data-switch='keys']").get_attribute("aria-pressed") == "false"
+    visitor.find("body").send_keys("j")
+    assert not visitor.all("#queue a:focus")
+    assert visitor.complaints() == []
