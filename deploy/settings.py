@@ -148,7 +148,6 @@ STATICFILES_DIRS = [
     (f"vendor/{name}", NODE_MODULES / folder / built)
     for name, folder, built in (
         ("htmx.org", "htmx.org", "dist"),
-        ("htmx-ext-sse", "htmx-ext-sse", "dist"),
         ("lightweight-charts", "lightweight-charts", "dist"),
         ("uplot", "uplot", "dist"),
         ("plex", "@fontsource-variable/ibm-plex-sans", "files"),

@@ -65,11 +65,12 @@ def ltv_history(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     calls = (
         shown.margin_calls.filter(issued_at__gte=start_at).order_by("issued_at").values_list("issued_at", "closed_at")
     )
+    first = next((place for place, ltv in enumerate(found.ltv) if ltv is not None), 0)
     return JsonResponse(
         {
-            "at": [at.timestamp() for at in found.at],
-            "ltv": found.ltv,
-            "quality": found.quality,
+            "at": [at.timestamp() for at in found.at[first:]],
+            "ltv": found.ltv[first:],
+            "quality": found.quality[first:],
             "levels": [[name, float(level)] for name, level in shown.terms.levels],
             "calls": [[begin.timestamp(), end.timestamp() if end else now.timestamp()] for begin, end in calls],
         }

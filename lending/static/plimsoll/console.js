@@ -76,7 +76,7 @@
           // Neighbours lie close together: their names stand at opposite ends.
           ctx.textAlign = place % 2 ? "right" : "left";
           const at = place % 2 ? bbox.left + bbox.width - 6 * devicePixelRatio : bbox.left + 6 * devicePixelRatio;
-          ctx.fillText(name, at, y - 4 * devicePixelRatio);
+          ctx.fillText(name, at, y + (place ? -4 : 14) * devicePixelRatio);
         }
         ctx.restore();
       }],
