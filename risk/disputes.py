@@ -19,7 +19,6 @@ ANSWER_WITHIN = timedelta(hours=2)
 # While what was wrong is put right, the same input must not call again.
 QUIET = timedelta(hours=1)
 TEXT_LENGTH = 1000
-INCIDENT = "dispute"
 _IN = (PledgeMovement.Kind.PLEDGE, PledgeMovement.Kind.TOP_UP)
 _OUT = (PledgeMovement.Kind.RELEASE, PledgeMovement.Kind.SALE, PledgeMovement.Kind.CLOSE_OUT)
 _Part, _Outcome = Dispute.Part, Dispute.Outcome
@@ -133,7 +132,7 @@ def open_against(
         public=f"Disputed: {what}",
     )
     summary = f"{call.client} disputes {what}"
-    incidents.open_once(INCIDENT, summary[:300], now=now, margin_account=facts.account)
+    incidents.open_once(incidents.DISPUTE, summary[:300], now=now, margin_account=facts.account)
     return row
 
 
@@ -289,7 +288,7 @@ def _answer(
     if outcome == _Outcome.AMENDED:
         body += f"\n\nThe call asks for {letters.amount(call.cash_cure, call.cure_asset.code)} in cash now."
     letters.told(call, "margin_call_dispute", f"Your dispute: {words}", body, key="dispute", now=now)
-    incidents.close(INCIDENT, now=now, margin_account=call.margin_account)
+    incidents.close(incidents.DISPUTE, now=now, margin_account=call.margin_account)
     margin_calls.restart_clock(call.margin_account, now=now)
     return row
 

@@ -15,9 +15,9 @@ CONSOLE = "console"
 # A reason that holds on is written again once a minute, not with every poll.
 REPEAT_AFTER = timedelta(seconds=60)
 NOTE_LENGTH = 1000
-UNKNOWN_STATE, SALE_REFUSED = "unknown_state", "sale_refused"
-# What caused these is looked at with every round: while it stands, nobody may say that it is over.
-CLOSES_BY_ITSELF = frozenset({UNKNOWN_STATE, SALE_REFUSED})
+UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
+# These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
+CLOSES_BY_ITSELF = frozenset({UNKNOWN_STATE, SALE_REFUSED, DISPUTE})
 
 
 class UnableToHandle(Exception):
