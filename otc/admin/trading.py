@@ -75,7 +75,8 @@ class RfqAdmin(Table):
     ) -> HttpResponse:
         """Show a request, and for the head of the desk how to end a quote that its dealer can not be followed on."""
         extras = {}
-        stuck = Quote.objects.filter(rfq=object_id, state=Quote.State.ACCEPTED, done_at=None).exists()
+        shown = self.get_object(request, object_id)
+        stuck = shown is not None and shown.quotes.filter(state=Quote.State.ACCEPTED, done_at=None).exists()
         if stuck and roles(request) & fills.CLOSERS:
             extras = {
                 "repair": reverse("admin:otc_rfq_end_quote", args=[object_id]),
