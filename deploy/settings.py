@@ -241,6 +241,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "collateral_release": "risk.releases.carry_out",
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
+    "withdrawal_address": "lending.allow_list.carry_out",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, audit, events, ledger, margin_accounts, permits, withdrawals
+from lending import access, allow_list, audit, events, ledger, margin_accounts, permits, withdrawals
 from lending.engine import accounts, entries, money
 from lending.models import (
     Asset,
@@ -199,6 +199,8 @@ def release(
         in default, recovery or sale, or the books and the custodian disagree about the asset.
     lending.permits.UnableToVerify
         If the permit does not allow it.
+    lending.allow_list.UnableToSend
+        If the destination is not allowed for the client, or in its cooling-off.
     lending.access.UnableToAccess
         If maker and checker are one person, or the checker lacks the role or manages the client.
     """
@@ -213,6 +215,8 @@ def release(
         unheld = f"{money.text(row.quantity)} {asset.code} are pledged and not held for a sale"
         raise UnableToRelease(f"{unheld}, not {money.text(quantity)}")
     permits.verify(permit, account, permits.RELEASE, asset, quantity, now=now)
+    if destination:
+        allow_list.require(account.client, asset, destination, now=now)
     entry = _post(entries.release, account, asset, quantity, key=key, effective_at=now, now=now, actor=checker)
     pledged = row.quantity
     with money.exact():

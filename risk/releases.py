@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, approvals, collateral, margin_accounts, withdrawals
+from lending import access, allow_list, approvals, collateral, margin_accounts, withdrawals
 from lending.engine import money
 from lending.models import Approval, Asset, MarginAccount, Pledge, PledgeMovement, Role, User
 from lending.permits import UnableToVerify
@@ -13,7 +13,13 @@ from risk import permits
 
 KIND = "collateral_release"
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
-_REFUSALS = (permits.UnableToPermit, UnableToVerify, collateral.UnableToRelease, withdrawals.UnableToWithdraw)
+_REFUSALS = (
+    permits.UnableToPermit,
+    UnableToVerify,
+    collateral.UnableToRelease,
+    withdrawals.UnableToWithdraw,
+    allow_list.UnableToSend,
+)
 
 
 class UnableToAsk(Exception):
@@ -31,7 +37,7 @@ def ask(
     Raises
     ------
     UnableToAsk
-        If the quantity is not positive, too fine or more than what is pledged, or there is no destination.
+        If the quantity is not positive, too fine or more than what is pledged, or the destination is not allowed.
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
@@ -46,6 +52,10 @@ def ask(
         raise UnableToAsk(f"{held}, not {money.text(quantity)}")
     if not destination.strip():
         raise UnableToAsk("say to which address it goes")
+    try:
+        allow_list.require(account.client, asset, destination.strip(), now=now)
+    except allow_list.UnableToSend as refusal:
+        raise UnableToAsk(str(refusal)) from refusal
     payload = {
         "margin_account": str(account.public_id),
         "asset": asset.code,

@@ -4,7 +4,7 @@ from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
-from lending.models.custody import CustodyBreak, CustodyReading, Deposit, DepositAddress, Withdrawal
+from lending.models.custody import CustodyBreak, CustodyReading, Deposit, DepositAddress, Withdrawal, WithdrawalAddress
 from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
 from lending.models.loans import (
     LOAN_TRANSITIONS,
@@ -63,4 +63,5 @@ __all__ = [
     "Seal",
     "User",
     "Withdrawal",
+    "WithdrawalAddress",
 ]

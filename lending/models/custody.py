@@ -118,6 +118,29 @@ class Withdrawal(models.Model):
         return self.key
 
 
+class WithdrawalAddress(models.Model):
+    """An address of a client to which coins may go, allowed by two persons and usable after a cooling-off."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="withdrawal_addresses")
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    address = models.CharField(max_length=120)
+    maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    checker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    allowed_at = models.DateTimeField()
+    usable_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="address_allowed_once", fields=["client", "asset", "address"], condition=Q(revoked_at=None)
+            ),
+            models.CheckConstraint(name="address_maker_is_not_checker", condition=~Q(maker=F("checker"))),
+            models.CheckConstraint(name="address_cools_off", condition=Q(usable_at__gt=F("allowed_at"))),
+        ]
+
+
 class CustodyBreak(models.Model):
     """A difference between the ledger and the custodian; blocks releases of its asset until it is closed."""
 

@@ -24,6 +24,7 @@ from lending.models import (
     Role,
     RoleGrant,
     User,
+    WithdrawalAddress,
 )
 
 NOW = dt.datetime(2021, 5, 19, 8, 0, tzinfo=dt.UTC)
@@ -185,6 +186,14 @@ def staff(name: str, *roles: Role) -> User:
     for role in roles:
         RoleGrant.objects.get_or_create(user=user, role=role, revoked_at=None, defaults={"granted_at": NOW})
     return user
+
+
+def allowed(client: Client, code: str, address: str, *, now: dt.datetime = NOW) -> WithdrawalAddress:
+    """Return an address of a client that two persons have allowed long ago."""
+    return WithdrawalAddress.objects.create(
+        client=client, asset=asset(code), address=address, maker=staff("olga", Role.OPERATIONS),
+        checker=staff("rhea", Role.RISK), allowed_at=now - dt.timedelta(days=9), usable_at=now - dt.timedelta(days=8),
+    )  # fmt: skip
 
 
 def borrower(name: str, client: Client, role: Role = Role.BORROWER_ADMIN) -> User:

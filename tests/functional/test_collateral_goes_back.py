@@ -6,13 +6,26 @@ from decimal import Decimal
 
 import pytest
 import time_machine
+from django.db import IntegrityError, transaction
 from django.test import Client as Browser
 
-from lending import interest, loans, repayments
-from lending.models import Approval, AuditRecord, Loan, LoanState, PledgeMovement, Role, RoleGrant, User, Withdrawal
-from risk import cycle
+from lending import allow_list, approvals, interest, loans, repayments
+from lending.models import (
+    Approval,
+    AuditRecord,
+    Loan,
+    LoanState,
+    PledgeMovement,
+    Role,
+    RoleGrant,
+    User,
+    Withdrawal,
+    WithdrawalAddress,
+)
+from risk import cycle, releases
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories.lending import AssetFactory
 
 LATER = NOW + timedelta(minutes=3)
 ASKED = {"asset": "BTC", "quantity": "25", "destination": "bc1-of-harbourside"}
@@ -24,6 +37,15 @@ def _a_bit_later() -> Iterator[None]:
         yield
 
 
+def allow(cast: Cast) -> None:
+    """Have operations and risk allow the client's address, the day before."""
+    bitcoin, day_before = AssetFactory(code="BTC"), NOW - timedelta(days=1)
+    asked = allow_list.ask(
+        cast.harbourside, bitcoin, ASKED["destination"], reason="signed", maker=cast.olga, now=day_before
+    )
+    approvals.decide(asked, checker=cast.rhea, approve=True, now=day_before)
+
+
 def market() -> None:
     """Give bitcoin a mark that a release may rest on."""
     cycle.forget()
@@ -32,6 +54,7 @@ def market() -> None:
 
 
 def repaid(cast: Cast) -> Loan:
+    allow(cast)
     loan = stories.running(cast)
     owed = interest.payoff(loan, now=LATER).total
     stories.deposited(loan.client, "USD", owed)
@@ -65,7 +88,7 @@ def test_all_goes_back_once_everything_is_paid(cast: Cast, maker: str) -> None:
     page = signed_in(getattr(cast, maker)).get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
     assert f'action="/admin/releases/{loan.pk}/"' in page
     assert "Asked: it waits" in ask(getattr(cast, maker), loan)
-    asked = Approval.objects.get()
+    asked = Approval.objects.get(kind=releases.KIND)
     assert "bc1-of-harbourside" in signed_in(cast.olga).get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
     assert "Approved by you" in decide(cast.rolf, asked)
     asked.refresh_from_db()
@@ -88,7 +111,7 @@ def test_who_made_it_or_manages_the_client_does_not_approve(cast: Cast) -> None:
     for user in (cast.olga, cast.robin):
         RoleGrant.objects.create(user=user, role=Role.RISK_HEAD, granted_at=NOW)
     ask(cast.olga, loan)
-    asked = Approval.objects.get()
+    asked = Approval.objects.get(kind=releases.KIND)
     assert "made this request and can not decide it" in decide(cast.olga, asked)
     assert "can not approve, release or waive for it" in decide(cast.robin, asked)
     assert "does not hold the role" in decide(cast.dirk, asked)
@@ -98,10 +121,11 @@ def test_who_made_it_or_manages_the_client_does_not_approve(cast: Cast) -> None:
 
 
 def test_too_much_stays_and_the_request_stays_open(cast: Cast) -> None:
+    allow(cast)
     loan = stories.running(cast)
     market()
     ask(cast.olga, loan, quantity="1")
-    asked = Approval.objects.get()
+    asked = Approval.objects.get(kind=releases.KIND)
     # 600,000 against a million is 60 %: above the trigger nothing leaves.
     answer = decide(cast.rolf, asked)
     assert "nothing is released: the LTV is" in answer
@@ -120,21 +144,64 @@ def test_too_much_stays_and_the_request_stays_open(cast: Cast) -> None:
         ({"quantity": "all"}, "Enter a number"),
         ({"asset": "DOGE"}, "asset:"),
         ({"destination": " "}, "destination:"),
+        ({"destination": "bc1-of-a-thief"}, "is not an address of Harbourside Trading that two persons have allowed"),
     ],
 )
 def test_a_request_without_sense_is_refused_in_words(cast: Cast, changes: dict[str, str], says: str) -> None:
+    allow(cast)
     loan = stories.running(cast)
     answer = ask(cast.olga, loan, **changes)
     assert "Refused" in answer
     assert says in answer
-    assert not Approval.objects.exists()
+    assert not Approval.objects.filter(kind=releases.KIND).exists()
 
 
 def test_part_goes_back_while_the_rest_secures_enough(cast: Cast) -> None:
+    allow(cast)
     loan = stories.running(cast, principal=Decimal(100_000))
     market()
     ask(cast.robin, loan, quantity="10")
-    assert "Approved by you" in decide(cast.rhea, Approval.objects.get())
+    assert "Approved by you" in decide(cast.rhea, Approval.objects.get(kind=releases.KIND))
     assert Withdrawal.objects.get(purpose="release").quantity == 10
     loan.refresh_from_db()
     assert loan.state == LoanState.ACTIVE
+
+
+def test_an_address_is_allowed_on_the_loans_page_cools_off_and_can_be_struck_off(cast: Cast) -> None:
+    loan = stories.running(cast, principal=Decimal(100_000))
+    market()
+    door = f"/admin/addresses/{loan.pk}/"
+    asks = {"asset": "BTC", "address": ASKED["destination"], "reason": "signed letter"}
+    assert "two persons have allowed" in ask(cast.olga, loan, quantity="10")
+    assert "Refused: say how it is known" in post(cast.olga, door, asks | {"reason": " "})
+    assert "Refused: an address is one word" in post(cast.olga, door, asks | {"address": "two words"})
+    assert "then for its cooling-off" in post(cast.olga, door, asks)
+    assert "Refused: it was asked for already" in post(cast.robin, door, asks)
+    asked = Approval.objects.get(kind=allow_list.KIND)
+    assert "does not hold the role" in decide(cast.dirk, asked)
+    assert "Approved by you" in decide(cast.rhea, asked)
+    assert "can be used from 2021-05-20 12:03 UTC" in ask(cast.olga, loan, quantity="10")
+    row = WithdrawalAddress.objects.get()
+    assert (row.maker, row.checker) == (cast.olga, cast.rhea)
+    next_day = LATER + timedelta(days=1, minutes=1)
+    stories.market("40000", at=next_day)
+    with time_machine.travel(next_day, tick=False):
+        assert "Asked: it waits" in ask(cast.olga, loan, quantity="10")
+        assert "Struck off" in post(cast.robin, f"{door}revoke/", {"row": str(row.pk)})
+        # What was asked before is looked at again when it is approved.
+        assert "two persons have allowed" in decide(cast.rhea, Approval.objects.get(kind=releases.KIND))
+    assert not Withdrawal.objects.filter(purpose="release").exists()
+
+
+def test_the_database_wants_two_persons_and_a_cooling_off(cast: Cast) -> None:
+    row = {"client": cast.harbourside, "asset": AssetFactory(code="BTC"), "address": "x", "allowed_at": NOW}
+    for broken, name in (
+        ({"maker": cast.olga, "checker": cast.olga, "usable_at": LATER}, "address_maker_is_not_checker"),
+        ({"maker": cast.olga, "checker": cast.rhea, "usable_at": NOW}, "address_cools_off"),
+    ):
+        with pytest.raises(IntegrityError, match=name), transaction.atomic():
+            WithdrawalAddress.objects.create(**row, **broken)
+
+
+def post(who: User, address: str, fields: dict[str, str]) -> str:
+    return signed_in(who).post(address, fields, follow=True).content.decode()

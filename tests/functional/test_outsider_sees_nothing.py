@@ -97,6 +97,8 @@ PRESS = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/admin/funding/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   rr-  xxx  xxx  xxx  xxx",
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
     "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
 }

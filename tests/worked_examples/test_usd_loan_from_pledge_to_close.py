@@ -149,6 +149,7 @@ def test_the_loan_from_pledge_to_close(custodian: PaperCustodian) -> None:
 
     # (9) the collateral goes back under a permit, by two persons, (10) and so does the surplus
     rhea = make.staff("rhea", Role.RISK)
+    make.allowed(story.loan.client, "BTC", "bc1-client")
     collateral.release(
         story.loan.margin_account,
         make.asset("BTC"),

@@ -147,6 +147,7 @@ def release(loan: Loan, quantity: str = "1", **changes: object) -> PledgeMovemen
 
 def test_a_release_takes_a_permit_two_persons_and_sends_the_coins() -> None:
     loan = make.active_loan()
+    make.allowed(loan.client, "BTC", "bc1-allowed")
     movement = release(loan, destination="bc1-allowed")
     assert (movement.maker.name, movement.checker.name) == ("Olga", "Rhea")  # type: ignore[union-attr]
     withdrawal = Withdrawal.objects.get(purpose="release")

@@ -1,0 +1,125 @@
+"""Where a client's coins may go: addresses that two persons have allowed, each after a cooling-off."""
+
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from lending import access, approvals, audit
+from lending.models import Approval, Asset, Client, Role, User, WithdrawalAddress
+
+KIND = "withdrawal_address"
+ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
+REVOKERS = ASKERS | access.RISK_ROLES | {Role.COMPLIANCE}
+# Long enough for a client to see a notice of an address that is not theirs.
+COOLING_OFF = timedelta(hours=24)
+LONGEST = 120
+
+
+class UnableToAllow(Exception):
+    """An address can not be allowed; the message says why."""
+
+
+class UnableToSend(Exception):
+    """Nothing may be sent to an address; the message says why."""
+
+
+def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person to allow an address of a client.
+
+    Raises
+    ------
+    UnableToAllow
+        If the address is empty or too long, nothing is said of how it is known to be theirs, or it is allowed or asked
+        for already.
+    lending.access.UnableToAccess
+        If the maker lacks the role, or has nothing to do with the client.
+    """
+    access.require_role(maker, *ASKERS)
+    access.require_client(maker, client)
+    where, said = address.strip(), reason.strip()
+    if not where or len(where) > LONGEST or len(where.split()) != 1:
+        raise UnableToAllow(f"an address is one word of at most {LONGEST} characters")
+    if not said:
+        raise UnableToAllow("say how it is known to be theirs")
+    if _standing(client).filter(asset=asset, address=where).exists():
+        raise UnableToAllow("it is allowed already")
+    if any((row.payload["asset"], row.payload["address"]) == (asset.code, where) for row in waiting(client, now=now)):
+        raise UnableToAllow("it was asked for already")
+    payload = {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": said[:400]}
+    return approvals.request(KIND, payload, maker=maker, now=now, client=client)
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> WithdrawalAddress:
+    """
+    Allow an address as two persons agreed; it can be used once its cooling-off is over.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it was allowed meanwhile.
+    """
+    asked, checker = approval.payload, approval.checker
+    if checker is None:
+        raise approvals.UnableToApprove("nobody has approved it")
+    client = Client.objects.get(public_id=asked["client"])
+    try:
+        with transaction.atomic():
+            row = WithdrawalAddress.objects.create(
+                client=client,
+                asset=Asset.objects.get(code=asked["asset"]),
+                address=asked["address"],
+                maker=approval.maker,
+                checker=checker,
+                allowed_at=now,
+                usable_at=now + COOLING_OFF,
+            )
+    except IntegrityError as refused:
+        raise approvals.UnableToApprove("it is allowed already") from refused
+    after = {"asset": asked["asset"], "address": asked["address"], "usable_at": row.usable_at.isoformat()}
+    audit.write("address_allowed", actor=checker, obj=row, after=after, reason=asked["reason"], now=now)
+    return row
+
+
+@transaction.atomic
+def revoke(row: WithdrawalAddress, *, by: User, now: datetime) -> WithdrawalAddress:
+    """Strike an address off at once; one person is enough for what only holds coins back."""
+    access.require_role(by, *REVOKERS)
+    access.require_client(by, row.client)
+    if WithdrawalAddress.objects.filter(pk=row.pk, revoked_at=None).update(revoked_at=now, revoked_by=by):
+        audit.write("address_revoked", actor=by, obj=row, before={"address": row.address}, now=now)
+    row.refresh_from_db()
+    return row
+
+
+def require(client: Client, asset: Asset, address: str, *, now: datetime) -> None:
+    """
+    Check that something may be sent to an address of a client.
+
+    Raises
+    ------
+    UnableToSend
+        If the address is not allowed for the asset, or its cooling-off is not over.
+    """
+    row = _standing(client).filter(asset=asset, address=address).first()
+    if row is None:
+        raise UnableToSend(f"{address} is not an address of {client} that two persons have allowed for {asset.code}")
+    if now < row.usable_at:
+        raise UnableToSend(f"{address} can be used from {row.usable_at:%Y-%m-%d %H:%M} UTC, after its cooling-off")
+
+
+def standing(client: Client) -> QuerySet[WithdrawalAddress]:
+    """Return the allowed addresses of a client, those in cooling-off included."""
+    return _standing(client).select_related("asset", "maker", "checker").order_by("asset__code", "address")
+
+
+def waiting(client: Client, *, now: datetime) -> list[Approval]:
+    """Return the addresses of a client that wait for a second person."""
+    found = Approval.objects.filter(kind=KIND, client=client, state=Approval.State.REQUESTED, expires_at__gt=now)
+    return list(found.select_related("maker").order_by("requested_at", "pk"))
+
+
+def _standing(client: Client) -> QuerySet[WithdrawalAddress]:
+    return WithdrawalAddress.objects.filter(client=client, revoked_at=None)
