@@ -37,8 +37,8 @@ bench: base ## Run the benchmarks: BENCH="mark tick load ledger cycle alert"
 prove: base ## The long proofs: whole replays judged, with recordings when they are there, and twenty killed processes
 	@$(MANAGE) prove
 
-screenshots: dev ## Take a picture of every page during the crash, in build/screenshots (needs Chromium)
-	@$(VENV)/python -m tests.browser.screenshots
+screenshots: dev ## Take a picture of every page during the crash (needs Chromium): README=1 replaces the README's too
+	@$(VENV)/python -m tests.browser.screenshots $(if $(README),--readme)
 
 lock: dev ## Resolve requirements/*.in anew (needs uv)
 	@for name in base dev node; do uv pip compile --universal --python-version 3.11 --generate-hashes \

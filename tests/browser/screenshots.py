@@ -2,7 +2,8 @@
 Take a picture of every page of a running demo desk: `make screenshots`.
 
 Every kind of page that links lead to from each role's door, at desktop and phone width, light and dark, while the
-crash of 19 May 2021 is on. Pictures go to build/screenshots, named role-page-width-light.png, beside an index.
+crash of 19 May 2021 is on. Pictures go to build/screenshots, named role-page-width-light.png, beside an index; a few
+small ones for the README replace those in docs/pictures when asked for: `make screenshots README=1`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import django
 import httpx
+from PIL import Image
 
 from deploy.embedded.layout import CHECKOUT
 from deploy.run import crawl, doors
@@ -24,6 +26,12 @@ from tests.browser.visitor import DESKTOP, PHONE, NoBrowser, Visitor, chromium
 ROLES = ("borrower", "risk", "relationship manager", "desk head")
 START, CRASH = "2021-05-19T12:40:00+00:00", datetime(2021, 5, 19, 13, 6, tzinfo=UTC)
 LOOKS = [(width, dark) for width in (DESKTOP, PHONE) for dark in (False, True)]
+README = {
+    ("borrower", "portal_call"): "borrower.png",
+    ("risk", "console_queue"): "risk.png",
+    ("relationship manager", "admin:index"): "relationship-manager.png",
+    ("desk head", "admin:pnl"): "desk-head.png",
+}
 _SETTLE_S = 0.4  # for charts to draw
 
 
@@ -31,6 +39,7 @@ def main() -> None:
     """Start a scratch platform, run it into the crash, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=CHECKOUT / "build" / "screenshots")
+    parser.add_argument("--readme", action="store_true", help="also replace the pictures of the README")
     parser.add_argument("--speed", default="60", help="seconds of platform time in one of wall time")
     asked = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "deploy.settings")
@@ -46,10 +55,13 @@ def main() -> None:
             say(f"ready at {state['url']}, waiting for the crash")
             wait_for(state["url"], CRASH)
             visitor = Visitor(driver, state["url"], "")
-            taken = [shot for who in people(state["people"]) for shot in pictures(visitor, who, asked.to)]
+            taken = [name for who in people(state["people"]) for name in pictures(visitor, who, asked.to)]
     finally:
         driver.quit()
     index(taken, asked.to)
+    if asked.readme:
+        for (role, kind), name in README.items():
+            small(asked.to / named(role, kind, DESKTOP, dark=False), CHECKOUT / "docs" / "pictures" / name)
     say(f"{len(taken)} pictures, look through {asked.to / 'index.html'}")
 
 
@@ -66,7 +78,6 @@ def wait_for(url: str, until: datetime) -> None:
 
 def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
     """Take every page that a person reaches, in every look, and return the files' names."""
-    role = who["role"].replace(" ", "-")
     visitor.look(DESKTOP, dark=False)
     door = visitor.sign_in(who["email"], who["password"])
     pages = list(crawl.pages(doors.Visitor(visitor.base, who["email"], who["password"]).fetch, door))
@@ -76,14 +87,27 @@ def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
             visitor.look(size, dark=dark)
             visitor.open(page.path)
             time.sleep(_SETTLE_S)
-            width = "phone" if size == PHONE else "desktop"
-            name = f"{role}-{page.kind.replace(':', '-')}-{width}-{'dark' if dark else 'light'}.png"
+            name = named(who["role"], page.kind, size, dark=dark)
             visitor.picture(folder / name)
             taken.append(name)
-        say(f"{role}: {page.kind} {page.path}")
+        say(f"{who['role']}: {page.kind} {page.path}")
     for complaint in visitor.complaints():
-        say(f"{role}: the browser complains: {complaint}")
+        say(f"{who['role']}: the browser complains: {complaint}")
     return taken
+
+
+def named(role: str, kind: str, size: tuple[int, int], *, dark: bool) -> str:
+    """Return the file's name of a picture."""
+    look = f"{'phone' if size == PHONE else 'desktop'}-{'dark' if dark else 'light'}"
+    return f"{role}-{kind}-{look}.png".replace(" ", "-").replace(":", "-")
+
+
+def small(picture: Path, to: Path) -> None:
+    """Keep what a first look sees of a picture, in few enough colours for a repository."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(picture) as whole:
+        seen = whole.convert("RGB").crop((0, 0, whole.width, min(whole.height, DESKTOP[1])))
+        seen.quantize(128).save(to, optimize=True)
 
 
 def index(names: list[str], folder: Path) -> None:
