@@ -30,7 +30,7 @@ README = {
     ("borrower", "portal_call"): "borrower.png",
     ("risk", "console_queue"): "risk.png",
     ("relationship manager", "admin:index"): "relationship-manager.png",
-    ("desk head", "admin:pnl"): "desk-head.png",
+    ("desk head", "admin:otc_pnl"): "desk-head.png",
 }
 _SETTLE_S = 0.4  # for charts to draw
 
