@@ -44,6 +44,12 @@ class Visitor:
                 raise UnableToSignIn(f"{self.email} may not see {path}: {answer.status_code}")
         return ""
 
+    def post(self, path: str, **data: str) -> None:
+        """Send a form, and raise what the platform answers to a bad one."""
+        token = self._client.cookies.get("csrftoken", "")
+        headers = {"X-CSRFToken": token, "Referer": str(self._client.base_url)}
+        self._client.post(path, data=data, headers=headers).raise_for_status()
+
     def fetch(self, path: str) -> Answer:
         """Return what an address gives, whatever that is."""
         answer = self._client.get(path)

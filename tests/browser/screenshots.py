@@ -10,9 +10,11 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import django
 import httpx
@@ -32,6 +34,7 @@ README = {
     ("relationship manager", "admin:index"): "relationship-manager.png",
     ("desk head", "admin:otc_pnl"): "desk-head.png",
 }
+_FRESH_S = 16
 _SETTLE_S = 0.4  # for charts to draw
 
 
@@ -53,7 +56,7 @@ def main() -> None:
         with started({"START": START, "SPEED": asked.speed}) as platform:
             state = platform.wait_until_ready()
             say(f"ready at {state['url']}, waiting for the crash")
-            wait_for(state["url"], CRASH)
+            stand_still(state["url"], state["people"], at=CRASH)
             visitor = Visitor(driver, state["url"], "")
             taken = [name for who in people(state["people"]) for name in pictures(visitor, who, asked.to)]
     finally:
@@ -70,10 +73,20 @@ def people(known: list[dict[str, str]]) -> list[dict[str, str]]:
     return [next(person for person in known if person["role"].startswith(role)) for role in ROLES]
 
 
-def wait_for(url: str, until: datetime) -> None:
-    """Wait until platform time has come to an instant."""
-    while datetime.fromisoformat(httpx.get(f"{url}/healthz", timeout=10).json()["now"]) < until:
-        time.sleep(0.5)
+def stand_still(url: str, known: list[dict[str, str]], *, at: datetime) -> None:
+    """Let platform time come to an instant, marks catch up with it, and time stand still: every picture is of then."""
+    (risk,) = (person for person in known if person["role"] == "risk")
+    strip = doors.Visitor(url, risk["email"], risk["password"])
+    wait_for(url, lambda health: datetime.fromisoformat(health["now"]) >= at)
+    strip.post("/demo/speed/", speed="1")
+    wait_for(url, lambda health: health["mark_age_s"] <= _FRESH_S)
+    strip.post("/demo/speed/", speed="0")
+
+
+def wait_for(url: str, condition: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until what the platform says of itself meets a condition."""
+    while not condition(httpx.get(f"{url}/healthz", timeout=10).json()):
+        time.sleep(0.2)
 
 
 def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
