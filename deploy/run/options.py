@@ -6,6 +6,10 @@ from pathlib import Path
 
 from deploy.embedded.layout import default_data_dir
 
+# Where a scenario is taken up unless START says otherwise: an hour and a half before its crash, which is on the screen
+# within two minutes then; what lies before is quiet.
+STARTS = {"may-2021": "2021-05-19T11:00"}
+
 
 class UnableToReadOptions(ValueError):
     """A variable holds something that it can not mean."""
@@ -29,12 +33,14 @@ class Options:
     @classmethod
     def of_environment(cls) -> "Options":
         """Read RESET, PORT, SCENARIO, START, SPEED and DATA_DIR."""
+        scenario = os.environ.get("SCENARIO") or os.environ.get("PLIMSOLL_SCENARIO") or "may-2021"
+        recorded = os.environ.get("REPLAY_DIR")
         return cls(
             data=default_data_dir(),
             reset=os.environ.get("RESET", "").lower() not in {"", "0", "no", "false"},
             port=int(_number("PORT")) if os.environ.get("PORT") else None,
-            scenario=os.environ.get("SCENARIO") or os.environ.get("PLIMSOLL_SCENARIO") or "may-2021",
-            start=os.environ.get("START", ""),
+            scenario=scenario,
+            start=os.environ.get("START") or ("" if recorded else STARTS.get(scenario, "")),
             speed=_number("SPEED") if os.environ.get("SPEED") else None,
         )
 

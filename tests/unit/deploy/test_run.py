@@ -11,7 +11,7 @@ from deploy.run.options import Options, UnableToReadOptions, UnableToRun
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("RESET", "PORT", "SCENARIO", "START", "SPEED", "DATA_DIR", "PLIMSOLL_SCENARIO"):
+    for name in ("RESET", "PORT", "SCENARIO", "START", "SPEED", "DATA_DIR", "PLIMSOLL_SCENARIO", "REPLAY_DIR"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -20,6 +20,12 @@ def test_nothing_said_means_may_2021_on_a_free_port(bare):
     options = Options.of_environment()
     assert (options.scenario, options.port, options.reset, options.speed) == ("may-2021", None, False, None)
     assert options.data.name == ".data"
+    assert options.start == "2021-05-19T11:00"
+
+
+def test_a_recording_starts_where_it_starts(bare):
+    bare.setenv("REPLAY_DIR", "/recordings")
+    assert Options.of_environment().start == ""
 
 
 def test_what_is_said_is_taken(bare, tmp_path):
