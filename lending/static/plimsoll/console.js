@@ -19,6 +19,7 @@
 
   const percent = (values) => values.map((value) => (value === null ? "" : Math.round(value * 1000) / 10 + " %"));
   const plain = (values) => values.map((value) => (value === null ? "" : value.toLocaleString("en")));
+  const STEPS = [60, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
   const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
   const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
   const day = (seconds) => new Date(seconds * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
@@ -92,7 +93,7 @@
         tzDate: utc,
         hooks: ladder(figures),
         scales: { y: { range: (plot, low, high) => [Math.min(low, figures.levels[0][1]) - 0.03, Math.max(high, figures.levels.at(-1)[1]) + 0.03] } },
-        axes: [axis({ values: times }), axis({ values: (plot, values) => percent(values), size: 60 })],
+        axes: [axis({ values: times, incrs: STEPS }), axis({ values: (plot, values) => percent(values), size: 60 })],
         series: lines("LTV", (plot, value) => (value === null ? "–" : percent([value])[0])),
       },
     }),
@@ -100,7 +101,7 @@
       data: [figures.at, ...split(figures.price, figures.quality)],
       options: {
         tzDate: utc,
-        axes: [axis({ values: times }), axis({ values: (plot, values) => plain(values), size: 80 })],
+        axes: [axis({ values: times, incrs: STEPS }), axis({ values: (plot, values) => plain(values), size: 80 })],
         series: lines("USD", (plot, value) => (value === null ? "–" : plain([value])[0])),
       },
     }),
