@@ -20,7 +20,7 @@ _TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=8.5, leading=12, t
 _SMALL = ParagraphStyle("small", parent=_TEXT, fontSize=7.5, leading=10, textColor=_MUTED)
 _TITLE = ParagraphStyle("title", parent=_TEXT, fontName="Times-Bold", fontSize=20, leading=24)
 _HEAD = ParagraphStyle("head", parent=_TEXT, fontName="Times-Bold", fontSize=12, leading=16, spaceBefore=10)
-_WIDTHS = (33 * mm, 33 * mm, 50 * mm, 29 * mm, 29 * mm)
+_WIDTHS = (36 * mm, 36 * mm, 44 * mm, 29 * mm, 29 * mm)
 _STYLE = TableStyle(
     [
         ("FONT", (0, 0), (-1, -1), "Helvetica", 7.5),
