@@ -46,7 +46,7 @@ class Visitor:
 
     def post(self, path: str, **data: str) -> None:
         """Send a form, and raise what the platform answers to a bad one."""
-        token = self._client.cookies.get("csrftoken", "")
+        token = self._client.cookies.get("csrftoken") or ""
         headers = {"X-CSRFToken": token, "Referer": str(self._client.base_url)}
         self._client.post(path, data=data, headers=headers).raise_for_status()
 
