@@ -273,6 +273,10 @@ PANELS: dict[str, tuple[str, ...]] = {
         "risk.admin.releases.form",
         "risk.admin.freezes.form",
     ),
+    "admin.loan.story": (
+        "risk.admin.story.calls_and_orders",
+        "otc.admin.story.fills",
+    ),
 }
 
 # What the admin's menu holds, by what a person does, and what the frame says of this installation.

@@ -44,14 +44,15 @@ def is_staff(user: AnyUser) -> bool:
     return not roles_of(user).isdisjoint(STAFF_ROLES)
 
 
-def clients_for(user: AnyUser) -> QuerySet[Client]:
+def clients_for(user: AnyUser, held: frozenset[Role] | None = None) -> QuerySet[Client]:
     """
     Return the clients that a user may see.
 
     A relationship manager without another role of the desk sees the clients they manage, a desk trader none, every
-    other role of the desk all; a borrower sees their own; anybody else sees none.
+    other role of the desk all; a borrower sees their own; anybody else sees none. `held` are the user's roles, where
+    somebody has looked them up already.
     """
-    roles = roles_of(user)
+    roles = roles_of(user) if held is None else held
     if roles & SEES_EVERY_CLIENT:
         return Client.objects.all()
     if Role.RELATIONSHIP_MANAGER in roles:

@@ -32,7 +32,7 @@ def clients(request: HttpRequest) -> QuerySet[Client]:
     """Return the clients whom the reader may see, their roles looked up once per request."""
     seen: QuerySet[Client] | None = getattr(request, "clients", None)
     if seen is None:
-        seen = access.clients_for(request.user)
+        seen = access.clients_for(request.user, roles(request))
         request.clients = seen  # type: ignore[attr-defined]
     return seen
 

@@ -30,6 +30,7 @@ class _Looking:
     """
 
     model: Any
+    admin_site: Any
     seen_by: frozenset[Role] = SEE_CLIENTS
     units: dict[str, str] = {}
 
@@ -45,13 +46,36 @@ class _Looking:
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def written(self, names: Sequence[Any]) -> list[Any]:
-        """Return columns with every amount and ratio replaced by how it is written, each always by the same one."""
-        columns: dict[str, Any] = self.__dict__.setdefault("columns", {})
+    def written(self, names: Sequence[Any], request: HttpRequest) -> list[Any]:
+        """
+        Return columns with every amount and ratio replaced by how it is written, each always by the same one.
+
+        What would lead to a page that the reader may not open is plain text.
+        """
+        columns: dict[tuple[str, bool], Any] = self.__dict__.setdefault("columns", {})
+        found = []
         for name in names:
-            if isinstance(name, str) and name not in columns:
-                columns[name] = self._written(name)
-        return [columns[name] if isinstance(name, str) else name for name in names]
+            if not isinstance(name, str):
+                found.append(name)
+                continue
+            key = (name, self._leads_nowhere(name, request))
+            if key not in columns:
+                columns[key] = self._plain(name) if key[1] else self._written(name)
+            found.append(columns[key])
+        return found
+
+    def _leads_nowhere(self, name: str, request: HttpRequest) -> bool:
+        """Return whether a field links to a table that the reader may not see."""
+        try:
+            related = self.model._meta.get_field(name).related_model
+        except FieldDoesNotExist:
+            return False
+        table = self.admin_site._registry.get(related)
+        return table is not None and not table.has_view_permission(request)
+
+    def _plain(self, name: str) -> Any:
+        title = str(self.model._meta.get_field(name).verbose_name)
+        return _column(name, title, lambda row: str(getattr(row, name) or "–"))
 
     def _written(self, name: str) -> Any:
         try:
@@ -108,10 +132,11 @@ class Table(_Looking, ModelAdmin):
         return any(name and f"{lookup}__".startswith(f"{name}__") for name in offered)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self.written(super().get_list_display(request))
+        return self.written(super().get_list_display(request), request)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.written(self.fields or [field.name for field in self.model._meta.fields if not field.primary_key])
+        every = [field.name for field in self.model._meta.fields if not field.primary_key]
+        return self.written(self.fields or every, request)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}
@@ -127,7 +152,7 @@ class Lines(_Looking, TabularInline):
     hide_title = True  # a row says what it is; those that lead to a page of their own say so
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.written(super().get_fields(request, obj))
+        return self.written(super().get_fields(request, obj), request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.written(super().get_readonly_fields(request, obj))
+        return self.written(super().get_readonly_fields(request, obj), request)

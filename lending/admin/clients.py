@@ -52,7 +52,8 @@ class ClientAdmin(Table):
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         asked = ClientForm.Meta.fields
-        return asked if obj is None else (*asked, "stage", "relationship_manager", "created_at", "public_id")
+        known = (*asked, "stage", "relationship_manager", "created_at", "public_id")
+        return asked if obj is None else self.written(known, request)
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return () if obj is None else self.inlines

@@ -1,10 +1,8 @@
 """The home page of the admin: what waits and for whom, the clients of a relationship manager, what falls due."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Sum
@@ -14,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from lending import access, staff
 from lending.admin.base import SEE_CLIENTS
-from lending.admin.steps import PIPELINE, next_step
+from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
 from lending.loans import OWING
 from lending.models import Approval, ClientUser, Loan, Role
@@ -39,7 +37,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     rows = Loan.objects.filter(client__in=clients, state__in=PIPELINE)
     rows = rows.select_related("client", "asset", "product", "made_by", "approved_by").order_by("-pk")
     waiting = list(rows[:_ROWS])
-    signers = _signers(clients)
+    signers = signers_of(clients)
     steps = [
         (loan, step)
         for loan in waiting
@@ -58,14 +56,6 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
         "manages": manages(request),
     }
     return render_to_string("admin/home/pipeline.html", context, request=request)
-
-
-def _signers(clients: Any) -> Mapping[int, Sequence[str]]:
-    found: defaultdict[int, list[str]] = defaultdict(list)
-    rows = ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True)
-    for row in rows.select_related("user").order_by("pk"):
-        found[row.client_id].append(str(row.user))
-    return found
 
 
 def _decider(request: HttpRequest, row: Approval) -> tuple[str, bool]:

@@ -8,29 +8,30 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, clock, interest, loans, panels, staff
+from lending import access, clock, loans, panels, schedules, staff
 from lending.admin import acts
-from lending.admin.base import Lines, Table
+from lending.admin.base import SEE_BOOKS, Lines, Table
+from lending.admin.steps import next_step, signers_of
 from lending.engine import money
 from lending.models import (
     Client,
     LadderTerms,
     Loan,
-    LoanEvent,
     LoanState,
     MarginAccount,
+    Notice,
     Pledge,
     PledgeMovement,
     Product,
-    Repayment,
     Role,
 )
 from lending.staff import roles
 
+_NOTICES = 25
 _REFUSALS = (loans.UnableToMove, loans.UnableToFund)
 
 
@@ -66,34 +67,21 @@ class OfferForm(forms.Form):
         return asked
 
 
-class Repayments(Lines):
-    units = dict.fromkeys(("amount", "fees", "interest", "principal", "surplus"), "loan__asset")
-    model = Repayment
-    fields = readonly_fields = ("received_at", "kind", "amount", "fees", "interest", "principal", "surplus", "entry")
-
-
-class Events(Lines):
-    model = LoanEvent
-    fields = readonly_fields = ("happened_at", "from_state", "to_state", "actor", "cause")
-    verbose_name_plural = "history"
-
-
 @admin.register(Loan)
 class LoanAdmin(Table):
     client_path = "client"
-    change_form_template = "admin/loan.html"
     list_display = ("__str__", "client", "state", "principal_outstanding", "annual_rate", "maturity_date", "product")
     list_filter = ("state", "product", "asset")
     search_fields = ("client__name", "public_id")
     list_select_related = ("client", "product", "asset")
     ordering = ("-pk",)
-    inlines = (Repayments, Events)
-    fields = (
-        "public_id", "client", "product", "margin_account", "asset", "principal", "annual_rate", "default_rate",
-        "day_count", "origination_fee", "start_at", "maturity_date", "state", "principal_outstanding", "interest_due",
-        "fees_due", "accrued_at", "quoted_until", "payout_address", "made_by", "accepted_by",
-        "approved_by",
-    )  # fmt: skip
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
+        """Return a loan with all that its page names."""
+        named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
+        account = ("margin_account__terms", "margin_account__client")
+        rows = self.get_queryset(request).select_related(*named, *account)
+        return rows.filter(pk=object_id).first() if object_id.isdigit() else None
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return Role.RELATIONSHIP_MANAGER in roles(request)
@@ -104,6 +92,7 @@ class LoanAdmin(Table):
         return [
             path("<int:pk>/approve/", guard(self.approve), name="lending_loan_approve"),
             path("<int:pk>/ask-collateral/", guard(self.ask_collateral), name="lending_loan_ask_collateral"),
+            path("<int:pk>/story/", guard(self.story), name="lending_loan_story"),
             path("<int:pk>/cancel/", guard(self.cancel), name="lending_loan_cancel"),
             *super().get_urls(),
         ]
@@ -123,20 +112,27 @@ class LoanAdmin(Table):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a loan with what it costs to pay, its buttons, and what higher apps know about it."""
+        """Show everything about a loan in one place: its next step, margin, money, people, and its trail."""
         shown = self.get_object(request, object_id)
-        extras = self._extras(request, shown) if shown else {}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
+        if shown is None or request.method == "POST":
+            return super().change_view(request, object_id, form_url, extra_context)
+        if not self.has_view_permission(request, shown):
+            raise PermissionDenied
+        frame = {**self.admin_site.each_context(request), "title": f"Loan {shown}", "opts": self.opts}
+        return TemplateResponse(request, "admin/loan.html", {**frame, **_whole(request, shown)})
 
-    def _extras(self, request: HttpRequest, shown: Loan) -> dict[str, Any]:
-        now = clock.now()
-        return {
-            "loan": shown,
-            "now": now,
-            "payoff": interest.payoff(shown, now=now) if shown.start_at else None,
-            "buttons": _buttons(shown),
-            "panels": panels.render("admin.loan", request, shown, now=now),
-        }
+    def story(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show what happened to a loan: the part of its page that is fetched by itself, or a page of its own."""
+        shown = self.get_object(request, str(pk))
+        if shown is None:
+            raise Http404("no such loan")
+        if not self.has_view_permission(request, shown):
+            raise PermissionDenied
+        context = _story(request, shown)
+        if request.headers.get("HX-Request"):
+            return TemplateResponse(request, "admin/loan_story.html", context)
+        frame = {**self.admin_site.each_context(request), "title": f"What happened to {shown}", "opts": self.opts}
+        return TemplateResponse(request, "admin/loan_story_page.html", {**frame, **context})
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Approve an accepted loan as the second person."""
@@ -149,6 +145,45 @@ class LoanAdmin(Table):
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Drop a loan that was not funded."""
         return acts.perform(request, self.get_queryset(request), pk, _cancel, refusals=_REFUSALS)
+
+
+def _whole(request: HttpRequest, shown: Loan) -> dict[str, Any]:
+    """Return what a loan is and needs now, with what higher apps add."""
+    now = staff.now(request)
+    signers = signers_of([shown.client]) if shown.state == LoanState.QUOTED else {}
+    return {
+        "loan": shown,
+        "now": now,
+        "step": next_step(shown, signers=signers, held=roles(request), reader_id=request.user.pk or 0, now=now),
+        "schedule": _schedule(shown, now),
+        "asset": shown.asset.code,
+        "buttons": _buttons(shown),
+        "panels": panels.render("admin.loan", request, shown, now=now),
+    }
+
+
+def _story(request: HttpRequest, shown: Loan) -> dict[str, Any]:
+    """Return what happened to a loan, the newest first, with what higher apps add."""
+    now = staff.now(request)
+    notices = Notice.objects.filter(margin_account=shown.margin_account_id).order_by("-created_at", "-pk")
+    return {
+        "loan": shown,
+        "now": now,
+        "asset": shown.asset.code,
+        "story": panels.render("admin.loan.story", request, shown, now=now),
+        "repayments": shown.repayments.select_related("entry").order_by("-received_at", "-pk"),
+        "events": shown.events.select_related("actor").order_by("-happened_at", "-pk"),
+        "notices": notices[:_NOTICES],
+        "reads_books": bool(roles(request) & SEE_BOOKS),
+    }
+
+
+def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:
+    """Return what was agreed, from the funding or, before it, from now; nothing for an offer whose maturity is over."""
+    try:
+        return schedules.of_loan(shown, now=now)
+    except schedules.UnableToSchedule:
+        return None
 
 
 def offer(request: HttpRequest, form: OfferForm) -> Loan | None:

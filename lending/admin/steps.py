@@ -1,16 +1,35 @@
-"""What happens next to a loan that is not funded yet, and who may do it."""
+"""What happens next to a loan, and who may do it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lending.models import Loan, LoanState, Role
+from lending.models import Client, ClientUser, Loan, LoanState, Role
 
 PIPELINE = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
 _DOERS = {
     LoanState.ACCEPTED: frozenset({Role.RISK, Role.RISK_HEAD}),
     LoanState.APPROVED: frozenset({Role.OPERATIONS}),
     LoanState.COLLATERAL_PENDING: frozenset({Role.OPERATIONS}),
+}
+
+
+_GOES_BACK = ("The collateral goes back: ask for a release", "the client's manager or operations, then risk")
+_AFTERWARDS = {
+    LoanState.ACTIVE: ("It is repaid at once on the day it matures, or before", "the client"),
+    LoanState.MATURED: ("What pays it off is due now; a day after maturity it is in default", "the client"),
+    LoanState.DEFAULTED: (
+        "It bears the default rate until it is paid or its collateral is sold",
+        "the client, and risk",
+    ),
+    LoanState.LIQUIDATING: ("Collateral is being sold, and what it brings is applied", "the desk"),
+    LoanState.REPAID: ("The collateral goes back: ask for a release", "the client's manager or operations, then risk"),
+    LoanState.RECOVERED: (
+        "The collateral goes back: ask for a release",
+        "the client's manager or operations, then risk",
+    ),
+    LoanState.WORKOUT: ("A shortfall is left: recover it or write it off", "the head of risk"),
 }
 
 
@@ -25,11 +44,20 @@ class Step:
     stuck: bool = False
 
 
+def signers_of(clients: Iterable[Client]) -> Mapping[int, Sequence[str]]:
+    """Return the names of those who may sign, by the keys of their clients."""
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    rows = ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True)
+    for row in rows.select_related("user").order_by("pk"):
+        found[row.client_id].append(str(row.user))
+    return found
+
+
 def next_step(
     loan: Loan, *, signers: Mapping[int, Sequence[str]], held: Collection[Role], reader_id: int, now: datetime
 ) -> Step | None:
     """
-    Return the next step of a loan that is not funded yet, None for any other.
+    Return the next step of a loan, None when there is none.
 
     `signers` are the names of those who may sign, by client key; `held` are the reader's roles.
     """
@@ -47,7 +75,7 @@ def next_step(
         words = "The client sends the collateral; then it is checked and funded"
         who = f"operations, but not {loan.approved_by}, who approved it"
     else:
-        return None
+        return Step(*_AFTERWARDS[state], yours=False) if state in _AFTERWARDS else None
     return Step(words, who, yours=free and not _DOERS[state].isdisjoint(held))
 
 

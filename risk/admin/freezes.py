@@ -16,7 +16,7 @@ from lending.staff import Page, roles
 
 def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return the form that stops a loan's account, or asks to set it free; for others only that it is frozen."""
-    row = freezes.current(subject.margin_account)
+    row = freezes.current(subject.margin_account) if subject.margin_account.frozen else None
     may = bool(roles(request) & freezes.FREEZERS)
     if row is None and not may:
         return SafeString("")

@@ -26,8 +26,11 @@ class ReleaseForm(forms.Form):
 
 def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return the form that asks for a release from a loan's account, with the requests that wait; or nothing."""
-    pledges = Pledge.objects.filter(margin_account=subject.margin_account_id, quantity__gt=0).select_related("asset")
-    if not roles(request) & releases.ASKERS or not pledges:
+    if not roles(request) & releases.ASKERS:
+        return SafeString("")
+    held = Pledge.objects.filter(margin_account=subject.margin_account_id, quantity__gt=0).select_related("asset")
+    pledges = list(held.order_by("asset__code"))
+    if not pledges:
         return SafeString("")
     allowed = list(allow_list.standing(subject.client))
     context = {
@@ -36,7 +39,7 @@ def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
         "usable": [row for row in allowed if row.usable_at <= now],
         "addresses_asked": allow_list.waiting(subject.client, now=now),
         "loan": subject,
-        "pledges": pledges.order_by("asset__code"),
+        "pledges": pledges,
         "waiting": releases.waiting(subject.margin_account),
     }
     return render_to_string("admin/release.html", context, request=request)

@@ -147,5 +147,5 @@ def test_the_number_of_queries_does_not_grow(cast: Cast, client: Browser, django
     client.force_login(cast.robin)
     with django_assert_max_num_queries(12):
         client.get("/admin/")
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(12):
         client.get("/admin/close-to-a-call/", headers={"HX-Request": "true"})

@@ -1,0 +1,117 @@
+"""The loan's page in the admin: everything about a loan in one place, for those who may see its client."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.test import Client as Browser
+
+from lending import loans, repayments
+from lending.models import Loan
+from tests import stories
+from tests.cast import NOW, Cast
+
+LATER = NOW + timedelta(minutes=3)
+
+
+@pytest.fixture(autouse=True)
+def _a_bit_later() -> Iterator[None]:
+    with time_machine.travel(LATER, tick=False):
+        yield
+
+
+def page(browser: Browser, user: object, loan: Loan) -> str:
+    browser.force_login(user)  # type: ignore[arg-type]
+    answer = browser.get(f"/admin/lending/loan/{loan.pk}/change/")
+    assert answer.status_code == 200
+    story = browser.get(f"/admin/lending/loan/{loan.pk}/story/", headers={"HX-Request": "true"})
+    assert story.status_code == 200
+    return str(answer.content.decode() + story.content.decode())
+
+
+def test_an_offer_shows_its_next_step_and_its_schedule(cast: Cast, client: Browser) -> None:
+    html = page(client, cast.robin, stories.offered(cast))
+    assert "Accept the offer in the portal" in html
+    assert "Alice" in html
+    assert "Due at maturity" in html
+    assert "Cancel it" in html
+
+
+def test_the_step_says_who_may_do_it(cast: Cast, client: Browser) -> None:
+    loan = loans.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    assert "(you may)" in page(client, cast.rhea, loan)
+    assert "(you may)" not in page(client, cast.robin, loan)
+    assert "anybody of risk but Robin" in page(client, cast.robin, loan)
+
+
+def test_a_called_loan_shows_margin_money_calls_notices_and_trail(cast: Cast, client: Browser) -> None:
+    loan = stories.called(cast).margin_account.loans.get()
+    html = page(client, cast.rhea, loan)
+    assert "70.59 %" in html
+    assert "34,000.00" in html
+    assert "1 min ago" in html  # the age of the mark that the LTV rests on
+    assert "Payoff now" in html
+    assert "600,000.00" in html
+    assert "90,0" in html  # what cures the call in cash
+    assert "Nothing was ordered to be sold" in html
+    assert "The client was told nothing yet" not in html
+    for cause in ("quoted", "accepted by the client&#x27;s signer", "approved by a second person", "funded"):
+        assert cause in html
+
+
+def test_a_payment_shows_with_what_it_paid(cast: Cast, client: Browser) -> None:
+    loan = stories.running(cast)
+    stories.deposited(cast.harbourside, "USD", Decimal(1_000))
+    repayments.record(loan, Decimal(1_000), key="test", received_at=NOW, now=NOW)
+    html = page(client, cast.rhea, loan)
+    assert "principal <span" in html
+    assert "Nothing was paid yet" not in html
+
+
+def test_another_managers_loan_is_not_there(cast: Cast, client: Browser) -> None:
+    loan = stories.running(cast, cast.quayside, signer=cast.charlie)
+    client.force_login(cast.robin)
+    address = f"/admin/lending/loan/{loan.pk}/change/"
+    assert client.get(address, follow=True).redirect_chain[-1][0] == "/admin/"
+    assert client.get(f"/admin/lending/loan/{loan.pk}/story/").status_code == 404
+    client.force_login(cast.dana)
+    assert client.get(address).status_code in {302, 403}
+    assert client.get(f"/admin/lending/loan/{loan.pk}/story/").status_code == 404
+
+
+def test_the_page_writes_nothing(cast: Cast, client: Browser) -> None:
+    loan = stories.offered(cast)
+    client.force_login(cast.robin)
+    assert client.post(f"/admin/lending/loan/{loan.pk}/change/", {"principal": "1"}).status_code == 403
+    loan.refresh_from_db()
+    assert loan.principal == 600_000
+
+
+def test_no_page_links_to_what_its_reader_may_not_open(cast: Cast, client: Browser) -> None:
+    loan = stories.called(cast).margin_account.loans.get()
+    client.force_login(cast.robin)
+    for address in (
+        f"/admin/lending/client/{loan.client_id}/change/",
+        f"/admin/lending/loan/{loan.pk}/change/",
+        f"/admin/lending/loan/{loan.pk}/story/",
+        f"/admin/lending/marginaccount/{loan.margin_account_id}/change/",
+        "/admin/lending/client/",
+    ):
+        html = client.get(address).content.decode()
+        found = set(re.findall(r'href="(/admin/[a-z]+/[a-z]+/\d+/change/)"', html))
+        assert {link for link in found if client.get(link).status_code != 200} == set(), address
+
+
+@pytest.mark.parametrize("who", ["robin", "rolf", "olga", "dirk"])
+@pytest.mark.parametrize("page_of", ["change", "story"])
+def test_the_pages_hold_their_queries(
+    cast: Cast, client: Browser, django_assert_max_num_queries, who: str, page_of: str
+) -> None:
+    loan = stories.called(cast).margin_account.loans.get()
+    stories.running(cast)
+    client.force_login(getattr(cast, who))
+    with django_assert_max_num_queries(12):
+        client.get(f"/admin/lending/loan/{loan.pk}/{page_of}/")
