@@ -113,5 +113,6 @@ def test_the_pages_hold_their_queries(
     loan = stories.called(cast).margin_account.loans.get()
     stories.running(cast)
     client.force_login(getattr(cast, who))
-    with django_assert_max_num_queries(12):
+    asks = page_of == "change" and who in {"robin", "olga"}  # the form that asks for a release reads four things more
+    with django_assert_max_num_queries(14 if asks else 12):
         client.get(f"/admin/lending/loan/{loan.pk}/{page_of}/")
