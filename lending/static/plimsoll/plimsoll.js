@@ -55,6 +55,9 @@
     }
   }
 
+  /* The admin's lines scroll sideways where they are wider than the window: by keyboard too. */
+  for (const lines of document.querySelectorAll(".formset-wrapper")) lines.tabIndex = 0;
+
   /* A part that can not be refreshed says so beside itself, and what it shows is not taken for new. */
   function sayFailed(event) {
     const part = event.detail.elt;
