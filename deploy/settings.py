@@ -270,7 +270,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "admin.loan": (
         "risk.panels.staff_loan",
         "risk.admin.funding.button",
-        "risk.admin.releases.form",
+        "risk.admin.releases.part",
         "risk.admin.freezes.form",
     ),
     "admin.loan.story": (

@@ -86,7 +86,8 @@ def lift(approval: Approval, *, now: datetime) -> Freeze:
 
 def current(account: MarginAccount) -> Freeze | None:
     """Return the freeze that an account is under."""
-    return Freeze.objects.filter(margin_account=account, lifted_at=None).select_related("frozen_by").first()
+    found = Freeze.objects.filter(margin_account=account, lifted_at=None)
+    return found.select_related("frozen_by", "margin_account").first()
 
 
 def waiting(row: Freeze, *, now: datetime) -> Approval | None:

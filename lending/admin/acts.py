@@ -14,12 +14,23 @@ from django.urls import reverse
 from lending import clock
 
 Act = Callable[[HttpRequest, Any, datetime], str]
+Again = Callable[[HttpRequest, Any, str], HttpResponse]
 
 
 def perform(
-    request: HttpRequest, rows: QuerySet[Any], pk: int, act: Act, *, refusals: tuple[type[Exception], ...]
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    pk: int,
+    act: Act,
+    *,
+    refusals: tuple[type[Exception], ...],
+    again: Again | None = None,
 ) -> HttpResponse:
-    """Do something to one of the rows that the reader sees, and go back to its page with what came of it."""
+    """
+    Do something to one of the rows that the reader sees, and go back to its page with what came of it.
+
+    Where much was typed, a refusal is answered by `again`, which shows the form as it was sent beside the refusal.
+    """
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     row: Model = get_object_or_404(rows, pk=pk)
@@ -27,7 +38,10 @@ def perform(
     try:
         said = act(request, row, clock.now())
     except refused as refusal:
-        messages.error(request, f"Refused: {str(refusal) or 'your role does not include this'}.")
+        words = f"Refused: {str(refusal) or 'your role does not include this'}."
+        if again is not None:
+            return again(request, row, words)
+        messages.error(request, words)
     else:
         messages.success(request, said)
     meta = row._meta

@@ -1,15 +1,19 @@
-"""Asking for collateral to go back: on the loan's page, for operations and the client's relationship manager."""
+"""Asking for collateral to go back: a part of the loan's page, for operations and the client's manager."""
 
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods
 
-from lending import access, allow_list
+from lending import allow_list, staff
 from lending.admin import acts
 from lending.models import Asset, Loan, Pledge
 from lending.staff import Page, roles
@@ -24,31 +28,51 @@ class ReleaseForm(forms.Form):
     destination = forms.CharField(max_length=120)
 
 
-def form(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
-    """Return the form that asks for a release from a loan's account, with the requests that wait; or nothing."""
+def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
+    """Return the place of the form on a loan's page, which fetches it by itself: what it reads is read apart."""
     if not roles(request) & releases.ASKERS:
         return SafeString("")
-    held = Pledge.objects.filter(margin_account=subject.margin_account_id, quantity__gt=0).select_related("asset")
-    pledges = list(held.order_by("asset__code"))
-    if not pledges:
-        return SafeString("")
-    allowed = list(allow_list.standing(subject.client))
-    context = {
+    return render_to_string("admin/release_part.html", {"loan": subject}, request=request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def release(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what may go back and where to, as a part of the loan's page or a page of its own; and ask for it."""
+    if request.method == "POST":
+        refusals = (releases.UnableToAsk,)
+        return acts.perform(request, _mine(request), pk, _ask, refusals=refusals, again=_page)
+    loan = get_object_or_404(_mine(request), pk=pk)
+    if request.headers.get("HX-Request"):
+        return TemplateResponse(request, "admin/release.html", _shown(request, loan))
+    return _page(request, loan)
+
+
+def _mine(request: HttpRequest) -> QuerySet[Loan]:
+    mine = Loan.objects.filter(client__in=staff.clients(request))
+    return mine.select_related("client", "margin_account__client")
+
+
+def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
+    """Return what is pledged, where it may go, and the requests that wait."""
+    now = staff.now(request)
+    held = Pledge.objects.filter(margin_account=loan.margin_account_id, quantity__gt=0).select_related("asset")
+    allowed = list(allow_list.standing(loan.client))
+    return {
         "now": now,
         "addresses": allowed,
         "usable": [row for row in allowed if row.usable_at <= now],
-        "addresses_asked": allow_list.waiting(subject.client, now=now),
-        "loan": subject,
-        "pledges": pledges,
-        "waiting": releases.waiting(subject.margin_account),
+        "addresses_asked": allow_list.waiting(loan.client, now=now),
+        "loan": loan,
+        "pledges": list(held.order_by("asset__code")),
+        "waiting": releases.waiting(loan.margin_account),
     }
-    return render_to_string("admin/release.html", context, request=request)
 
 
-def ask(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask for collateral of a loan's account to go back to its client."""
-    mine = Loan.objects.filter(client__in=access.clients_for(request.user)).select_related("margin_account__client")
-    return acts.perform(request, mine, pk, _ask, refusals=(releases.UnableToAsk,))
+def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
+    """Show the form as a page; after a refusal with its words and with what was typed."""
+    frame = {**admin.site.each_context(request), "title": "Send collateral back", "refusal": refusal}
+    context = {**frame, **_shown(request, loan), "typed": request.POST}
+    return TemplateResponse(request, "admin/release_page.html", context, status=422 if refusal else 200)
 
 
 def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
@@ -71,8 +95,7 @@ def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 def allow(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask for an address of a loan's client to be allowed."""
-    mine = Loan.objects.filter(client__in=access.clients_for(request.user)).select_related("client")
-    return acts.perform(request, mine, pk, _allow, refusals=(allow_list.UnableToAllow,))
+    return acts.perform(request, _mine(request), pk, _allow, refusals=(allow_list.UnableToAllow,), again=_page)
 
 
 def _allow(request: HttpRequest, loan: Loan, now: datetime) -> str:
@@ -87,8 +110,7 @@ def _allow(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Strike an address of a loan's client off the list."""
-    mine = Loan.objects.filter(client__in=access.clients_for(request.user)).select_related("client")
-    return acts.perform(request, mine, pk, _revoke, refusals=(allow_list.UnableToAllow,))
+    return acts.perform(request, _mine(request), pk, _revoke, refusals=(allow_list.UnableToAllow,))
 
 
 def _revoke(request: HttpRequest, loan: Loan, now: datetime) -> str:
@@ -104,4 +126,4 @@ def _revoke(request: HttpRequest, loan: Loan, now: datetime) -> str:
 _site: Any = admin.site
 _site.add_page(Page("addresses/<int:pk>/", "risk_allow", allow, allow_list.ASKERS, "risk"))
 _site.add_page(Page("addresses/<int:pk>/revoke/", "risk_revoke", revoke, allow_list.ASKERS, "risk"))
-_site.add_page(Page("releases/<int:pk>/", "risk_release", ask, releases.ASKERS, "risk"))
+_site.add_page(Page("releases/<int:pk>/", "risk_release", release, releases.ASKERS, "risk"))

@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import loans, repayments
+from lending import freezes, loans, repayments
 from lending.models import Loan
 from tests import stories
 from tests.cast import NOW, Cast
@@ -105,14 +105,45 @@ def test_no_page_links_to_what_its_reader_may_not_open(cast: Cast, client: Brows
         assert {link for link in found if client.get(link).status_code != 200} == set(), address
 
 
-@pytest.mark.parametrize("who", ["robin", "rolf", "olga", "dirk"])
-@pytest.mark.parametrize("page_of", ["change", "story"])
+@pytest.mark.parametrize("who", ["robin", "rolf", "olga", "dirk", "rhea"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["free", "frozen"])
 def test_the_pages_hold_their_queries(
-    cast: Cast, client: Browser, django_assert_max_num_queries, who: str, page_of: str
+    cast: Cast, client: Browser, django_assert_max_num_queries, who: str, frozen: bool
 ) -> None:
     loan = stories.called(cast).margin_account.loans.get()
     stories.running(cast)
+    if frozen:
+        freezes.freeze(loan.margin_account, reason="A court order", by=cast.rhea, now=LATER)
+        freezes.ask_to_lift(loan.margin_account, reason="Withdrawn", maker=cast.rhea, now=LATER)
     client.force_login(getattr(cast, who))
-    asks = page_of == "change" and who in {"robin", "olga"}  # the form that asks for a release reads four things more
-    with django_assert_max_num_queries(14 if asks else 12):
-        client.get(f"/admin/lending/loan/{loan.pk}/{page_of}/")
+    pages = [f"/admin/lending/loan/{loan.pk}/{page_of}/" for page_of in ("change", "story")]
+    if who in {"robin", "olga"}:
+        pages.append(f"/admin/releases/{loan.pk}/")
+    for address in pages:
+        with django_assert_max_num_queries(12):
+            assert client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("who", ["robin", "olga"])
+def test_the_form_that_asks_for_a_release_comes_as_a_part_or_as_a_page(cast: Cast, client: Browser, who: str) -> None:
+    loan = stories.running(cast)
+    client.force_login(getattr(cast, who))
+    address = f"/admin/releases/{loan.pk}/"
+    html = client.get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+    assert f'hx-get="{address}"' in html
+    assert f'<a href="{address}">' in html
+    part = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert f'action="{address}"' in part
+    assert "<html" not in part
+    alone = client.get(address).content.decode()
+    assert f'action="{address}"' in alone
+    assert "<html" in alone
+
+
+def test_where_nothing_is_pledged_nothing_can_be_asked_back(cast: Cast, client: Browser) -> None:
+    address = f"/admin/releases/{stories.offered(cast).pk}/"
+    client.force_login(cast.robin)
+    assert client.get(address, headers={"HX-Request": "true"}).content.decode().strip() == ""
+    page = client.get(address).content.decode()
+    assert "Nothing is pledged" in page
+    assert '<form method="post" action="/admin/releases' not in page

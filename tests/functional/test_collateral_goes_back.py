@@ -85,11 +85,11 @@ def decide(who: User, asked: Approval, button: str = "approve") -> str:
 def test_all_goes_back_once_everything_is_paid(cast: Cast, maker: str) -> None:
     loan = repaid(cast)
     assert loans.close_due(now=LATER) == 0
-    page = signed_in(getattr(cast, maker)).get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+    page = signed_in(getattr(cast, maker)).get(f"/admin/releases/{loan.pk}/").content.decode()
     assert f'action="/admin/releases/{loan.pk}/"' in page
     assert "Asked: it waits" in ask(getattr(cast, maker), loan)
     asked = Approval.objects.get(kind=releases.KIND)
-    assert "bc1-of-harbourside" in signed_in(cast.olga).get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+    assert "bc1-of-harbourside" in signed_in(cast.olga).get(f"/admin/releases/{loan.pk}/").content.decode()
     assert "Approved by you" in decide(cast.rolf, asked)
     asked.refresh_from_db()
     assert (asked.state, asked.checker) == (Approval.State.EXECUTED, cast.rolf)
@@ -154,6 +154,18 @@ def test_a_request_without_sense_is_refused_in_words(cast: Cast, changes: dict[s
     assert "Refused" in answer
     assert says in answer
     assert not Approval.objects.filter(kind=releases.KIND).exists()
+
+
+def test_a_refusal_loses_nothing_that_was_typed(cast: Cast) -> None:
+    allow(cast)
+    loan = stories.running(cast)
+    page = ask(cast.olga, loan, quantity="99")
+    assert 'value="99"' in page
+    assert f'<option value="{ASKED["destination"]}" selected>' in page
+    asks = {"asset": "BTC", "address": "two words", "reason": "signed & sealed"}
+    page = post(cast.olga, f"/admin/addresses/{loan.pk}/", asks)
+    assert 'value="two words"' in page
+    assert 'value="signed &amp; sealed"' in page
 
 
 def test_part_goes_back_while_the_rest_secures_enough(cast: Cast) -> None:

@@ -65,6 +65,7 @@ READ = {
     "/admin/book/{client}/people/":             "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
     "/admin/book/{client}/terms/":              "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
     "/admin/book/{client}/preview/":            "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
+    "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     Y--   YY-  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
@@ -96,8 +97,8 @@ WRITE = {
 PRESS = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/admin/funding/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   rr-  xxx  xxx  xxx  xxx",
-    "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
-    "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
+    "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
     "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
