@@ -1,24 +1,20 @@
 """Loans: offered by a relationship manager, approved by somebody else, and everything that happened since."""
 
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, clock, loans, panels, schedules, staff
+from lending import access, loans, panels, schedules, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
-from lending.engine import money
 from lending.models import (
-    Client,
     LadderTerms,
     Loan,
     LoanState,
@@ -35,38 +31,6 @@ _NOTICES = 25
 _REFUSALS = (loans.UnableToMove, loans.UnableToFund)
 
 
-class OfferForm(forms.Form):
-    """The terms of an offer."""
-
-    client = forms.ModelChoiceField(
-        queryset=Client.objects.none(), error_messages={"required": "Choose one of your clients."}
-    )
-    product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset", "terms").order_by("code"))
-    principal = forms.DecimalField(max_digits=38, decimal_places=18, help_text="in the product's asset")
-    rate = forms.DecimalField(
-        label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4
-    )
-    maturity_date = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
-    hours = forms.IntegerField(label="Offer stands for, hours", min_value=1, max_value=24 * 30, initial=24)
-    payout_address = forms.CharField(required=False, max_length=120, help_text="empty: it stays in the free balance")
-
-    def __init__(self, *args: Any, clients: QuerySet[Client], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        choice: Any = self.fields["client"]
-        choice.queryset = clients.order_by("name")
-
-    def clean(self) -> dict[str, Any]:
-        """Say beside its field what the verb would refuse about the amount."""
-        asked: dict[str, Any] = super().clean() or {}
-        product, principal = asked.get("product"), asked.get("principal")
-        if product is not None and principal is not None:
-            asset = product.asset
-            if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
-                words = f"Not offered: an amount of {asset.code} is above 0 and has at most {asset.decimals} decimals."
-                self.add_error("principal", words)
-        return asked
-
-
 @admin.register(Loan)
 class LoanAdmin(Table):
     client_path = "client"
@@ -75,6 +39,7 @@ class LoanAdmin(Table):
     search_fields = ("client__name", "public_id")
     list_select_related = ("client", "product", "asset")
     ordering = ("-pk",)
+    change_list_template = "admin/loans.html"
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
         """Return a loan with all that its page names."""
@@ -82,9 +47,6 @@ class LoanAdmin(Table):
         account = ("margin_account__terms", "margin_account__client")
         rows = self.get_queryset(request).select_related(*named, *account)
         return rows.filter(pk=object_id).first() if object_id.isdigit() else None
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return Role.RELATIONSHIP_MANAGER in roles(request)
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""
@@ -97,17 +59,10 @@ class LoanAdmin(Table):
             *super().get_urls(),
         ]
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Offer a loan."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = OfferForm(request.POST or None, clients=staff.clients(request))
-        if request.method == "POST" and form.is_valid() and (made := offer(request, form)):
-            messages.success(request, "Offered. The client sees it in the portal and accepts it there.")
-            return HttpResponseRedirect(reverse("admin:lending_loan_change", args=[made.pk]))
-        asked = {"title": "Offer a loan", "form": form, "opts": self.opts, "button": "Offer it"}
-        context = {**self.admin_site.each_context(request), **asked}
-        return TemplateResponse(request, "admin/ask.html", context, status=422 if form.errors else 200)
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the loans; who may offer one finds the way to it there."""
+        offers = {"offers": Role.RELATIONSHIP_MANAGER in roles(request)}
+        return super().changelist_view(request, {**(extra_context or {}), **offers})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -183,26 +138,6 @@ def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:
     try:
         return schedules.of_loan(shown, now=now)
     except schedules.UnableToSchedule:
-        return None
-
-
-def offer(request: HttpRequest, form: OfferForm) -> Loan | None:
-    """Offer a loan on the terms of a valid form; a refusal becomes the form's own error, and None comes back."""
-    asked, now, maker = form.cleaned_data, clock.now(), request.user
-    try:
-        return loans.quote(
-            client=asked["client"],
-            product=asked["product"],
-            principal=asked["principal"],
-            annual_rate=asked["rate"] / 100,
-            maturity_date=asked["maturity_date"],
-            quoted_until=now + timedelta(hours=asked["hours"]),
-            payout_address=asked["payout_address"],
-            made_by=maker,  # type: ignore[arg-type]
-            now=now,
-        )
-    except (loans.UnableToQuote, access.UnableToAccess) as refusal:
-        form.add_error(None, f"Not offered: {refusal}.")
         return None
 
 

@@ -1,6 +1,7 @@
 """The way from a new client to an offer: client, people, terms, collateral, review; with what is missing in sight."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import people, schedules, staff
+from lending import access, loans, people, schedules, staff
 from lending.admin.clients import ClientForm
-from lending.admin.loans import offer
-from lending.models import Client, ClientUser, Role
+from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import previews, prices
 from risk.admin.booking_forms import PersonForm, TermsForm
@@ -81,10 +81,10 @@ def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Ask for the terms with their preview; show them all together; send the offer. Nothing typed is lost between."""
     client = _client(request, public_id)
     typed = request.POST.dict() if request.method == "POST" else None
-    form = TermsForm(typed, client=client, today=staff.now(request).date())
+    form = TermsForm(typed, today=staff.now(request).date())
     asked = request.POST.get("act", "")
     valid = form.is_valid()
-    if asked == "send" and valid and (made := offer(request, form)):
+    if asked == "send" and valid and (made := _offered(request, client, form)):
         messages.success(request, "The offer is out. Once the client has accepted it, a second person approves it.")
         return HttpResponseRedirect(reverse("admin:lending_loan_change", args=[made.pk]))
     review = asked in {"review", "send"} and valid and not form.non_field_errors()
@@ -94,11 +94,31 @@ def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return _page(request, name, title, context, bad=asked in {"review", "send"} and not review)
 
 
+def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | None:
+    """Offer a loan on the terms of a valid form; a refusal becomes the form's own error, and None comes back."""
+    asked, now, maker = form.cleaned_data, staff.now(request), request.user
+    try:
+        return loans.quote(
+            client=client,
+            product=asked["product"],
+            principal=asked["principal"],
+            annual_rate=asked["rate"] / 100,
+            maturity_date=asked["maturity_date"],
+            quoted_until=now + timedelta(hours=asked["hours"]),
+            payout_address=asked["payout_address"],
+            made_by=maker,  # type: ignore[arg-type]
+            now=now,
+        )
+    except (loans.UnableToQuote, access.UnableToAccess) as refusal:
+        form.add_error(None, f"Not offered: {refusal}.")
+        return None
+
+
 @require_safe
 def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show what the typed terms come to: the part of the page that follows the typing."""
     client = _client(request, public_id)
-    form = TermsForm(request.GET.dict(), client=client, today=staff.now(request).date())
+    form = TermsForm(request.GET.dict(), today=staff.now(request).date())
     context = {"client": client, "form": form, **_previewed(request, client, form)}
     return TemplateResponse(request, "admin/book/preview.html", context)
 

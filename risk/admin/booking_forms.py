@@ -6,9 +6,8 @@ from typing import Any
 
 from django import forms
 
-from lending.admin.loans import OfferForm
 from lending.engine import money
-from lending.models import Asset, Client, Role
+from lending.models import Asset, Product, Role
 from risk.models import AssetPolicy
 
 
@@ -25,27 +24,38 @@ class PersonForm(forms.Form):
     )
 
 
-class TermsForm(OfferForm):
+class TermsForm(forms.Form):
     """An offer to one client, with the collateral that is planned for it: that part is for the preview alone."""
 
     _UNITS = "collateral_"
+    _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 
-    def __init__(self, data: Any = None, *, client: Client, today: date) -> None:
-        mine = Client.objects.filter(pk=client.pk)
-        super().__init__({**data, "client": str(client.pk)} if data is not None else None, clients=mine)
+    product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset", "terms").order_by("code"))
+    principal = forms.DecimalField(
+        max_digits=38, decimal_places=18, help_text="In the product's asset.", widget=forms.TextInput(attrs=_NUMBER)
+    )
+    rate = forms.DecimalField(
+        label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
+        widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+    maturity_date = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+    hours = forms.IntegerField(
+        label="Offer stands for, hours", min_value=1, max_value=24 * 30, initial=24,
+        help_text="The client accepts it in the portal within that time.",
+    )  # fmt: skip
+    payout_address = forms.CharField(
+        required=False, max_length=120, help_text="Empty: the money stays in the client's free balance."
+    )
+
+    def __init__(self, data: Any = None, *, today: date) -> None:
+        super().__init__(data)
         self.today = today
-        self.fields["client"].widget = forms.HiddenInput()
-        for field in ("principal", "rate"):
-            self.fields[field].widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-        self.fields["principal"].help_text = "In the product's asset."
-        self.fields["hours"].help_text = "The client accepts it in the portal within that time."
-        self.fields["payout_address"].help_text = "Empty: the money stays in the client's free balance."
         policies = AssetPolicy.objects.filter(asset__kind=Asset.Kind.CRYPTO).select_related("asset")
         self.assets = [policy.asset for policy in policies.order_by("asset__code")]
         for asset in self.assets:
             self.fields[f"{self._UNITS}{asset.code}"] = forms.DecimalField(
                 label=asset.code, required=False, min_value=0, max_digits=38, decimal_places=asset.decimals,
-                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "placeholder": "0"}),
+                widget=forms.TextInput(attrs={**self._NUMBER, "placeholder": "0"}),
                 error_messages={"invalid": "That is not a number, like 12.5.", "min_value": "Not less than zero."},
             )  # fmt: skip
 
@@ -55,6 +65,17 @@ class TermsForm(OfferForm):
         if day <= self.today:
             raise forms.ValidationError(f"A loan can not mature on {day:%d %b %Y}, that is not after today.")
         return day
+
+    def clean(self) -> dict[str, Any]:
+        """Say beside its field what the verb would refuse about the amount."""
+        asked: dict[str, Any] = super().clean() or {}
+        product, principal = asked.get("product"), asked.get("principal")
+        if product is not None and principal is not None:
+            asset = product.asset
+            if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
+                words = f"Not offered: an amount of {asset.code} is above 0 and has at most {asset.decimals} decimals."
+                self.add_error("principal", words)
+        return asked
 
     @property
     def terms(self) -> list[forms.BoundField]:

@@ -165,7 +165,7 @@ def test_the_preview_shows_no_ltv_on_marks_that_can_not_be_used(cast: Cast, clie
 
 def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Product) -> None:
     client.force_login(cast.robin)
-    asked = terms(product, principal="250000", payout_address="wire:GB29")
+    asked = terms(product, principal="250000", rate="9.5", payout_address="wire:GB29")
     review = client.post(at(cast.harbourside, "terms"), {**asked, "act": "review"}).content.decode()
     assert "What Harbourside Trading will read" in review
     assert 'value="250000"' in review
@@ -175,6 +175,7 @@ def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Pro
     assert "The offer is out" in page
     made = Loan.objects.get(principal=250_000)
     assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
+    assert str(made.annual_rate) == "0.095000000000"
 
 
 def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product) -> None:
@@ -223,6 +224,14 @@ def test_somebody_elses_client_is_not_there(cast: Cast, client: Browser, product
     asked = {**terms(product, principal="31"), "client": str(cast.quayside.pk), "act": "send"}
     client.post(at(cast.harbourside, "terms"), asked)
     assert Loan.objects.get(principal=31).client == cast.harbourside
+
+
+@pytest.mark.parametrize("who", ["rhea", "rolf", "olga", "dana", "dirk", "alice"])
+def test_nobody_but_a_relationship_manager_offers(cast: Cast, client: Browser, product: Product, who: str) -> None:
+    client.force_login(getattr(cast, who))
+    answer = client.post(at(cast.harbourside, "terms"), {**terms(product), "act": "send"})
+    assert answer.status_code == (302 if who == "alice" else 403)
+    assert Loan.objects.count() == 1
 
 
 def test_the_pages_hold_their_queries(
