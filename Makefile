@@ -37,7 +37,7 @@ bench: base ## Run the benchmarks: BENCH="mark tick load ledger cycle alert"
 prove: base ## The long proofs: whole replays judged, with recordings when they are there, and twenty killed processes
 	@$(MANAGE) prove
 
-screenshots: dev ## Take a picture of every page during the crash (needs Chromium): README=1 replaces the README's too
+screenshots: dev ## Take a picture of every page during the crash (needs Chromium); README=1: the README's alone
 	@$(VENV)/python -m tests.browser.screenshots $(if $(README),--readme)
 
 lock: dev ## Resolve requirements/*.in anew (needs uv)

@@ -3,7 +3,7 @@ Take a picture of every page of a running demo desk: `make screenshots`.
 
 Every kind of page that links lead to from each role's door, at desktop and phone width, light and dark, while the
 crash of 19 May 2021 is on. Pictures go to build/screenshots, named role-page-width-light.png, beside an index; a few
-small ones for the README replace those in docs/pictures when asked for: `make screenshots README=1`.
+small ones for the README, and only these, replace those in docs/pictures by `make screenshots README=1`.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
     """Start a scratch platform, run it into the crash, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=CHECKOUT / "build" / "screenshots")
-    parser.add_argument("--readme", action="store_true", help="also replace the pictures of the README")
+    parser.add_argument("--readme", action="store_true", help="take only those of the README, and replace them")
     parser.add_argument("--speed", default="60", help="seconds of platform time in one of wall time")
     asked = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "deploy.settings")
@@ -58,7 +58,10 @@ def main() -> None:
             say(f"ready at {state['url']}, waiting for the crash")
             stand_still(state["url"], state["people"], at=CRASH)
             visitor = Visitor(driver, state["url"], "")
-            taken = [name for who in people(state["people"]) for name in pictures(visitor, who, asked.to)]
+            taken = []
+            for who in people(state["people"]):
+                kinds = {kind for role, kind in README if role == who["role"]} if asked.readme else None
+                taken += pictures(visitor, who, asked.to, kinds)
     finally:
         driver.quit()
     index(taken, asked.to)
@@ -89,11 +92,12 @@ def wait_for(url: str, condition: Callable[[dict[str, Any]], bool]) -> None:
         time.sleep(0.2)
 
 
-def pictures(visitor: Visitor, who: dict[str, str], folder: Path) -> list[str]:
-    """Take every page that a person reaches, in every look, and return the files' names."""
+def pictures(visitor: Visitor, who: dict[str, str], folder: Path, kinds: set[str] | None) -> list[str]:
+    """Take every page that a person reaches, or only some kinds, in every look, and return the files' names."""
     visitor.look(DESKTOP, dark=False)
     door = visitor.sign_in(who["email"], who["password"])
-    pages = list(crawl.pages(doors.Visitor(visitor.base, who["email"], who["password"]).fetch, door))
+    found = crawl.pages(doors.Visitor(visitor.base, who["email"], who["password"]).fetch, door)
+    pages = [page for page in found if kinds is None or page.kind in kinds]
     taken = []
     for page in pages:
         for size, dark in LOOKS:
