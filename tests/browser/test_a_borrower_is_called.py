@@ -69,12 +69,12 @@ def later(minutes: int) -> None:
 
 def test_collateral_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
     visitor.find("#collateral summary").click()
-    assert visitor.find("#collateral .qr").is_displayed()
+    assert visitor.find("#collateral .qr").shown()
     visitor.wait(lambda: "Nothing was seen" in read(visitor, COMING_IN), "the part that follows transfers")
     send(bank, call, visitor, "collateral")
     later(14)
     visitor.wait(lambda: "1 of 3" in read(visitor, COMING_IN), "a confirmation that comes in by itself")
-    visitor.find("#transfer_ref").send_keys("tx-collateral")
+    visitor.find("#transfer_ref").write("tx-collateral")
     visitor.find("form[action$='/transfers/'] button").click()
     assert "It is on its way" in read(visitor, "[role=status]")
     later(40)
@@ -123,13 +123,13 @@ def test_a_borrower_without_scripts_asks_looks_up_and_acknowledges(visitor: Visi
     assert "Acknowledged" in read(visitor, ".notes")
     visitor.find("form[action$='/transfers/'] button").click()
     assert "Fill in the transaction id" in read(visitor, ".errors")
-    visitor.find("#transfer_ref").send_keys("tx-never-sent")
+    visitor.find("#transfer_ref").write("tx-never-sent")
     visitor.find("main form button").click()
     assert "No, it has not arrived" in read(visitor, "[role=status]")
-    assert visitor.find("#transfer_ref").get_attribute("value") == "tx-never-sent"
+    assert visitor.find("#transfer_ref").attribute("value") == "tx-never-sent"
     loan = call.margin_account.loans.get()
     visitor.open(f"/portal/loans/{loan.public_id}/")
-    visitor.find("#what_if_repaid").send_keys("90000.28")
+    visitor.find("#what_if_repaid").write("90000.28")
     visitor.find("#what-if button").click()
     assert "60.00 %" in read(visitor, "#what-if-answer")
 
@@ -138,7 +138,7 @@ def test_a_slider_is_answered_while_it_moves(visitor: Visitor, call: MarginCall)
     loan = call.margin_account.loans.get()
     visitor.open(f"/portal/loans/{loan.public_id}/")
     script = "const s = arguments[0]; s.value = -20; s.dispatchEvent(new Event('input', {bubbles: true}));"
-    visitor.driver.execute_script(script, visitor.find("#what_if_move"))
+    visitor.find("#what_if_move").do(lambda field: visitor.driver.execute_script(script, field))
     visitor.wait(lambda: "88.24 %" in read(visitor, "#what-if-answer"), "the answer")
     assert read(visitor, "#what-if output") == "-20 %"
     assert visitor.complaints() == []
@@ -148,7 +148,7 @@ def test_the_history_is_drawn_by_day_and_by_night(visitor: Visitor, call: Margin
     loan = call.margin_account.loans.get()
     visitor.open(f"/portal/loans/{loan.public_id}/")
     visitor.find("#history canvas")
-    told = str(visitor.find("#history").get_attribute("aria-label"))
+    told = str(visitor.find("#history").attribute("aria-label"))
     assert "LTV between 60.00 % and 70.59 %" in told
     assert "Call issued 2021-05-19T12:02" in told
     visitor.find("[data-theme-switch]").click()
@@ -169,7 +169,7 @@ def test_the_page_follows_the_call_by_itself(visitor: Visitor, call: MarginCall,
 def test_what_was_opened_stays_open_while_the_page_follows(visitor: Visitor, call: MarginCall) -> None:
     visitor.find("#cash summary").click()
     visitor.driver.execute_async_script(REFRESH)
-    assert visitor.find("#cash .qr").is_displayed()
+    assert visitor.find("#cash .qr").shown()
     visitor.find("#cash summary").click()
     visitor.driver.execute_script("document.activeElement.blur(); document.getElementById('live').dataset.old = 'yes'")
     visitor.driver.execute_async_script(REFRESH)

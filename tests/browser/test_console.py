@@ -46,34 +46,34 @@ def test_risk_claims_a_call_works_on_it_and_resolves_an_incident(visitor: Visito
     visitor.wait(lambda: visitor.driver.title.startswith("(2) "), "two new calls in the title")
 
     # With keys alone: down to the second row, back, down again, and claim it.
-    visitor.find("body").send_keys("j")
-    visitor.find("#queue tr[data-call] th a:focus").send_keys("j")
-    second = visitor.all("#queue tr[data-call] th a")[1].get_attribute("id")
-    assert visitor.find("a:focus").get_attribute("id") == second
+    visitor.find("body").write("j")
+    visitor.find("#queue tr[data-call] th a:focus").write("j")
+    second = visitor.attributes("#queue tr[data-call] th a", "id")[1]
+    assert visitor.find("a:focus").attribute("id") == second
     assert visitor.driver.title.startswith("Queue"), "somebody is there"
-    visitor.find("a:focus").send_keys("c")
+    visitor.find("a:focus").write("c")
     visitor.wait(lambda: "/console/calls/" in visitor.path, "the call's page")
     assert "The call is yours" in visitor.find(".notes").text
     claimed = MarginCall.objects.get(claimed_by=cast.rhea)
     assert str(claimed.public_id) in visitor.path
 
-    visitor.find("#spoke_with").send_keys("Jane Doe")
+    visitor.find("#spoke_with").write("Jane Doe")
     visitor.find(".tell button").click()
     visitor.wait(lambda: "Jane Doe has acknowledged" in visitor.find(".notes").text, "what was said on the phone")
-    visitor.find("#note").send_keys("Pays by wire before 14:00.")
+    visitor.find("#note").write("Pays by wire before 14:00.")
     visitor.find("form[action$='/notes/'] button").click()
     visitor.wait(lambda: "Pays by wire before 14:00." in visitor.find("#steps").text, "the note")
 
     # What happens elsewhere comes by itself, and leaves what is being written alone.
-    visitor.find("#note").send_keys("Half a sent")
+    visitor.find("#note").write("Half a sent")
     closed(claimed)
     relayed()
     visitor.wait(lambda: "closed" in visitor.find("#now").text, "the end of the call")
     visitor.wait(lambda: "Cured" in visitor.find("#steps").text, "its last step")
-    assert visitor.find("#note").get_attribute("value") == "Half a sent"
+    assert visitor.find("#note").attribute("value") == "Half a sent"
 
     visitor.open("/console/incidents/")
-    visitor.find("textarea").send_keys("The dealer sent them again.")
+    visitor.find("textarea").write("The dealer sent them again.")
     visitor.find("button[name='resolve']").click()
     visitor.wait(lambda: "The incident is closed" in visitor.find(".notes").text, "the end of the incident")
     assert Incident.objects.get().resolved_by == cast.rhea
@@ -101,7 +101,7 @@ def test_a_line_that_is_cut_while_calls_come_and_go_loses_and_doubles_nothing(vi
     newest = events.last_seq("console")
     connection.close()
     visitor.wait(lambda: len(visitor.all("#feed li")) >= newest, "every event in the feed")
-    numbers = [int(str(line.get_attribute("data-seq"))) for line in visitor.all("#feed li")]
+    numbers = [int(seq) for seq in visitor.attributes("#feed li", "data-seq")]
     assert numbers == list(range(newest, 0, -1))
     assert visitor.driver.title.startswith("(2) ")  # each new call counted once
 
@@ -127,13 +127,13 @@ def test_five_thousand_calls_in_one_tick_leave_the_queue_usable(visitor: Visitor
     took = time.monotonic() - start
     assert len(visitor.all("#queue tr[data-call]")) == 50
     assert len(visitor.all("#feed li")) == 100
-    assert visitor.find("#feed li").get_attribute("data-seq") == "5000"
+    assert visitor.find("#feed li").attribute("data-seq") == "5000"
     asked = visitor.driver.execute_script(
         "return performance.getEntriesByType('resource').filter(e => e.name.includes('/console/rows/')).length"
     )
     assert asked <= took / 1.5 + 2  # once in a while, and never once an event
-    visitor.find("body").send_keys("j")
-    assert visitor.find("#queue th a:focus").is_displayed()
+    visitor.find("body").write("j")
+    assert visitor.find("#queue th a:focus").shown()
     assert visitor.complaints() == []
     sys.stdout.write(f"5,000 calls in one tick: on the page after {took:.1f} s, read again {asked} times\n")
 
@@ -143,12 +143,12 @@ def test_switches_are_remembered_and_keys_can_be_turned_off(visitor: Visitor) ->
     stories.called(cast)
     visitor.sign_in(cast.rhea.email)
     sound = visitor.find("[data-switch='sound']")
-    assert (sound.text, sound.get_attribute("aria-pressed")) == ("Sound off", "false")
+    assert (sound.text, sound.attribute("aria-pressed")) == ("Sound off", "false")
     sound.click()
     visitor.find("[data-switch='keys']").click()
     visitor.open(ADDRESS)
     assert visitor.find("[data-switch='sound']").text == "Sound on"
-    assert visitor.find("[data-switch='keys']").get_attribute("aria-pressed") == "false"
-    visitor.find("body").send_keys("j")
+    assert visitor.find("[data-switch='keys']").attribute("aria-pressed") == "false"
+    visitor.find("body").write("j")
     assert not visitor.all("#queue a:focus")
     assert visitor.complaints() == []

@@ -28,7 +28,7 @@ def test_a_figure_leads_down_to_the_posting_it_is_made_of(visitor: Visitor) -> N
     assert "83.34" in visitor.find('tr[data-line="total"]').text
     assert "0.00" in visitor.find("#residual").text
     assert "explained" in visitor.find("#residual").text
-    drawn = visitor.find('tr[data-line="interest"] rect').get_attribute("width")
+    drawn = visitor.find('tr[data-line="interest"] rect').attribute("width")
     assert drawn == "1000"
     visitor.wait(lambda: visitor.all('[data-figure="Book size"]'), "the key figures")
     assert "600,000.00" in visitor.find('[data-figure="Book size"]').text

@@ -34,7 +34,7 @@ def test_each_role_signs_in_at_its_door(visitor: Visitor) -> None:
     cast = assemble()
     for who, door in DOORS.items():
         assert visitor.sign_in(getattr(cast, who).email) == door
-        assert visitor.find("h1, #site-name").is_displayed()
+        assert visitor.find("h1, #site-name").shown()
     assert visitor.complaints() == []
 
 
@@ -70,7 +70,7 @@ def test_the_feed_misses_nothing_while_the_web_process_is_away(visitor: Visitor,
         if away:
             web.start()
     visitor.wait(lambda: len(visitor.all("#feed li")) >= said, "every event in the feed")
-    numbers = [int(str(line.get_attribute("data-seq"))) for line in visitor.all("#feed li")]
+    numbers = [int(seq) for seq in visitor.attributes("#feed li", "data-seq")]
     assert numbers == list(range(said, 0, -1))
 
 
@@ -122,7 +122,7 @@ def test_the_admin_obeys_the_content_policy(visitor: Visitor) -> None:
         "/admin/pnl/?day=2021-05-19",
     ):
         visitor.open(path)
-        assert visitor.find("#content").is_displayed()
+        assert visitor.find("#content").shown()
     assert visitor.complaints() == []
 
 

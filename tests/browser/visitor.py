@@ -4,8 +4,14 @@ import base64
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -19,6 +25,9 @@ const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then(result => done(result.violations));
 """
 _TALLEST = 4000
+_NOT_YET = (StaleElementReferenceException, ElementNotInteractableException, ElementClickInterceptedException)
+
+Got = TypeVar("Got")
 
 
 class NoBrowser(RuntimeError):
@@ -43,6 +52,42 @@ def chromium() -> webdriver.Chrome:
     return webdriver.Chrome(options=options, service=Service(driver))
 
 
+class Found:
+    """An element as a person sees it: by its place on the page, even when the page has just drawn it anew."""
+
+    def __init__(self, visitor: "Visitor", by: str, place: str) -> None:
+        self._visitor, self._by, self._place = visitor, by, place
+
+    def do(self, act: Callable[[WebElement], Got]) -> Got:
+        """Return what `act` gives on the element that stands there, once one stands still for it."""
+        got: list[Got] = []
+
+        def done() -> bool:
+            found = self._visitor.driver.find_elements(self._by, self._place)
+            got.extend(act(element) for element in found[:1])
+            return bool(found)
+
+        self._visitor.wait(done, self._place)
+        return got[0]
+
+    @property
+    def text(self) -> str:
+        return self.do(lambda element: element.text)
+
+    def click(self) -> None:
+        self.do(lambda element: element.click())
+
+    def write(self, words: str) -> None:
+        """Type at the end of what stands there."""
+        self.do(lambda element: element.send_keys(words))
+
+    def attribute(self, name: str) -> str | None:
+        return self.do(lambda element: element.get_attribute(name))
+
+    def shown(self) -> bool:
+        return self.do(lambda element: element.is_displayed())
+
+
 class Visitor:
     """A person at a browser."""
 
@@ -57,8 +102,8 @@ class Visitor:
         """Sign in and return the path of the page that follows."""
         self.driver.delete_all_cookies()
         self.open("/sign-in/")
-        self.find("#id_username").send_keys(email)
-        self.find("#id_password").send_keys(password or self.password)
+        self.find("#id_username").write(email)
+        self.find("#id_password").write(password or self.password)
         self.find("main button").click()
         self.wait(lambda: self.path != "/sign-in/", "the door after sign-in")
         return self.path
@@ -67,16 +112,28 @@ class Visitor:
     def path(self) -> str:
         return str(self.driver.current_url).removeprefix(self.base)
 
-    def find(self, css: str) -> WebElement:
-        """Return an element, waited for."""
+    def find(self, css: str) -> Found:
+        """Return the first element of that kind, waited for."""
         self.wait(lambda: self.all(css), css)
-        return self.all(css)[0]
+        return Found(self, By.CSS_SELECTOR, css)
+
+    def called(self, words: str) -> Found:
+        """Return the button or link with these words."""
+        name = f"[normalize-space()='{words}']"
+        return Found(self, By.XPATH, f"//main//button{name} | //main//a{name} | //header//button{name}")
+
+    def attributes(self, css: str, name: str) -> list[str]:
+        """Return an attribute of all elements of that kind, read in one instant."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(one => one.getAttribute(arguments[1]))"
+        return list(self.driver.execute_script(script, css, name))
 
     def all(self, css: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, css)
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(lambda _: condition(), what)
+        """Wait until the condition holds; an element that is drawn anew meanwhile is no answer yet."""
+        patient = WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1, ignored_exceptions=_NOT_YET)
+        patient.until(lambda _: condition(), what)
 
     def wide(self) -> bool:
         """Return whether the page is wider than the window, so that it scrolls sideways."""
