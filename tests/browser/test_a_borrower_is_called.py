@@ -70,35 +70,35 @@ def later(minutes: int) -> None:
 def test_collateral_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
     visitor.find("#collateral summary").click()
     assert visitor.find("#collateral .qr").shown()
-    visitor.wait(lambda: "Nothing was seen" in read(visitor, COMING_IN), "the part that follows transfers")
+    visitor.reads(COMING_IN, "Nothing was seen")
     send(bank, call, visitor, "collateral")
     later(14)
-    visitor.wait(lambda: "1 of 3" in read(visitor, COMING_IN), "a confirmation that comes in by itself")
+    visitor.reads(COMING_IN, "1 of 3")
     visitor.find("#transfer_ref").write("tx-collateral")
     visitor.find("form[action$='/transfers/'] button").click()
-    assert "It is on its way" in read(visitor, "[role=status]")
+    visitor.reads("[role=status]", "It is on its way")
     later(40)
     visitor.driver.refresh()
-    assert "Yes, it arrived and counts" in read(visitor, "[role=status]")
+    visitor.reads("[role=status]", "Yes, it arrived and counts")
     call.refresh_from_db()
     assert call.state == CallState.CURED
     visitor.find(".crumbs a[href*='/calls/']").click()
-    assert "There is nothing left to do" in read(visitor, "main")
+    visitor.reads("main", "There is nothing left to do")
     visitor.open("/portal/")
-    assert "No margin call is open" in read(visitor, "main")
+    visitor.reads("main", "No margin call is open")
     assert visitor.complaints() == []
 
 
 def test_cash_cures_a_call(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
     visitor.find("main .card form button").click()
-    assert "Acknowledged" in read(visitor, ".notes")
+    visitor.reads(".notes", "Acknowledged")
     send(bank, call, visitor, "cash")
     later(5)
     visitor.driver.refresh()
-    assert "This call is closed" in read(visitor, "h1")
+    visitor.reads("h1", "This call is closed")
     call.refresh_from_db()
     assert (call.state, call.cured_fraction >= 1) == (CallState.CURED, True)
-    visitor.wait(lambda: "credited" in read(visitor, COMING_IN), "the transfer that cured it")
+    visitor.reads(COMING_IN, "credited")
     assert visitor.complaints() == []
 
 
@@ -120,18 +120,18 @@ def test_a_borrower_without_scripts_asks_looks_up_and_acknowledges(visitor: Visi
     visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     visitor.open(f"/portal/calls/{call.public_id}/")
     visitor.find("form[action$='/acknowledge/'] button").click()
-    assert "Acknowledged" in read(visitor, ".notes")
+    visitor.reads(".notes", "Acknowledged")
     visitor.find("form[action$='/transfers/'] button").click()
-    assert "Fill in the transaction id" in read(visitor, ".errors")
+    visitor.reads(".errors", "Fill in the transaction id")
     visitor.find("#transfer_ref").write("tx-never-sent")
     visitor.find("main form button").click()
-    assert "No, it has not arrived" in read(visitor, "[role=status]")
+    visitor.reads("[role=status]", "No, it has not arrived")
     assert visitor.find("#transfer_ref").attribute("value") == "tx-never-sent"
     loan = call.margin_account.loans.get()
     visitor.open(f"/portal/loans/{loan.public_id}/")
     visitor.find("#what_if_repaid").write("90000.28")
     visitor.find("#what-if button").click()
-    assert "60.00 %" in read(visitor, "#what-if-answer")
+    visitor.reads("#what-if-answer", "60.00 %")
 
 
 def test_a_slider_is_answered_while_it_moves(visitor: Visitor, call: MarginCall) -> None:
@@ -139,7 +139,7 @@ def test_a_slider_is_answered_while_it_moves(visitor: Visitor, call: MarginCall)
     visitor.open(f"/portal/loans/{loan.public_id}/")
     script = "const s = arguments[0]; s.value = -20; s.dispatchEvent(new Event('input', {bubbles: true}));"
     visitor.find("#what_if_move").do(lambda field: visitor.driver.execute_script(script, field))
-    visitor.wait(lambda: "88.24 %" in read(visitor, "#what-if-answer"), "the answer")
+    visitor.reads("#what-if-answer", "88.24 %")
     assert read(visitor, "#what-if output") == "-20 %"
     assert visitor.complaints() == []
 
@@ -162,7 +162,7 @@ def test_the_history_is_drawn_by_day_and_by_night(visitor: Visitor, call: Margin
 def test_the_page_follows_the_call_by_itself(visitor: Visitor, call: MarginCall, bank: outside.PaperBank) -> None:
     send(bank, call, visitor, "cash")
     later(5)
-    visitor.wait(lambda: "There is nothing left to do" in read(visitor, "#live"), "the end of the call")
+    visitor.reads("#live", "There is nothing left to do")
     assert visitor.all("#cash") == []
 
 

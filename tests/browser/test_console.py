@@ -53,29 +53,29 @@ def test_risk_claims_a_call_works_on_it_and_resolves_an_incident(visitor: Visito
     assert visitor.driver.title.startswith("Queue"), "somebody is there"
     visitor.find("a:focus").write("c")
     visitor.wait(lambda: "/console/calls/" in visitor.path, "the call's page")
-    assert "The call is yours" in visitor.find(".notes").text
+    visitor.reads(".notes", "The call is yours")
     claimed = MarginCall.objects.get(claimed_by=cast.rhea)
     assert str(claimed.public_id) in visitor.path
 
     visitor.find("#spoke_with").write("Jane Doe")
     visitor.find(".tell button").click()
-    visitor.wait(lambda: "Jane Doe has acknowledged" in visitor.find(".notes").text, "what was said on the phone")
+    visitor.reads(".notes", "Jane Doe has acknowledged")
     visitor.find("#note").write("Pays by wire before 14:00.")
     visitor.find("form[action$='/notes/'] button").click()
-    visitor.wait(lambda: "Pays by wire before 14:00." in visitor.find("#steps").text, "the note")
+    visitor.reads("#steps", "Pays by wire before 14:00.")
 
     # What happens elsewhere comes by itself, and leaves what is being written alone.
     visitor.find("#note").write("Half a sent")
     closed(claimed)
     relayed()
-    visitor.wait(lambda: "closed" in visitor.find("#now").text, "the end of the call")
-    visitor.wait(lambda: "Cured" in visitor.find("#steps").text, "its last step")
+    visitor.reads("#now", "closed")
+    visitor.reads("#steps", "Cured")
     assert visitor.find("#note").attribute("value") == "Half a sent"
 
     visitor.open("/console/incidents/")
     visitor.find("textarea").write("The dealer sent them again.")
     visitor.find("button[name='resolve']").click()
-    visitor.wait(lambda: "The incident is closed" in visitor.find(".notes").text, "the end of the incident")
+    visitor.reads(".notes", "The incident is closed")
     assert Incident.objects.get().resolved_by == cast.rhea
     assert {call.state for call in calls} == {CallState.NOTIFIED}  # as they were read at first
     assert visitor.complaints() == []
@@ -122,7 +122,7 @@ def test_five_thousand_calls_in_one_tick_leave_the_queue_usable(visitor: Visitor
     start = time.monotonic()
     for _ in range(3):
         relayed()
-    visitor.wait(lambda: "4950 more" in visitor.find("#queue").text, "the first page of five thousand")
+    visitor.reads("#queue", "4950 more")
     visitor.wait(lambda: visitor.driver.title.startswith("(5000) "), "every call counted, none twice")
     took = time.monotonic() - start
     assert len(visitor.all("#queue tr[data-call]")) == 50

@@ -24,18 +24,18 @@ def test_a_figure_leads_down_to_the_posting_it_is_made_of(visitor: Visitor) -> N
     visitor.find('.house-menu a[href="/admin/pnl/"]').click()
     visitor.wait(lambda: visitor.path.startswith("/admin/pnl/"), "the P&L")
     # 600,000 at 10 % ACT/360 for half a day
-    assert "83.34" in visitor.find('tr[data-line="interest"]').text
-    assert "83.34" in visitor.find('tr[data-line="total"]').text
-    assert "0.00" in visitor.find("#residual").text
-    assert "explained" in visitor.find("#residual").text
+    visitor.reads('tr[data-line="interest"]', "83.34")
+    visitor.reads('tr[data-line="total"]', "83.34")
+    visitor.reads("#residual", "0.00")
+    visitor.reads("#residual", "explained")
     drawn = visitor.find('tr[data-line="interest"] rect').attribute("width")
     assert drawn == "1000"
     visitor.wait(lambda: visitor.all('[data-figure="Book size"]'), "the key figures")
-    assert "600,000.00" in visitor.find('[data-figure="Book size"]').text
+    visitor.reads('[data-figure="Book size"]', "600,000.00")
 
     visitor.find('.periods a[href*="period=month"]').click()
     visitor.wait(lambda: "period=month" in visitor.path, "the month")
-    assert "01 May 2021 to 19 May 2021" in visitor.find("#lines").text
+    visitor.reads("#lines", "01 May 2021 to 19 May 2021")
     visitor.find('tr[data-line="interest"] a').click()
     visitor.wait(lambda: "/pnl/postings/" in visitor.path, "the postings")
     row = visitor.find("main tbody tr")
@@ -43,7 +43,7 @@ def test_a_figure_leads_down_to_the_posting_it_is_made_of(visitor: Visitor) -> N
     posting = Posting.objects.get(category="interest")
     visitor.find(f'main tbody a[href="/admin/lending/entry/{posting.entry_id}/change/"]').click()
     visitor.wait(lambda: "/lending/entry/" in visitor.path, "the entry")
-    assert f"accrual:{loan.public_id}:2021-05-19" in visitor.find("main").text
+    visitor.reads("main", f"accrual:{loan.public_id}:2021-05-19")
 
     visitor.look(PHONE, dark=True)
     for path in ("/admin/", "/admin/pnl/", "/admin/pnl/figures/"):

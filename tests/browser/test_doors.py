@@ -43,11 +43,11 @@ def test_a_call_appears_in_the_queue_by_itself(visitor: Visitor) -> None:
     loan = stories.running(cast)
     visitor.sign_in(cast.rhea.email)
     visitor.find("#line.up")
-    assert "No call is open" in visitor.find("#queue").text
+    visitor.reads("#queue", "No call is open")
     stories.fall()
     relayed()
     visitor.find("#queue tr[data-call]")
-    assert "Harbourside Trading" in visitor.find("#queue").text
+    visitor.reads("#queue", "Harbourside Trading")
     call = MarginCall.objects.get(margin_account=loan.margin_account_id)
     assert visitor.all(f'#queue tr[data-call="{call.public_id}"]')
     visitor.find("#feed li[data-seq]")
@@ -83,7 +83,7 @@ def test_a_borrower_acknowledges_a_call(visitor: Visitor) -> None:
     assert visitor.find(".countdown").text.startswith("23:59:")
     visitor.find("main form button").click()
     visitor.find(".notes li")
-    assert "Acknowledged" in visitor.find(".notes").text
+    visitor.reads(".notes", "Acknowledged")
     call.refresh_from_db()
     assert call.state == CallState.ACKNOWLEDGED
     assert visitor.complaints() == []

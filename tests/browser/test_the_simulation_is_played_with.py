@@ -69,7 +69,7 @@ def test_staff_play_with_the_simulation_on_a_phone(demo: tuple[Visitor, Cast], w
     assert clock.reading().speed == 10
 
     visitor.find(".demo-strip button[value='worker']").click()
-    visitor.wait(lambda: "being started again" in visitor.find(".demo-strip").text, "the process that is away")
+    visitor.reads(".demo-strip", "being started again")
     assert worker.wait(5) == -signal.SIGKILL
     assert visitor.path == "/console/"
     assert visitor.complaints() == []
@@ -80,7 +80,7 @@ def test_an_open_page_notices_that_time_goes_on(demo: tuple[Visitor, Cast]) -> N
     visitor.sign_in("alice@harbourside.example")
     wall = clock.wall_now()
     clock.resume(stopped_at=wall, wall_origin=wall, speed=clock.reading().speed + 60)
-    visitor.wait(lambda: "60 times as fast" in visitor.find("[data-speed-words]").text, "the new pace")
+    visitor.reads("[data-speed-words]", "60 times as fast")
     shown = visitor.find("[data-clock]").text
     visitor.wait(lambda: visitor.find("[data-clock]").text != shown, "the clock to run")
     assert not visitor.all(".simulated-controls")
@@ -95,7 +95,7 @@ def test_the_words_are_hidden_for_the_session(demo: tuple[Visitor, Cast]) -> Non
     assert visitor.path == "/admin/"
     assert visitor.all(".simulated-controls")
     visitor.sign_in("robin@plimsoll.example")
-    assert visitor.all(".simulated-words")
+    visitor.find(".simulated-words")
 
 
 def test_the_page_of_its_own_needs_no_script(demo: tuple[Visitor, Cast]) -> None:
@@ -104,7 +104,7 @@ def test_the_page_of_its_own_needs_no_script(demo: tuple[Visitor, Cast]) -> None
     visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     visitor.open("/demo/")
     visitor.find("main button[value='1']").click()
-    assert clock.reading().speed == 1
+    visitor.wait(lambda: clock.reading().speed == 1, "the speed that was chosen")
     visitor.open("/demo/")
     visitor.find("main button[value='hour']").click()
-    assert "on the way to" in visitor.find("main").text
+    visitor.reads("main", "on the way to")

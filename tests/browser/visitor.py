@@ -117,6 +117,10 @@ class Visitor:
         self.wait(lambda: self.all(css), css)
         return Found(self, By.CSS_SELECTOR, css)
 
+    def reads(self, css: str, words: str) -> None:
+        """Wait until the words stand there."""
+        self.wait(lambda: words in self.find(css).text, f"{words!r} in {css}")
+
     def called(self, words: str) -> Found:
         """Return the button or link with these words."""
         name = f"[normalize-space()='{words}']"
