@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +38,27 @@ class Result:
 def machine() -> str:
     """Return what the figures were measured on, in words."""
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
+
+
+def against(
+    yardstick: str, yardstick_s: float, sides: Iterable[tuple[str, str, float, str]], *, loans: int, rounds: int
+) -> list[Result]:
+    """Return the results of several sides, each (bench, what it does, seconds, aim), beside one yardstick."""
+    return [
+        Result(
+            bench=name,
+            loans=loans,
+            rounds=rounds,
+            a=what,
+            b=yardstick,
+            a_s=seconds,
+            b_s=yardstick_s,
+            ratio=seconds / yardstick_s,
+            target=target,
+            machine=machine(),
+        )
+        for name, what, seconds, target in sides
+    ]
 
 
 def alternate(

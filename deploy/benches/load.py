@@ -15,7 +15,7 @@ from django.db import connection
 
 from deploy import databases
 from deploy.benches import desk, programs
-from deploy.benches.compare import Result, machine
+from deploy.benches.compare import Result, against
 from deploy.benches.desk import SHARDS
 from lending import clock
 from lending.models import Asset
@@ -51,21 +51,7 @@ def run(*, loans: int = 1_000_000, rounds: int = 5) -> list[Result]:
         ("load warm", f"the book again after {len(changed)} accounts have changed", warm_s, "<= 0.5"),
         ("load merged", "the same, laid out as one", merged_s, "reported"),
     )
-    return [
-        Result(
-            bench=name,
-            loans=loans,
-            rounds=rounds,
-            a=what,
-            b=f"psql's COPY of {positions} positions to /dev/null",
-            a_s=seconds,
-            b_s=copy_s,
-            ratio=seconds / copy_s,
-            target=target,
-            machine=machine(),
-        )
-        for name, what, seconds, target in compared
-    ]
+    return against(f"psql's COPY of {positions} positions to /dev/null", copy_s, compared, loans=loans, rounds=rounds)
 
 
 def _timed(work: Callable[[], object]) -> float:

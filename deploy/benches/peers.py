@@ -19,7 +19,7 @@ from django.db import connection
 
 from deploy import databases
 from deploy.benches import desk as desks
-from deploy.benches.compare import Result, UnableToBench, machine
+from deploy.benches.compare import Result, UnableToBench, against
 from lending import clock
 from lending.models import MarginAccount
 from risk import book as books
@@ -105,21 +105,8 @@ def run(*, loans: int = 1_000_000, rounds: int = 5, seed: int = 7) -> list[Resul
     sides = [(f"peers {name}", what, statistics.median(taken[name][1:]), aim) for name, (what, aim) in said.items()]
     loop = f"Django ORM, an account at a time: EXTRAPOLATED from {few} accounts in {orm_s:.1f} s"
     sides.append(("peers ORM", loop, orm_s * loans / few, ">= 50000"))
-    return [
-        Result(
-            bench=name,
-            loans=loans,
-            rounds=rounds,
-            a=what,
-            b=f"our full mark of {len(book.base.rows.pledge_account)} positions",
-            a_s=seconds,
-            b_s=ours_s,
-            ratio=seconds / ours_s,
-            target=aim,
-            machine=machine(),
-        )
-        for name, what, seconds, aim in sides
-    ]
+    ours_mark = f"our full mark of {len(book.base.rows.pledge_account)} positions"
+    return against(ours_mark, ours_s, sides, loans=loans, rounds=rounds)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
