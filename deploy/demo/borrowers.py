@@ -92,7 +92,8 @@ class Borrowers:
 
     def _acknowledge(self, call: MarginCall, *, now: datetime) -> None:
         if call.state == CallState.NOTIFIED:
-            margin_calls.acknowledge(call, user=self._signer(call), now=now)
+            with contextlib.suppress(margin_calls.UnableToAcknowledge):  # the market was quicker
+                margin_calls.acknowledge(call, user=self._signer(call), now=now)
 
     def _signer(self, call: MarginCall) -> User:
         return (

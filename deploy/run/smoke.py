@@ -14,13 +14,33 @@ _CURED = re.compile(r'class="badge[^"]*\bcured\b')
 _LIQUIDATED = re.compile(r'class="badge[^"]*\b(liquidated|filled)\b')
 # Only a settled sale gives one of these an amount; before that the page shows them as zero.
 _LINE = re.compile(
-    r'data-line="(?:liquidation_fee|spread|trade|execution_cost)"><th[^>]*>[^<]*</th>'
-    r'<td class="num"><span class="amount">(?!-?0\.00 )'
+    r'<tr data-line="(?:liquidation_fee|spread|trade|execution_cost)"(?:(?!</tr>).)*?class="amount">(?!-?0\.00 )',
+    re.DOTALL,
 )
 _PAGES_A_ROUND = 6
 _PAUSE_S = 0.5
 
 Say = Callable[[str], None]
+
+
+def calls(queue: str) -> list[str]:
+    """Return the calls that the console's queue shows."""
+    return _CALL.findall(queue)
+
+
+def cured(page: str) -> bool:
+    """Return whether a call's page shows it as cured."""
+    return bool(_CURED.search(page))
+
+
+def liquidated(page: str) -> bool:
+    """Return whether a call's page shows a sale that was filled."""
+    return bool(_LIQUIDATED.search(page))
+
+
+def sold(pnl: str) -> bool:
+    """Return whether the desk's P&L shows what a settled sale brought or cost."""
+    return bool(_LINE.search(pnl))
 
 
 class Watch:
@@ -53,13 +73,13 @@ class Watch:
         return self.shown
 
     def _look(self, risk: Visitor, borrower: Visitor, desk: Visitor) -> dict[str, bool]:
-        self._calls |= dict.fromkeys(_CALL.findall(risk.page("/console/rows/")))
+        self._calls |= dict.fromkeys(calls(risk.page("/console/rows/")))
         texts = [risk.page(f"/console/calls/{call}/") for call in self._turn()]
         return {
             "call": bool(self._calls),
-            "cure": any(_CURED.search(text) for text in texts),
-            "liquidation": any(_LIQUIDATED.search(text) for text in texts),
-            "pnl_line": bool(_LINE.search(desk.page("/admin/pnl/"))),
+            "cure": any(map(cured, texts)),
+            "liquidation": any(map(liquidated, texts)),
+            "pnl_line": sold(desk.page("/admin/pnl/")),
             "portal": bool(borrower.page("/portal/")),
         }
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.db.models import Sum
+from django.test import Client as Browser
 
 from deploy import replay
 from deploy.demo import books, desk
+from deploy.run import smoke
 from lending import ids
 from lending.engine.chart import AccountKind
-from lending.models import Posting
+from lending.models import Posting, User
 from risk import scenarios
 from risk.models import CallState, MarginCall, SaleCause
 
@@ -36,9 +38,25 @@ def seen(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
         }
         lost = Posting.objects.filter(account__kind=AccountKind.CREDIT_LOSS).aggregate(total=Sum("amount"))["total"]
         kinds = {call.pk: set(call.events.values_list("kind", flat=True)) for call in MarginCall.objects.all()}
+        pages = _pages()  # while their database is there
         return {
-            "calls": calls, "causes": causes, "kinds": kinds, "lost": lost, "report": replay.report(span, played)
+            "calls": calls, "causes": causes, "kinds": kinds, "lost": lost, "report": replay.report(span, played),
+            "pages": pages,
         }  # fmt: skip
+
+
+def _pages() -> dict[str, list[str]]:
+    """Return what the doors show of it: the page of each call by its state, and the desk's P&L before and after."""
+    browser = Browser()
+    browser.force_login(User.objects.get(email="rhea@plimsoll.example"))
+    found = defaultdict(list)
+    for call in MarginCall.objects.all():
+        found[call.state].append(browser.get(f"/console/calls/{call.public_id}/").content.decode())
+    found["queue"].append(browser.get("/console/rows/").content.decode())
+    browser.force_login(User.objects.get(email="dana@plimsoll.example"))
+    for day in ("2021-05-18", "2021-05-19"):
+        found["pnl"].append(browser.get("/admin/pnl/", {"day": day}).content.decode())
+    return found
 
 
 def _accounts(answer: str, *mix: str) -> list[Any]:
@@ -122,3 +140,14 @@ def test_too_much_of_a_thin_market_ends_in_a_shortfall_that_the_profit_and_loss_
     assert report["pnl_residual"] == "0.00"
     assert report["invariants"] == "ok"
     assert report["wrongful_sales"] == 0
+
+
+def test_a_first_start_is_judged_by_what_these_pages_show(seen):
+    pages = seen["pages"]
+    known = {str(call.public_id) for calls in seen["calls"].values() for call in calls}
+    assert set(smoke.calls(pages["queue"][0])) <= known
+    assert all(map(smoke.cured, pages[CallState.CURED]))
+    assert all(map(smoke.liquidated, pages[CallState.LIQUIDATED]))
+    assert not any(map(smoke.cured, pages[CallState.LIQUIDATED] + pages[CallState.CURED_BY_MARKET]))
+    assert not any(map(smoke.liquidated, pages[CallState.CURED]))
+    assert list(map(smoke.sold, pages["pnl"])) == [False, True]
