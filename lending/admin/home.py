@@ -1,8 +1,9 @@
 """The home page of the admin: what waits and for whom, the clients of a relationship manager, what falls due."""
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Sum
@@ -98,14 +99,14 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         client__in=staff.clients(request), state__in=OWING, maturity_date__lte=(now + AHEAD).date()
     )
     rows = [
-        (loan, _a_day(loan)) for loan in due.select_related("client", "asset").order_by("maturity_date", "pk")[:_ROWS]
+        (loan, _a_day(loan, now.date()))
+        for loan in due.select_related("client", "asset").order_by("maturity_date", "pk")[:_ROWS]
     ]
     context = {"rows": rows, "now": now, "today": now.date()}
     return render_to_string("admin/home/ahead.html", context, request=request)
 
 
-def _a_day(loan: Loan) -> Decimal:
-    """Return the interest that a loan earns in a whole day at its principal of now, rounded up at its decimals."""
-    with money.exact():
-        a_year = loan.principal_outstanding * loan.annual_rate
-    return money.div_up(a_year, Decimal(interest.days_in_year(loan.day_count)), loan.asset.decimals)
+def _a_day(loan: Loan, day: date) -> Decimal:
+    """Return the interest that a loan earns on a day at its principal of now, rounded up at its decimals."""
+    a_year = Fraction(loan.principal_outstanding) * Fraction(loan.annual_rate)
+    return interest.round_up(a_year * interest.years(loan.day_count, day, day + timedelta(days=1)), loan.asset.decimals)

@@ -1,21 +1,28 @@
 """
-Simple interest, exactly: a principal that changes at instants, a rate that changes at instants, a day-count basis.
+Simple interest, exactly: a principal that changes at instants, a rate that changes at instants, a day count.
 
 Interest is linear in seconds, from the instant of funding to the instant asked for, so a whole day is one day of the
 convention and a part of a day is its share. Nothing is rounded before the end, and the end names its direction.
 """
 
+from bisect import bisect_right
+from calendar import isleap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
 
-DAYS_IN_YEAR = {"ACT/360": 360, "ACT/365F": 365}
+CONVENTIONS = ("ACT/360", "ACT/365F", "ACT/ACT ISDA", "30/360", "30E/360")
 
+# A year is counted in whole parts that 360, 365 and 366 divide, so that every convention counts in whole numbers.
+_YEAR = 1_603_080
+_PARTS = {"ACT/360": _YEAR // 360, "ACT/365F": _YEAR // 365, "30/360": _YEAR // 360, "30E/360": _YEAR // 360}
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
+_MICROSECONDS_A_DAY = _DAY // _MICROSECOND
+_SHOWN = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 
 class UnknownDayCount(ValueError):
@@ -30,47 +37,83 @@ class Step:
     value: Decimal
 
 
-def days_in_year(convention: str) -> int:
-    """Return the days of a year under a day-count convention: 360 or 365."""
-    try:
-        return DAYS_IN_YEAR[convention]
-    except KeyError:
-        known = ", ".join(DAYS_IN_YEAR)
-        raise UnknownDayCount(f"unknown day count {convention!r}; known are {known}") from None
-
-
-def year_fraction(convention: str, start_date: date, end_date: date) -> Fraction:
+def year_fraction(convention: str, start_date: date, end_date: date) -> Decimal:
     """
-    Return the years from start_date to end_date, exactly; the first day counts, the last does not.
+    Return the years from start_date to end_date; the first day counts, the last does not.
 
-    Source: ISDA 2006 definitions, 4.16 (d) Actual/365 (Fixed) and (e) Actual/360.
+    It is `years` to 28 significant digits, half even: to be read and compared. Books are kept with `years`.
+
+    Parameters
+    ----------
+    convention : str
+        One of CONVENTIONS, as `years` defines them.
+    start_date, end_date : date
+        A period of one calculation: 30/360 and 30E/360 look at its two ends, so that two periods in a row need not
+        add up to the period that holds both.
+
+    Returns
+    -------
+    fraction : Decimal, in years, >= 0.
 
     Raises
     ------
     UnknownDayCount
-        If the convention is not ACT/360 or ACT/365F.
+        If the convention is none of CONVENTIONS.
     ValueError
         If end_date is before start_date.
+    TypeError
+        If one of them is not a date, or is an instant.
     """
+    exact = years(convention, start_date, end_date)
+    return _SHOWN.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+
+
+def years(convention: str, start_date: date, end_date: date) -> Fraction:
+    """
+    Return the years from start_date to end_date exactly, as `year_fraction` says.
+
+    Source: ISDA 2006 definitions 4.16: (b) ACT/ACT ISDA, each day over the days of its own calendar year; (d)
+    ACT/365F; (e) ACT/360; (f) 30/360, bond basis: a start on the 31st is the 30th, and so is an end on the 31st after
+    a start on the 30th or 31st; (g) 30E/360, eurobond basis: the 31st is always the 30th. No rule is made for the end
+    of February.
+    """
+    check_date(start_date)
+    check_date(end_date)
     if end_date < start_date:
         raise ValueError(f"a period can not end ({end_date}) before it starts ({start_date})")
-    return Fraction((end_date - start_date).days, days_in_year(convention))
+    return Fraction(_parts(convention, start_date, end_date), _YEAR)
 
 
-def cumulative(convention: str, principal: Sequence[Step], rate: Sequence[Step], until: datetime) -> Fraction:
+def check_date(day: date) -> None:
+    """Raise TypeError unless a day is a date without a time: an instant would silently lose its time."""
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise TypeError(f"a day count needs dates without a time, not {day!r}")
+
+
+def cumulative(
+    convention: str,
+    principal: Sequence[Step],
+    rate: Sequence[Step],
+    until: datetime,
+    *,
+    period_dates: Sequence[date] = (),
+) -> Fraction:
     """
     Return the interest from the first principal step to `until`, exact and unrounded.
 
     Parameters
     ----------
     convention : str
-        ACT/360 or ACT/365F.
+        One of CONVENTIONS.
     principal : sequence of Step
         Outstanding principal in the loan's asset, ascending by instant, at least one.
     rate : sequence of Step
         Annual rate as a fraction (0.085 is 8.5 %), ascending; the first holds at the first principal step.
     until : datetime
-        Aware UTC. Before the first principal step the interest is 0.
+        Aware. Before the first principal step the interest is 0.
+    period_dates : sequence of date
+        On which a new calculation period starts (00:00 UTC), ascending; the first period starts with the principal.
+        They matter to 30/360 and 30E/360 alone: every other convention adds up across periods.
 
     Returns
     -------
@@ -81,20 +124,24 @@ def cumulative(convention: str, principal: Sequence[Step], rate: Sequence[Step],
     UnknownDayCount
         If the convention is unknown.
     ValueError
-        If steps are missing or out of order, or the first rate starts after the first principal.
+        If steps or period dates are missing or out of order, or the first rate starts after the first principal.
     """
-    year = days_in_year(convention) * (_DAY // _MICROSECOND)
     _check_ascending("principal", principal)
     _check_ascending("rate", rate)
     if rate[0].at > principal[0].at:
         raise ValueError("no rate is known when the principal starts")
     start = principal[0].at
-    cuts = sorted({step.at for step in (*principal, *rate) if start <= step.at < until} | {until})
+    if any(after <= before for before, after in pairwise(period_dates)):
+        raise ValueError("period dates are out of order")
+    anchors = [start, *(at for day in period_dates if (at := _midnight(day)) > start)]
+    changes = (*anchors, *(step.at for step in (*principal, *rate)))
+    cuts = sorted({at for at in changes if start <= at < until} | {until})
     total = Fraction(0)
     for begin, end in pairwise(cuts):
-        micros = (end - begin) // _MICROSECOND
-        total += Fraction(_value_at(principal, begin)) * Fraction(_value_at(rate, begin)) * micros
-    return total / year
+        anchor = anchors[bisect_right(anchors, begin) - 1]
+        parts = _parts_until(convention, anchor, end) - _parts_until(convention, anchor, begin)
+        total += Fraction(_value_at(principal, begin)) * Fraction(_value_at(rate, begin)) * parts
+    return total / (_YEAR * _MICROSECONDS_A_DAY)
 
 
 def round_up(value: Fraction, decimals: int) -> Decimal:
@@ -105,6 +152,41 @@ def round_up(value: Fraction, decimals: int) -> Decimal:
 def round_down(value: Fraction, decimals: int) -> Decimal:
     """Return the largest amount of `decimals` places that is not above value."""
     return _scaled((value.numerator * 10**decimals) // value.denominator, decimals)
+
+
+def _parts(convention: str, start_date: date, end_date: date) -> int:
+    """Return how many parts of a year lie between two dates under a convention."""
+    if convention == "ACT/ACT ISDA":
+        return _place(end_date) - _place(start_date)
+    if convention not in _PARTS:
+        raise UnknownDayCount(f"unknown day count {convention!r}; known are {', '.join(CONVENTIONS)}")
+    if convention.startswith("ACT"):
+        return (end_date - start_date).days * _PARTS[convention]
+    first, last = min(start_date.day, 30), end_date.day
+    if first == 30 or convention == "30E/360":
+        last = min(last, 30)
+    months = 12 * (end_date.year - start_date.year) + end_date.month - start_date.month
+    return (30 * months + last - first) * _PARTS[convention]
+
+
+def _place(day: date) -> int:
+    """Return where a date stands on the line of years, in parts: its year, and its share of that year's own days."""
+    passed = day.toordinal() - date(day.year, 1, 1).toordinal()
+    return day.year * _YEAR + passed * (_YEAR // (366 if isleap(day.year) else 365))
+
+
+def _parts_until(convention: str, anchor: datetime, at: datetime) -> int:
+    """Return the parts of a year from the anchor's day to an instant, times the microseconds of a day."""
+    first, at = anchor.astimezone(UTC).date(), at.astimezone(UTC)
+    day = at.date()
+    passed = _parts(convention, first, day)
+    if not (into_day := (at - _midnight(day)) // _MICROSECOND):
+        return passed * _MICROSECONDS_A_DAY
+    return passed * _MICROSECONDS_A_DAY + into_day * (_parts(convention, first, day + _DAY) - passed)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 def _scaled(units: int, decimals: int) -> Decimal:

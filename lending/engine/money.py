@@ -2,9 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import (
+    ROUND_05UP,
     ROUND_CEILING,
+    ROUND_DOWN,
     ROUND_FLOOR,
+    ROUND_HALF_DOWN,
+    ROUND_HALF_EVEN,
+    ROUND_HALF_UP,
+    ROUND_UP,
     Context,
     Decimal,
     DivisionByZero,
@@ -14,12 +21,64 @@ from decimal import (
     Overflow,
     localcontext,
 )
+from fractions import Fraction
+from typing import Self
 
 PRECISION = 60
 DECIMALS = 18  # columns are numeric(38, 18)
 ZERO = Decimal(0)
 
+MODES = (
+    ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, ROUND_05UP,
+)  # fmt: skip
+
 _FATAL = [InvalidOperation, DivisionByZero, Overflow, FloatOperation]
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """
+    A rounding that two parties agreed: amounts are multiples of a step, and a mode says where what lies between goes.
+
+    Ledger amounts are never rounded by it: there the direction stands in the function's name.
+
+    Raises
+    ------
+    ValueError
+        If the step is not above zero, or the mode is none of the decimal module's.
+    """
+
+    step: Decimal = Decimal("0.01")
+    mode: str = ROUND_HALF_EVEN
+
+    def __post_init__(self) -> None:
+        if not is_positive(self.step):
+            raise ValueError(f"amounts can not be multiples of {self.step}; cents are 0.01")
+        if self.mode not in MODES:
+            raise ValueError(f"unknown rounding mode {self.mode!r}; known are {', '.join(MODES)}")
+
+    @classmethod
+    def of(cls, agreed: Self | Decimal | int | str) -> Self:
+        """Return a rounding as it is, or to a Decimal step, to a number of decimals, or to cents by a named mode."""
+        if isinstance(agreed, cls):
+            return agreed
+        if isinstance(agreed, Decimal):
+            return cls(step=agreed)
+        if isinstance(agreed, str):
+            return cls(mode=agreed)
+        if isinstance(agreed, int) and not isinstance(agreed, bool) and agreed >= 0:
+            return cls(step=Decimal(1).scaleb(-agreed))
+        raise ValueError(f"{agreed!r} is no rounding: give a number of decimals, a Decimal step or a mode's name")
+
+    def apply(self, value: Decimal | Fraction) -> Decimal:
+        """Return the multiple of the step that stands for an exact value."""
+        whole, over = divmod(Fraction(value) / Fraction(self.step), 1)
+        # Which side of the middle it lies on is all that a mode asks, however many digits the value has.
+        place = (
+            Decimal("0.5") if over == Fraction(1, 2) else Decimal("0.25") if over < Fraction(1, 2) else Decimal("0.75")
+        )
+        with localcontext(Context(prec=PRECISION, rounding=self.mode, traps=_FATAL)):
+            return (whole + (place if over else ZERO)).quantize(Decimal(1)) * self.step
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Exact arithmetic: what raises, and which way each rounding goes."""
 
 from decimal import Decimal, FloatOperation, Inexact, InvalidOperation, getcontext
+from fractions import Fraction
 
 import pytest
 
@@ -59,3 +60,17 @@ def test_exact_leaves_the_context_of_its_caller_alone() -> None:
     with money.exact():
         pass
     assert (getcontext().prec, dict(getcontext().traps)) == before
+
+
+@pytest.mark.parametrize("mode", money.MODES)
+@pytest.mark.parametrize("value", ["1.005", "1.0051", "1.0049", "1.01", "-1.005", "-1.0049", "-1.0051", "0", "1.055"])
+def test_an_agreed_rounding_rounds_as_the_decimal_module_does(mode: str, value: str) -> None:
+    exact = Decimal(value)
+    assert money.Rounding(mode=mode).apply(exact) == exact.quantize(Decimal("0.01"), rounding=mode)
+    assert money.Rounding(mode=mode).apply(Fraction(exact)) == exact.quantize(Decimal("0.01"), rounding=mode)
+
+
+def test_an_agreed_rounding_sees_what_no_number_of_digits_shows() -> None:
+    above = Fraction(1005, 1000) + Fraction(1, 10**90)
+    assert money.Rounding().apply(Fraction(1005, 1000)) == Decimal("1.00")
+    assert money.Rounding().apply(above) == Decimal("1.01")

@@ -1,0 +1,166 @@
+"""What is due on a loan by its terms: a row per period, with principal, interest and the balance after it."""
+
+from calendar import monthrange
+from datetime import date
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+from lending.engine import interest, money
+from lending.engine.money import Rounding
+
+KINDS = ("bullet", "interest_only", "equal_principal", "equal_instalment")
+
+
+class UnableToBuild(ValueError):
+    """These terms have no schedule; the message says why."""
+
+
+class Row(NamedTuple):
+    """What is due on a day, in the loan's asset: principal and interest; and the balance once it is paid."""
+
+    due_date: date
+    principal: Decimal
+    interest: Decimal
+    balance: Decimal
+
+
+def build(
+    principal: Decimal,
+    annual_rate: Decimal,
+    convention: str,
+    start_date: date,
+    periods: int,
+    frequency_months: int,
+    kind: str,
+    rounding: Rounding | Decimal | int | str,
+    *,
+    instalment: Decimal | None = None,
+) -> tuple[Row, ...]:
+    """
+    Return the rows of a loan's schedule, one per period; their principal sums to the principal exactly.
+
+    Interest of a period is the balance before it times the rate times the convention's year fraction of the period,
+    rounded. The last period takes whatever principal is left, so the balance ends at zero. Dates are not moved to
+    business days here.
+
+    Parameters
+    ----------
+    principal : Decimal
+        In the loan's asset, > 0, a multiple of the rounding's step.
+    annual_rate : Decimal
+        A fraction in [0, 1): 0.085 is 8.5 %.
+    convention : str
+        A day count of `interest.CONVENTIONS`.
+    start_date : date
+        The first period's first day. Due dates are whole periods later, each counted from the start and on the start's
+        day of the month, or on the month's last day where it has no such day.
+    periods, frequency_months : int
+        How many periods, and how many months each of them has; >= 1.
+    kind : str
+        bullet: all principal and all interest on the last day, as one period of interest. interest_only: interest at
+        every due date, principal on the last. equal_principal: the same principal each time, and interest on what is
+        left. equal_instalment: the same sum each time, of which interest is a falling part.
+    rounding : Rounding, Decimal, int or str
+        Of interest, of equal parts of the principal and of the instalment; see `Rounding.of`.
+    instalment : Decimal, optional
+        The instalment that was agreed. Without it, the level payment of an annuity over the periods' own lengths,
+        rounded: principal = instalment x sum over k of 1 / ((1 + r_1) ... (1 + r_k)), r_i the interest on 1 in period
+        i.
+
+    Returns
+    -------
+    rows : tuple of Row, as many as there are periods.
+
+    Raises
+    ------
+    UnableToBuild
+        If the terms are out of the ranges above, the last due date is beyond the calendar, or an agreed instalment
+        does not cover the interest or is not asked for by the kind.
+    lending.engine.interest.UnknownDayCount
+        If the convention is unknown.
+    ValueError
+        If the rounding is none.
+    TypeError
+        If start_date is not a date.
+    """
+    rounding = Rounding.of(rounding)
+    interest.check_date(start_date)
+    _check(principal, annual_rate, periods, frequency_months, rounding)
+    _check_kind(kind, instalment, rounding)
+    dates = [start_date, *(due_date(start_date, k * frequency_months) for k in range(1, periods + 1))]
+    # At one per period: the interest on an amount of 1.
+    growth = [Fraction(annual_rate) * interest.years(convention, start, end) for start, end in pairwise(dates)]
+    if kind == "bullet":  # one period of interest, whatever the dates between
+        whole = Fraction(annual_rate) * interest.years(convention, start_date, dates[-1])
+        nothing = [Row(day, money.ZERO, money.ZERO, principal) for day in dates[1:-1]]
+        return (*nothing, Row(dates[-1], principal, rounding.apply(Fraction(principal) * whole), money.ZERO))
+    part = rounding.apply(Fraction(principal) / periods)
+    level = rounding.apply(_level_payment(principal, growth)) if instalment is None else instalment
+    rows = []
+    balance = principal
+    for day, grown in zip(dates[1:], growth, strict=True):
+        earned = rounding.apply(Fraction(balance) * grown)
+        if instalment is not None and balance > 0 and instalment <= earned:
+            raise UnableToBuild(f"an instalment of {instalment} does not cover the interest of {earned} due on {day}")
+        with money.exact():
+            due = {"interest_only": money.ZERO, "equal_principal": part, "equal_instalment": level - earned}[kind]
+            # A rounding may ask for more than is left, or for less than the interest of a very small loan.
+            paid = balance if day == dates[-1] else min(max(due, money.ZERO), balance)
+            balance -= paid
+        rows.append(Row(day, paid, earned, balance))
+    return tuple(rows)
+
+
+def due_date(start_date: date, months: int) -> date:
+    """
+    Return the day a number of months after a start: its day of the month, or the last where the month has no such day.
+
+    Raises
+    ------
+    UnableToBuild
+        If the calendar has no such day.
+    """
+    year, month = divmod(start_date.year * 12 + start_date.month - 1 + months, 12)
+    if not date.min.year <= year <= date.max.year:
+        raise UnableToBuild(f"{months} months after {start_date} is beyond the calendar")
+    return date(year, month + 1, min(start_date.day, monthrange(year, month + 1)[1]))
+
+
+def _level_payment(principal: Decimal, growth: list[Fraction]) -> Decimal | Fraction:
+    """Return the payment that, made at the end of each period, leaves nothing; to 60 digits unless it is exact."""
+    if not any(growth):
+        return Fraction(principal) / len(growth)
+    with localcontext(Context(prec=money.PRECISION)):
+        discount, discounts = Decimal(1), Decimal(0)
+        for grown in growth:
+            discount *= Decimal(grown.denominator) / Decimal(grown.numerator + grown.denominator)
+            discounts += discount
+        return principal / discounts
+
+
+def _check(principal: Decimal, annual_rate: Decimal, periods: int, frequency_months: int, rounding: Rounding) -> None:
+    for name, amount in (("principal", principal), ("rate", annual_rate)):
+        if not isinstance(amount, Decimal):
+            raise UnableToBuild(f"a {name} is a Decimal, not {amount!r}")
+    for name, count in (("periods", periods), ("months of a period", frequency_months)):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UnableToBuild(f"the {name} are a whole number from 1 on, not {count!r}")
+    if not _is_amount(principal, rounding):
+        raise UnableToBuild(f"{principal} is not a principal above zero in steps of {rounding.step}")
+    if not annual_rate.is_finite() or not 0 <= annual_rate < 1:
+        raise UnableToBuild(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
+
+
+def _check_kind(kind: str, instalment: Decimal | None, rounding: Rounding) -> None:
+    if kind not in KINDS:
+        raise UnableToBuild(f"unknown kind of schedule {kind!r}; known are {', '.join(KINDS)}")
+    if instalment is not None and kind != "equal_instalment":
+        raise UnableToBuild(f"a schedule of kind {kind} has no instalment")
+    if instalment is not None and not _is_amount(instalment, rounding):
+        raise UnableToBuild(f"{instalment} is not an instalment above zero in steps of {rounding.step}")
+
+
+def _is_amount(value: Decimal, rounding: Rounding) -> bool:
+    return money.is_positive(value) and not Fraction(value) % Fraction(rounding.step)
