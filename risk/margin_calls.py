@@ -10,7 +10,7 @@ from django.db.models import F, Manager, Q, QuerySet
 
 from lending import ids, margin_accounts
 from lending.models import MarginAccount, User
-from risk import clocks, cures, exposures, incidents, letters, prices, restraints
+from risk import clocks, cures, exposures, incidents, letters, prices, restraints, sales
 from risk.engine.ltv import Exposure, ltv_of
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
@@ -50,8 +50,8 @@ class Breach:
 
 
 def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCall]:
-    """Return which of some calls are open, the most pressing first."""
-    found = calls.filter(state__in=OPEN_CALL_STATES).select_related("cure_asset", "client")
+    """Return which of some calls are open, with how their sales go, the most pressing first."""
+    found = sales.with_sales(calls).filter(state__in=OPEN_CALL_STATES).select_related("cure_asset", "client")
     return list(found.order_by("cure_due_at", "pk"))
 
 

@@ -8,17 +8,19 @@ from decimal import Decimal
 import numpy as np
 
 from lending.models import MarginAccount, User
+from risk import sales
 from risk.engine import urgency
 from risk.engine.arrays import BoolArray, FloatArray, IntArray
-from risk.models import OPEN_CALL_STATES, CallState, MarginCall, Quality
+from risk.models import OPEN_CALL_STATES, MarginCall, Quality
 from risk.prices import Market
 from risk.rows import BLOCK, arrays, read
+from risk.sales import Sale
 
 PAGE = 50
 NOBODY, MINE = "nobody", "mine"
 SHARDS = tuple(range(MarginAccount.SHARDS))
 _STATES = tuple(state.value for state in OPEN_CALL_STATES)
-_IN_SALE = [_STATES.index(CallState.EXPIRED.value), _STATES.index(CallState.LIQUIDATING.value)]
+_IN_SALE = [_STATES.index(state.value) for state in sales.IN_SALE]
 _QUALITIES = (Quality.GOOD, Quality.DEGRADED, Quality.STALE, Quality.HALTED)
 _NO_KEY = -1
 
@@ -55,7 +57,9 @@ class Pressing:
 
     `minutes` and `loss_usd` are of `risk.engine.urgency`, `by_clock` says which of clock and market ends first. Floats
     rank and are shown rounded; nothing is decided on them. `ltv` is None while a mark can not be used; `loss_usd` then
-    rests on the last GOOD marks. `quality` is the worst of the marks of what the account holds and owes.
+    rests on the last GOOD marks. `quality` is the worst of the marks of what the account holds and owes. `sale` is what
+    happens instead of the clock once it is over. `cover` is the fall of all collateral after which it is worth no more
+    than the debt, as a ratio: below zero it is worth less already; None while LTV is not known or nothing is pledged.
     """
 
     call: MarginCall
@@ -64,11 +68,18 @@ class Pressing:
     loss_usd: Decimal
     ltv: Decimal | None
     quality: Quality
+    sale: Sale | None
+    cover: Decimal | None
 
     @property
     def seconds(self) -> int:
         """Return the minutes in seconds, as lengths of time are written."""
         return int(self.minutes * 60)
+
+    @property
+    def short(self) -> Decimal | None:
+        """Return by how much the debt is above what the collateral is worth, as a ratio; None where it is not."""
+        return -self.cover if self.cover is not None and self.cover < 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +116,14 @@ class _Calls:
 
 @dataclass(frozen=True, slots=True)
 class _Ranks:
-    """The columns that rank C calls; `holds` (C, A) says which assets an account holds or owes."""
+    """The columns that rank C calls, and `cover`; `holds` (C, A) says which assets an account holds or owes."""
 
     minutes: FloatArray
     clock_minutes: FloatArray
     loss: FloatArray
     debt: FloatArray
     ltv: FloatArray
+    cover: FloatArray
     quality: IntArray
     holds: BoolArray
 
@@ -176,7 +188,10 @@ def _rank(calls: _Calls, market: Market, *, now: datetime) -> _Ranks:
     owed = _sums(debt, rows.debt_amount * price[rows.debt_asset], len(keys))
     with np.errstate(divide="ignore", invalid="ignore"):
         ltv = np.where(owed > 0.0, owed / _sums(pledge, weighted, len(keys)), 0.0)
-    ltv[worst > _QUALITIES.index(Quality.DEGRADED)] = np.nan
+        cover = 1.0 - owed / _sums(pledge, value, len(keys))
+    unusable = worst > _QUALITIES.index(Quality.DEGRADED)
+    ltv[unusable] = np.nan
+    cover[unusable | ~np.isfinite(cover)] = np.nan
     moves = urgency.account_volatility(weighted, pledge, volatility[rows.pledge_asset], accounts=len(keys))
     loss = urgency.expected_loss(owed, _sums(pledge, sold_for, len(keys)))
     clock_s = _clock_s(calls, now=now)
@@ -187,6 +202,7 @@ def _rank(calls: _Calls, market: Market, *, now: datetime) -> _Ranks:
         loss=loss[at],
         debt=owed[at],
         ltv=ltv[at],
+        cover=cover[at],
         quality=worst[at],
         holds=holds[at],
     )
@@ -230,7 +246,9 @@ def _wanted(calls: _Calls, ranks: _Ranks, filters: Filters, market: Market, *, m
 
 def _rows(calls: _Calls, ranks: _Ranks, places: Sequence[int]) -> tuple[Pressing, ...]:
     """Return the rows of some calls, read whole in one query."""
-    found = MarginCall.objects.select_related("client__relationship_manager", "cure_asset", "claimed_by")
+    found = sales.with_sales(MarginCall.objects).select_related(
+        "client__relationship_manager", "cure_asset", "claimed_by"
+    )
     keys = calls.key[places].tolist() if places else []
     by_key = found.in_bulk(keys)
     return tuple(
@@ -239,9 +257,15 @@ def _rows(calls: _Calls, ranks: _Ranks, places: Sequence[int]) -> tuple[Pressing
             minutes=float(ranks.minutes[place]),
             by_clock=bool(ranks.minutes[place] == ranks.clock_minutes[place]),
             loss_usd=Decimal(round(float(ranks.loss[place]))),
-            ltv=None if np.isnan(ranks.ltv[place]) else Decimal(f"{ranks.ltv[place]:.6f}"),
+            ltv=_ratio(ranks.ltv[place]),
             quality=_QUALITIES[int(ranks.quality[place])],
+            sale=sales.of(by_key[key]),
+            cover=_ratio(ranks.cover[place]),
         )
         for key, place in zip(keys, places, strict=True)
         if key in by_key
     )
+
+
+def _ratio(value: float) -> Decimal | None:
+    return None if np.isnan(value) else Decimal(f"{value:.6f}")

@@ -26,10 +26,12 @@ def plain(amount: Decimal, asset: str) -> str:
 
 
 @register.simple_tag
-def amount(value: Decimal | str | None, asset: Any) -> SafeString:
-    """Write an amount beside its asset; a dash where there is none."""
+def amount(value: Decimal | str | None, asset: Any, bare: bool = False) -> SafeString:
+    """Write an amount beside its asset, or `bare` where the asset follows; a dash where there is none."""
     if value is None or value == "":  # a variable that a template does not know is an empty text
         return _DASH
+    if bare:
+        return format_html('<span class="amount">{}</span>', plain(Decimal(value), str(asset)))
     return format_html(
         '<span class="amount">{} <abbr class="asset">{}</abbr></span>', plain(Decimal(value), str(asset)), asset
     )
@@ -63,6 +65,15 @@ def utc_and_local(value: datetime | None) -> SafeString:
     return format_html(
         '<time datetime="{}" data-local="beside">{} UTC</time>', value.isoformat(), value.strftime("%d %b %Y %H:%M:%S")
     )
+
+
+@register.simple_tag
+def since(at: datetime | None, now: datetime) -> SafeString:
+    """Write an instant of the past shortly in UTC: its time, and its day unless that is today."""
+    if at is None:
+        return _DASH
+    text = at.strftime("%H:%M" if at.date() == now.date() else "%d %b %H:%M")
+    return format_html('<time datetime="{}" class="nowrap" data-local>{} UTC</time>', at.isoformat(), text)
 
 
 @register.filter

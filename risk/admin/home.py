@@ -16,7 +16,7 @@ from lending import access, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.models import Client, MarginAccount
 from lending.staff import Page, roles
-from risk import positions
+from risk import positions, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 
 SHOWN = 10
@@ -52,7 +52,7 @@ def calls(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
     """Return the open calls among the clients that the reader sees, the first to end on top."""
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
-    mine = MarginCall.objects.filter(state__in=OPEN_CALL_STATES, client__in=staff.clients(request))
+    mine = sales.with_sales(MarginCall.objects).filter(state__in=OPEN_CALL_STATES, client__in=staff.clients(request))
     found = mine.select_related("client", "cure_asset").order_by("cure_due_at", "pk")[: _CALLS + 1]
     rows = list(found)
     return render_to_string(

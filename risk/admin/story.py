@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 from lending.admin.base import SEE_CLIENTS
 from lending.models import Loan
 from lending.staff import roles
+from risk import sales
 from risk.models import LiquidationOrder, MarginCall, MarginStatus
 
 _ROWS = 25
@@ -18,7 +19,8 @@ def calls_and_orders(request: HttpRequest, subject: Loan, *, now: datetime) -> S
     """Return the calls and the orders of a loan's margin account, the newest first, for who may see clients."""
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
-    calls = MarginCall.objects.filter(margin_account=subject.margin_account_id).select_related("cure_asset")
+    calls = sales.with_sales(MarginCall.objects).filter(margin_account=subject.margin_account_id)
+    calls = calls.select_related("cure_asset")
     orders = LiquidationOrder.objects.filter(margin_account=subject.margin_account_id).select_related("asset", "cause")
     context = {
         "status": MarginStatus.objects.filter(margin_account=subject.margin_account_id).first(),

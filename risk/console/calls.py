@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending.models import NoticeDelivery
 from lending.portal.doors import SignedIn
-from risk import handling, margin_calls, positions, two_keys
+from risk import handling, margin_calls, positions, sales, two_keys
 from risk.console.doors import frame, risk_only
 from risk.models import (
     OPEN_CALL_STATES,
@@ -27,12 +27,12 @@ from risk.models import (
     MarginStatus,
 )
 
-_SOLD = (CallState.EXPIRED, CallState.LIQUIDATING, CallState.LIQUIDATED)
+_SOLD = (*sales.IN_SALE, CallState.LIQUIDATED)
 
 
 def _calls() -> QuerySet[MarginCall]:
     """Return calls with what their pages show of them, each in one query."""
-    return MarginCall.objects.select_related(
+    return sales.with_sales(MarginCall.objects).select_related(
         "client__relationship_manager",
         "margin_account__terms",
         "margin_account__client",

@@ -16,7 +16,7 @@ from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import TransferForm
 from lending.portal.views import own_loan
-from risk import margin_calls, positions, prices
+from risk import margin_calls, positions, prices, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal import activity, charts
 from risk.portal.panels import what_if_context
@@ -26,7 +26,7 @@ _COLLATERAL, _REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purp
 
 def own_call(request: SignedIn, public_id: uuid.UUID) -> MarginCall:
     """Return a call on the reader's clients; anybody else's does not exist."""
-    mine = MarginCall.objects.filter(client__in=clients_of(request))
+    mine = sales.with_sales(MarginCall.objects).filter(client__in=clients_of(request))
     wanted = mine.select_related(
         "client__relationship_manager",
         "margin_account__terms",

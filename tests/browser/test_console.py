@@ -13,7 +13,7 @@ from risk.models import CallState, Incident, MarginCall
 from tests import stories
 from tests.browser.conftest import Web
 from tests.browser.test_doors import relayed
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PHONE, Visitor
 from tests.cast import NOW, Cast, assemble
 from tests.factories import crowd
 
@@ -152,3 +152,17 @@ def test_switches_are_remembered_and_keys_can_be_turned_off(visitor: Visitor) ->
     visitor.find("body").write("j")
     assert not visitor.all("#queue a:focus")
     assert visitor.complaints() == []
+
+
+def test_eight_calls_fit_a_phone_and_each_can_be_claimed(visitor: Visitor) -> None:
+    cast = assemble()
+    stories.market("30000", at=NOW + timedelta(minutes=2))
+    crowd.called([cast.harbourside, cast.quayside], cast.robin, count=9, now=NOW)
+    visitor.look(PHONE, dark=False)
+    visitor.sign_in(cast.rhea.email)
+    first, ninth = (visitor.all("#queue tr[data-call]")[place].rect["y"] for place in (0, 8))
+    assert ninth - first <= PHONE[1]
+    assert not visitor.wide()
+    for button in visitor.all("#queue tr[data-call] button"):
+        assert button.is_displayed()
+        assert min(button.size.values()) >= 24
