@@ -140,17 +140,22 @@ def _take_down(
             address = by_address.get((report.address, asset.pk))
             row = _deposit(report, asset, address, custodian, now)
             new.append(row)
-        elif row.confirmations != report.confirmations or report.reorged:
+        elif (row.confirmations, row.screened) != (report.confirmations, report.screened) or report.reorged:
             changed.append(row)
         else:
             continue
-        row.confirmations = report.confirmations
+        row.confirmations, row.screened = report.confirmations, report.screened
+        needed = asset.needed or 1
         if report.reorged:
             row.state = Deposit.State.REORGED
-        elif report.confirmations >= (asset.needed or 1):
+            continue
+        # A transfer that is in no block yet can be replaced: where one confirmation is all, none is the final one.
+        if row.final_since is None and 1 <= needed - 1 <= report.confirmations:
+            row.final_since = now
+        if report.confirmations >= needed:
             row.state, row.confirmed_at = Deposit.State.CONFIRMED, _confirmed_at(report, row, now)
     Deposit.objects.bulk_create(new, ignore_conflicts=True)
-    Deposit.objects.bulk_update(changed, ["confirmations", "state", "confirmed_at"])
+    Deposit.objects.bulk_update(changed, ["confirmations", "screened", "final_since", "state", "confirmed_at"])
     Event.objects.bulk_create(arrivals.news(row.state, row, now) for row in (*new, *changed))
     return len(new) + len(changed)
 

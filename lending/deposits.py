@@ -34,6 +34,21 @@ def of_account(margin_account_id: int) -> list[Deposit]:
     return list(_whole(Deposit.objects.filter(address__margin_account=margin_account_id))[:MOST_SHOWN])
 
 
+def in_final_confirmation(margin_account_id: int) -> list[Deposit]:
+    """
+    Return the transfers to a margin account that lack their last confirmation, or its booking, and nothing else.
+
+    One that is in no block yet, and so can be replaced, or whose sender was not screened, is none of them.
+    """
+    found = Deposit.objects.filter(
+        address__margin_account=margin_account_id,
+        state__in=(Deposit.State.PENDING, Deposit.State.CONFIRMED),
+        final_since__isnull=False,
+        screened=True,
+    )
+    return list(found.select_related("asset", "address").order_by("position"))
+
+
 def addresses(margin_account_id: int, *, now: datetime) -> dict[tuple[str, str], DepositAddress]:
     """
     Return a margin account's addresses by purpose and asset, each with the earliest time at which a transfer counts.

@@ -25,7 +25,7 @@ class DepositReport:
     A transfer in, as the custodian sees it at one instant.
 
     `confirmed_at` is when the confirmation came that was asked for, None while it is missing: what arrived is dated by
-    it, however late we hear of it.
+    it, however late we hear of it. `screened` says that its sender was looked at and nothing was found.
     """
 
     ref: str
@@ -37,6 +37,7 @@ class DepositReport:
     confirmations: int
     confirmed_at: datetime | None = None
     reorged: bool = False
+    screened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

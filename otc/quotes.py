@@ -18,7 +18,7 @@ from lending.engine import money
 from otc import blocks, ports, rfqs
 from otc.engine import allocation, execution
 from otc.models import BlockOrder, Commitment, Dealer, Quote, Rfq
-from risk import exposures, liquidations, prices, two_keys
+from risk import endings, exposures, liquidations, prices, two_keys
 from risk.engine.ladder import past_gap_limit
 
 EXECUTABLE_AT_LEAST = 2
@@ -312,7 +312,7 @@ def _still_wanted(
         if on == Rfq.Basis.IN_GRACE and not past_gap_limit(judged.exposed, found.ladder, found.terms.gap_limit):
             continue
         over = part.order.cause.closed_at is not None
-        if not over and not liquidations.outcome(part.order.cause, found, judged):
+        if not over and not endings.outcome(part.order.cause, found, judged):
             wanted.append(part)
         elif judged.good or over:
             liquidations.stop(part.order, reason="no longer needed when a bid was to be accepted", now=now)

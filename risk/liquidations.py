@@ -1,16 +1,26 @@
 """Liquidations: a declared cause, the smallest sale, and again until the target holds or nothing is left."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from lending import collateral, events, ids, loans, margin_accounts, repayments
-from lending.engine import money
 from lending.models import Loan, LoanState, Pledge
-from risk import cures, exposures, incidents, letters, margin_calls, orders, prices, restraints, sale_plans, two_keys
+from risk import (
+    confirming,
+    endings,
+    exposures,
+    incidents,
+    letters,
+    margin_calls,
+    orders,
+    prices,
+    restraints,
+    sale_plans,
+    two_keys,
+)
 from risk.engine.ladder import breach_held, past_gap_limit
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
@@ -34,18 +44,12 @@ __all__ = [
     "held",
     "open_quantity",
     "order_due",
-    "outcome",
     "record_fill",
     "stop",
     "uncommit",
 ]
 
 _SELLABLE = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED)
-# After a sale the target holds within this LTV: no further slice for a tenth of a point of slippage.
-TOLERANCE = Decimal("0.001")
-# A live order is replaced when what is still needed is less than this part of what it has open.
-REPLAN_BELOW = Decimal("0.7")
-REPLAN_EVERY = timedelta(seconds=60)
 
 
 def held(status: MarginStatus, *, now: datetime) -> bool:
@@ -89,54 +93,19 @@ def complete_due(*, now: datetime) -> int:
         Pledge.objects.filter(margin_account__in=[account for _cause, account in causes], held_quantity__gt=0)
         .values_list("margin_account", flat=True)
     )  # fmt: skip
-    paid = _paid_in_time(cause for cause, _account in causes)
-    sold = set(_sold().filter(cause__in=[cause for cause, _account in causes]).values_list("cause", flat=True))
+    paid = endings.paid_in_time(cause for cause, _account in causes)
+    sold = set(endings.filled().filter(cause__in=[cause for cause, _account in causes]).values_list("cause", flat=True))
     done = 0
     for cause, account in causes:
         if cause in busy:
             # Looked at without a lock first: most orders of a crash go on as they are.
-            over = cause not in sold and _below_clear(facts[account], exposures.judge(facts[account], marks))
-            replan = _replan_due(busy[cause], now=now) and _too_much(busy[cause], facts[account], marks)
+            over = cause not in sold and endings.below_clear(facts[account], exposures.judge(facts[account], marks))
+            replan = endings.replan_due(busy[cause], now=now) and endings.too_much(busy[cause], facts[account], marks)
             if cause in paid or over or replan:
                 done += _trim(cause, account, now=now)
         elif account not in unsettled:
             done += _advance(cause, account, now=now)
     return done
-
-
-def _replan_due(live: Sequence[LiquidationOrder], *, now: datetime) -> bool:
-    """Return whether live orders have stood for a while: a plan that follows every tick never gets to the market."""
-    return all(now - order.ordered_at >= REPLAN_EVERY for order in live)
-
-
-def _paid_in_time(cause_ids: Iterable[int]) -> set[int]:
-    """Return the causes whose call was paid by its deadline after all: while it was sold, or credited late."""
-    news = ~Q(margin_account__version=F("call__assessed_version"))
-    changed = SaleCause.objects.filter(news, pk__in=list(cause_ids)).select_related("margin_account")
-    found = set()
-    for cause in changed:
-        if _paid(cause):
-            found.add(cause.pk)
-        elif cause.call_id is not None:
-            MarginCall.objects.filter(pk=cause.call_id).update(assessed_version=cause.margin_account.version)
-    return found
-
-
-def _paid(cause: SaleCause) -> bool:
-    """Return whether what a cause's call asked for had arrived by its deadline."""
-    if cause.call_id is None:
-        return False
-    _cash, fraction = cures.paid(margin_calls.locked(cause.call_id))
-    return fraction >= 1
-
-
-def _sold() -> QuerySet[LiquidationOrder]:
-    return LiquidationOrder.objects.filter(filled_quantity__gt=0)
-
-
-def _below_clear(facts: AccountFacts, judged: Judgement) -> bool:
-    """Return whether GOOD marks bring an account to or below the level that clears a call."""
-    return judged.good and not judged.exposed.exceeds(facts.terms.clear_ltv)
 
 
 def _live_by_cause(causes: Iterable[int]) -> dict[int, list[LiquidationOrder]]:
@@ -176,6 +145,9 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     # On DEGRADED marks no breach is counted: there the two persons stand for its holding.
     if not gap and judged.good and not held(status, now=now):
         return None
+    if confirming.holds(call, facts, judged, marks, level=facts.terms.liquidation_ltv, now=now):
+        incidents.log(facts.account, call.episode, "sale_waits", confirming.WAITS, now=now)
+        return None
     cause = SaleCause.objects.create(
         client_id=call.client_id,
         margin_account=facts.account,
@@ -210,7 +182,7 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
 def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     """Order the next slice of a cause, or close it; returns whether either happened."""
     facts = exposures.load_locked([account_id], now=now)[account_id]
-    cause = SaleCause.objects.select_related("margin_account__client").get(pk=cause_id)
+    cause = SaleCause.objects.select_related("margin_account__client", "call__client").get(pk=cause_id)
     if cause.closed_at is not None or facts.held or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
         return False
     marks = prices.current(now=now)
@@ -221,29 +193,15 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if reason:
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False
-    if ending := outcome(cause, facts, judged):
+    if ending := endings.outcome(cause, facts, judged):
         return _close(cause, ending, now=now)
+    if cause.call is not None and not cause.orders.exists():
+        expired = cause.kind == SaleCause.Kind.EXPIRED_CALL
+        level = facts.terms.clear_ltv if expired else facts.terms.liquidation_ltv
+        if confirming.holds(cause.call, facts, judged, marks, level=level, now=now):
+            incidents.log(facts.account, cause.episode, "sale_waits", confirming.WAITS, now=now)
+            return False
     return _sell(cause, facts, judged, marks, now=now)
-
-
-def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
-    """
-    Return why nothing more has to be sold for a cause; "" when something has.
-
-    Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
-    alone is not enough), the target holds, or, while nothing was sold, the level that clears a call.
-    """
-    if not facts.loans:
-        return "debt_gone"
-    exposed, terms = judged.exposed, facts.terms
-    level = cause.kind == SaleCause.Kind.LIQUIDATION_LEVEL
-    cured = cause.call is not None and cause.call.state == CallState.CURED
-    if cured or (_paid(cause) and not (level and exposed.exceeds(terms.liquidation_ltv))):
-        return "paid_in_time"
-    sold = _sold().filter(cause=cause).exists()
-    if not exposed.exceeds(terms.liquidate_to + (TOLERANCE if sold else 0)):
-        return "target_restored"
-    return "" if sold or exposed.exceeds(terms.clear_ltv) else "below_clear"
 
 
 def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks, *, now: datetime) -> bool:
@@ -314,48 +272,15 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     cause = SaleCause.objects.select_related("call").get(pk=cause_id)
     marks = prices.current(now=now)
     judged = exposures.judge(facts, marks)
-    ending = outcome(cause, facts, judged) if judged.good or cause.kind == SaleCause.Kind.EXPIRED_CALL else ""
+    ending = endings.outcome(cause, facts, judged) if judged.good or cause.kind == SaleCause.Kind.EXPIRED_CALL else ""
     over = ending == "paid_in_time" or (ending == "below_clear" and judged.good)
-    if not over and not _too_much(live, facts, marks):
+    if not over and not endings.too_much(live, facts, marks):
         return False
     reason = ending.replace("_", " ") if over else "less is needed now"
     stopped = [stop(order, reason=reason, now=now) for order in live]
     if any(order.committed_quantity for order in live):
         return any(stopped)
     return _advance(cause_id, account_id, now=now)
-
-
-def _unsettled(live: Sequence[LiquidationOrder], facts: AccountFacts) -> bool:
-    """Return whether fills have not reached the books: more is held than the orders have open."""
-    with money.exact():
-        waiting = sum((order.quantity - order.filled_quantity - order.cancelled_quantity for order in live), money.ZERO)
-        on_hold = sum((pledge.held_quantity for pledge in facts.pledges), money.ZERO)
-        return on_hold != waiting
-
-
-def _too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
-    """Return whether live orders have clearly more open than restores the account, and nothing is in flight."""
-    in_flight = any(order.committed_quantity for order in live) or _unsettled(live, facts)
-    if in_flight or not any(open_quantity(order) for order in live):
-        return False
-    judged = exposures.judge(facts, marks)
-    if not judged.good:
-        return False
-    if not judged.exposed.exceeds(facts.terms.liquidate_to):
-        return True
-    with money.exact():
-        open_value = sum((open_quantity(order) * marks.band(order.asset.code).high for order in live), money.ZERO)
-        # What a sale at cost f still has to bring is G/(1 - f - t·w): more only where weights are below 1.
-        target = facts.terms.liquidate_to
-        gap = judged.exposed.debt - target * judged.exposed.weighted
-        return gap < REPLAN_BELOW * open_value * (1 - target - _highest_cost(live))
-
-
-def _highest_cost(live: Sequence[LiquidationOrder]) -> Decimal:
-    """Return the highest cost ratio that the live orders were planned with."""
-    bps = max(Decimal(order.plan.get("expected_slippage_bps", "0")) for order in live)
-    with money.exact():
-        return bps * Decimal("0.0001")
 
 
 def _shortfall(cause: SaleCause, facts: AccountFacts, *, now: datetime) -> bool:
@@ -388,7 +313,7 @@ def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
 
 def _close_call(call: MarginCall, cause: SaleCause, ending: str, *, now: datetime) -> None:
     """Close the call of a cause that is over, unless a cure or the market ended it before anything was ordered."""
-    sold, said = _sold().filter(cause=cause).exists(), ending.replace("_", " ")
+    sold, said = endings.filled().filter(cause=cause).exists(), ending.replace("_", " ")
     if call.closed_at is not None:
         return
     if ending == "paid_in_time" and not sold:

@@ -10,7 +10,7 @@ from django.db.models import F, Manager, Q, QuerySet
 
 from lending import ids, margin_accounts
 from lending.models import MarginAccount, User
-from risk import clocks, cures, exposures, incidents, letters, prices, restraints, sales
+from risk import clocks, confirming, cures, exposures, incidents, letters, prices, restraints, sales
 from risk.engine.ltv import Exposure, ltv_of
 from risk.exposures import AccountFacts, Judgement
 from risk.models import (
@@ -278,9 +278,16 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
     if reason := restraints.on_expiry(call, now=now) or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "expiry_waits", reason, now=now)
         return False
+    clear_ltv = facts.terms.clear_ltv
+    above = judged.exposed.exceeds(clear_ltv)
+    if above and confirming.holds(call, facts, judged, marks, level=clear_ltv, now=now):
+        incidents.log(facts.account, call.episode, "sale_waits", confirming.WAITS, now=now)
+        return False
     snapshot = prices.snapshot(marks, now=now)
-    if not judged.exposed.exceeds(facts.terms.clear_ltv):
+    if not above:
         reason = "at the deadline the LTV was below the clearing level, so nothing is sold"
+        if call.events.filter(kind=confirming.HELD).exists():
+            reason = "what was in its final confirmation at the deadline has come, or the price, so nothing is sold"
         incidents.log(facts.account, call.episode, "not_expired", reason, now=now, snapshot=snapshot)
         close(call, CallState.CURED_BY_MARKET, reason, now=now, remaining_s=0)
         return True
@@ -301,7 +308,7 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
             "paused_s": call.paused_s,
             "cured_fraction": f"{call.cured_fraction:f}",
             "ltv": ltv,
-            "clear_ltv": f"{facts.terms.clear_ltv:f}",
+            "clear_ltv": f"{clear_ltv:f}",
         },
         declared_at=now,
     )

@@ -14,7 +14,9 @@ from lending import ports
 class PaperBank(Protocol):
     """What a paper custodian offers beyond the port: the door through which the simulated world sends transfers."""
 
-    def simulate_deposit(self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime) -> None:
+    def simulate_deposit(
+        self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime, screened: bool = True
+    ) -> None:
         """Send a transfer to an address; a repeated ref is sent once."""
 
     def simulate_opening(self, ref: str, *, asset: str, quantity: Decimal, at: datetime) -> None:

@@ -46,6 +46,7 @@ class HttpCustodian:
                 confirmations=int(row["confirmations"]),
                 confirmed_at=_instant(row["confirmed_at"]) if row["confirmed_at"] else None,
                 reorged=bool(row["reorged"]),
+                screened=row.get("screened") is True,
             )
             for row in answer["deposits"]
         ]
@@ -100,10 +101,12 @@ class HttpCustodian:
         answer = self._ask("POST", "/balances", {"at": at.isoformat()})
         return {asset: Decimal(amount) for asset, amount in answer["balances"].items()}
 
-    def simulate_deposit(self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime) -> None:
+    def simulate_deposit(
+        self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime, screened: bool = True
+    ) -> None:
         """Have somebody send something to an address: the paper custodian only."""
-        body = {"ref": ref, "address": address, "asset": asset, "quantity": f"{quantity:f}", "at": at.isoformat()}
-        self._ask("POST", "/simulate/deposit", body)
+        sent = {"ref": ref, "address": address, "asset": asset, "quantity": f"{quantity:f}", "at": at.isoformat()}
+        self._ask("POST", "/simulate/deposit", {**sent, "screened": screened})
 
     def simulate_opening(self, ref: str, *, asset: str, quantity: Decimal, at: datetime) -> None:
         """Have the desk's owners pay capital in: the paper custodian only."""

@@ -176,6 +176,7 @@ def _simulate_deposit(custodian: PaperCustodian, body: Body) -> Body:
         asset=_text(body, "asset"),
         quantity=_quantity(body),
         at=_at(body),
+        screened=body.get("screened", True) is True,
     )
     return {"status": "ok"}
 
@@ -201,6 +202,7 @@ def _deposit_body(report: DepositReport) -> Body:
         "confirmations": report.confirmations,
         "confirmed_at": report.confirmed_at.isoformat() if report.confirmed_at else "",
         "reorged": report.reorged,
+        "screened": report.screened,
     }
 
 

@@ -41,6 +41,7 @@ class _Deposit:
     quantity: Decimal
     sent_at: datetime
     final: bool
+    screened: bool
     reorged_at: datetime | None = None
 
 
@@ -158,11 +159,13 @@ class PaperCustodian:
 
     # --- what the simulated world does ------------------------------------------------------------------------------
 
-    def simulate_deposit(self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime) -> None:
-        """Have somebody send something to an address; the same ref counts once."""
+    def simulate_deposit(
+        self, ref: str, *, address: str, asset: str, quantity: Decimal, at: datetime, screened: bool = True
+    ) -> None:
+        """Have somebody, whose coins screening has nothing against or not, send to an address; the same ref once."""
         if not address:
             raise UnableToRecord("a deposit needs an address")
-        self._incoming(ref, address, asset, quantity, at, final=False)
+        self._incoming(ref, address, asset, quantity, at, screened=screened)
 
     def simulate_opening(self, ref: str, *, asset: str, quantity: Decimal, at: datetime) -> None:
         """Have the desk's owners pay capital in: it arrives at the treasury address and is final at once."""
@@ -186,6 +189,7 @@ class PaperCustodian:
                 quantity=Decimal(record["quantity"]),
                 sent_at=at,
                 final=record["final"],
+                screened=record.get("screened", True),
             )
             self._deposits[deposit.ref] = deposit
             self._listed.append(deposit)
@@ -199,7 +203,17 @@ class PaperCustodian:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _incoming(self, ref: str, address: str, asset: str, quantity: Decimal, at: datetime, *, final: bool) -> None:
+    def _incoming(
+        self,
+        ref: str,
+        address: str,
+        asset: str,
+        quantity: Decimal,
+        at: datetime,
+        *,
+        final: bool = False,
+        screened: bool = True,
+    ) -> None:
         if not ref or not asset:
             raise UnableToRecord("a deposit needs a ref and an asset")
         amount = _amount(quantity)
@@ -215,6 +229,7 @@ class PaperCustodian:
                 "asset": asset,
                 "quantity": f"{amount:f}",
                 "final": final,
+                "screened": screened,
                 "at": at.isoformat(),
             }
         )
@@ -295,6 +310,7 @@ class PaperCustodian:
             confirmations=confirmations,
             confirmed_at=confirmed_at if confirmations >= needed else None,
             reorged=reorged,
+            screened=deposit.screened,
         )
 
     def _keep(self, record: Record) -> None:

@@ -50,6 +50,10 @@ class Deposit(models.Model):
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
     quantity = AmountField()
     confirmations = models.PositiveIntegerField(default=0)
+    screened = models.BooleanField(default=False, help_text="the custodian has nothing against its sender")
+    final_since = models.DateTimeField(
+        null=True, help_text="when we read that at most its last confirmation was missing; null if it needs but one"
+    )
     state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
     seen_at = models.DateTimeField(help_text="when the custodian first saw it")
     confirmed_at = models.DateTimeField(

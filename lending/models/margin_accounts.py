@@ -29,6 +29,9 @@ class LadderTerms(models.Model):
     clear_hold_s = models.PositiveIntegerField(default=600, help_text="how long LTV must hold below clear_ltv")
     reopen_window_s = models.PositiveIntegerField(default=86400, help_text="a breach within it reopens the episode")
     gap_limit = RatioField(default="0.03", help_text="LTV past liquidation at which waiting ends")
+    final_wait_s = models.PositiveIntegerField(
+        default=1800, help_text="at most so long, and once, a sale waits for a cure in its final confirmation"
+    )
     minimum_transfer = AmountField(default=0, help_text="USD; a first-level call for less waits until it is more")
     call_rounding = AmountField(default=0, help_text="USD; what a call asks for is rounded up to a multiple of it")
     liquidation_fee = RatioField(default="0.01", help_text="fraction of the sale's proceeds")

@@ -144,12 +144,20 @@ class CollateralCure(models.Model):
 class CallEvent(models.Model):
     """A step in the life of a call with its actor and facts: together they are the evidence pack."""
 
+    SALE_HELD = "sale_held"
+
     client = models.ForeignKey("lending.Client", on_delete=models.PROTECT)
     call = models.ForeignKey(MarginCall, on_delete=models.PROTECT, related_name="events")
     kind = models.CharField(max_length=30)
     actor = models.ForeignKey("lending.User", on_delete=models.PROTECT, null=True)
     facts = models.JSONField(default=dict)
     happened_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            # A sale waits for a transfer in its final confirmation once per episode, and an episode has one call.
+            models.UniqueConstraint(name="sale_held_once", fields=["call"], condition=Q(kind="sale_held"))
+        ]
 
 
 class SaleCause(models.Model):

@@ -16,7 +16,7 @@ from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import TransferForm
 from lending.portal.views import own_loan
-from risk import margin_calls, positions, prices, sales
+from risk import confirming, margin_calls, positions, prices, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal import activity, charts
 from risk.portal.panels import what_if_context
@@ -48,6 +48,7 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     is_open = shown.state in OPEN_CALL_STATES
     is_running = shown.state in margin_calls.RUNNING
     signer = signs_for(request, shown.client)
+    events = list(shown.events.select_related("actor").order_by("happened_at", "pk"))
     return render(
         request,
         "portal/call.html",
@@ -62,7 +63,8 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             **(_ways(shown, now) if is_open else {}),
             "standing": positions.standing(account, now=now) if is_open else None,
             "loans": [] if is_open else account.loans.select_related("asset").order_by("pk"),
-            "events": shown.events.select_related("actor").order_by("happened_at", "pk"),
+            "events": events,
+            "sale_waits_until": confirming.until(shown, events) if is_running else None,
         },
     )
 

@@ -85,6 +85,19 @@ WHERE c.filled_quantity > 0
 ORDER BY c.id
 """
 
+# What lacked its last confirmation, and was screened, from when to when; what was dropped by its network never counts.
+_COMING = """
+SELECT d.margin_account_id, a.code, x.quantity, d.purpose, x.final_since, x.credited_at
+FROM lending_deposit x JOIN lending_depositaddress d ON d.id = x.address_id JOIN lending_asset a ON a.id = x.asset_id
+WHERE x.final_since IS NOT NULL AND x.screened AND x.state <> 'reorged'
+"""
+_WAITS = """
+SELECT c.margin_account_id, c.episode, e.happened_at, t.final_wait_s
+FROM risk_callevent e JOIN risk_margincall c ON c.id = e.call_id
+JOIN lending_marginaccount m ON m.id = c.margin_account_id JOIN lending_ladderterms t ON t.id = m.terms_id
+WHERE e.kind = 'sale_held'
+"""
+
 _LOTS = "SELECT a.code, p.lot FROM risk_assetpolicy p JOIN lending_asset a ON a.id = p.asset_id"
 
 _DEBT = {"loan_principal", "interest_receivable", "fees_receivable"}
@@ -115,6 +128,8 @@ class Checker:
         self._cures = _rows(cursor, _COLLATERAL_CURES)
         self._lots = dict(_rows(cursor, _LOTS))
         self._agreements = _rows(cursor, _AGREED)
+        self._coming = _rows(cursor, _COMING)
+        self._waits = {(account, episode): (at, wait_s) for account, episode, at, wait_s in _rows(cursor, _WAITS)}
         self._trades: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
         for order, *trade in _rows(cursor, _TRADES):
             self._trades[order].append(tuple(trade))
@@ -169,7 +184,42 @@ class Checker:
             reason = self._expired(account, call, at, ltv, clear, call_ltv)
         else:
             reason = f"no rule is known for a sale by {kind}"
+        if part == 1 and not (reason or agreed):
+            level = clear if kind == "expired_call" else liquidation
+            reason = self._should_have_waited(account, episode, at, level, liquidation + gap)
         return reason or self._oversized(debt, pledged, asset, quantity, target, at, bare=bare)
+
+    def _should_have_waited(self, account: int, episode: int, at: datetime, level: Decimal, gap_level: Decimal) -> str:
+        """Once per episode, and not for long, a sale waits for what lacks its last confirmation and is enough."""
+        if not self._enough_coming(account, at, level - BLUR, gap_level - BLUR):
+            return ""
+        wait = self._waits.get((account, episode))
+        if wait is None:
+            return "what was in its final confirmation was enough, and the sale did not wait"
+        began_at, wait_s = wait
+        if at >= began_at + timedelta(seconds=wait_s):
+            # It has waited: if what it waited for was nothing, it has not.
+            real = self._enough_coming(account, began_at, level + BLUR, gap_level + BLUR)
+            return "" if real else "it waited once without a reason, and not for what was in its final confirmation"
+        return f"it was to wait for what was in its final confirmation until {began_at + timedelta(seconds=wait_s)}"
+
+    def _enough_coming(self, account: int, at: datetime, level: Decimal, gap_level: Decimal) -> bool:
+        """Return whether what lacked its last confirmation would have brought an account to a level."""
+        debt, pledged = self._position(account, at)
+        stands = self._ltv(debt, pledged, at)
+        found = False
+        for owner, code, quantity, purpose, since, credited_at in self._coming:
+            if owner != account or since > at or (credited_at is not None and credited_at <= at):
+                continue
+            if self._prices.price(code, at) is None:
+                continue
+            found = True
+            if purpose == "collateral":
+                pledged[code] = pledged.get(code, Decimal(0)) + quantity
+            else:
+                debt[code] = max(debt.get(code, Decimal(0)) - quantity, Decimal(0))
+        with_it = self._ltv(debt, pledged, at)
+        return found and stands is not None and with_it is not None and stands < gap_level and with_it < level
 
     def _agreed(self, account: int, episode: int, at: datetime, kind: str = "sale_on_degraded") -> bool:
         """Return whether two persons had agreed to an episode's sale by an instant, and it still held."""

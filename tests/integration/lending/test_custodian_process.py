@@ -62,6 +62,9 @@ def test_the_adapter_says_what_the_custodian_knows(server: CustodianServer, clie
     assert client.deposits(after=0, refs=["d1"], needed={"BTC": 3}, at=AT + HOUR) == core.deposits(
         after=0, refs=[], needed={"BTC": 3}, at=AT + HOUR
     )
+    client.simulate_deposit("d2", address="a1", asset="ETH", quantity=Decimal(1), at=AT, screened=False)
+    told = client.deposits(after=1, refs=[], needed={}, at=AT + HOUR)
+    assert [(report.ref, report.screened) for report in told] == [("d1", True), ("d2", False)]
     assert client.balances(at=AT + HOUR) == core.balances(at=AT + HOUR)
     assert client.withdrawal("w1", at=AT) is None
     for n in range(60):

@@ -1,0 +1,123 @@
+"""Cures in their final confirmation: what they would change, and the sale that waits for them, once, not for long."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from lending import deposits
+from lending.engine import money
+from lending.models import Deposit, DepositAddress
+from risk import letters
+from risk.engine.ladder import past_gap_limit
+from risk.engine.ltv import Exposure, Owed, Pledged, Position, bounded_exposure, ltv_of
+from risk.exposures import AccountFacts, Judgement
+from risk.models import CallEvent, MarginCall, Quality
+from risk.prices import Marks
+
+HELD = CallEvent.SALE_HELD
+WAITS = "a transfer in its final confirmation would bring the LTV to where nothing is sold"
+
+
+def holds(
+    call: MarginCall, facts: AccountFacts, judged: Judgement, marks: Marks, *, level: Decimal, now: datetime
+) -> bool:
+    """
+    Return whether a sale that is due waits for what only its last confirmation keeps from counting.
+
+    It waits if crediting that would bring the LTV to `level`, the one that triggers the sale, or below it; once per
+    episode, for at most `final_wait_s` from the first instant at which it waited, and never past the gap limit. The
+    first instant is written down as evidence and told to the client. The caller holds the account's lock.
+    """
+    terms = facts.terms
+    if past_gap_limit(judged.exposed, facts.ladder, terms.gap_limit):
+        return False
+    begun = call.events.filter(kind=HELD).first()
+    if begun is not None and now >= begun.happened_at + timedelta(seconds=terms.final_wait_s):
+        return False
+    coming = [
+        transfer
+        for transfer in deposits.in_final_confirmation(call.margin_account_id)
+        if marks.quality(transfer.asset.code) == Quality.GOOD
+    ]
+    if not coming:
+        return False
+    credited = _credited(facts, coming, marks)
+    if credited.exceeds(level):
+        return False
+    if begun is None:
+        _begin(call, facts, coming, judged.exposed, credited, level=level, now=now)
+    return True
+
+
+def until(call: MarginCall, events: Sequence[CallEvent]) -> datetime | None:
+    """Return until when the sale of a call has waited, or still may, at the latest; None if it never did."""
+    begun = next((event for event in events if event.kind == HELD), None)
+    return begun.happened_at + timedelta(seconds=call.margin_account.terms.final_wait_s) if begun else None
+
+
+def _credited(facts: AccountFacts, coming: Sequence[Deposit], marks: Marks) -> Exposure:
+    """Return the exposure of an account, by the worse bound, as if transfers to its addresses had been credited."""
+    pledges, debts = list(facts.position.pledges), list(facts.position.debts)
+    for transfer in coming:
+        code, left = transfer.asset.code, transfer.quantity
+        if transfer.address is not None and transfer.address.purpose == DepositAddress.Purpose.COLLATERAL:
+            pledges = _added(pledges, code, left)
+            continue
+        for place, owed in enumerate(debts):
+            paid = min(left, owed.amount) if owed.asset == code else money.ZERO
+            with money.exact():
+                debts[place], left = Owed(owed.asset, owed.amount - paid), left - paid
+    position = Position(tuple(pledges), tuple(debts))
+    worst, _best = bounded_exposure(position, {code: marks.band(code) for code in position.assets})
+    return worst
+
+
+def _added(pledges: list[Pledged], code: str, quantity: Decimal) -> list[Pledged]:
+    """Return pledges with more of an asset; one that is new to an account has no haircut, as when it is pledged."""
+    if code not in {pledge.asset for pledge in pledges}:
+        return [*pledges, Pledged(code, quantity)]
+    with money.exact():
+        return [
+            replace(pledge, quantity=pledge.quantity + quantity) if pledge.asset == code else pledge
+            for pledge in pledges
+        ]
+
+
+def _begin(
+    call: MarginCall,
+    facts: AccountFacts,
+    coming: Sequence[Deposit],
+    stands: Exposure,
+    credited: Exposure,
+    *,
+    level: Decimal,
+    now: datetime,
+) -> None:
+    """Write down that a sale waits, for what and until when, and tell the client."""
+    until_at = now + timedelta(seconds=facts.terms.final_wait_s)
+    what = ", ".join(letters.amount(transfer.quantity, transfer.asset.code) for transfer in coming)
+    then = letters.percent(ltv_of(credited))
+    facts_kept = {
+        "transfers": [transfer.custodian_ref for transfer in coming],
+        "amounts": what,
+        "ltv": f"{ltv_of(stands):f}",
+        "ltv_credited": f"{ltv_of(credited):f}",
+        "level": f"{level:f}",
+        "until": until_at.isoformat(),
+    }
+    latest = letters.instant(until_at, call.client)
+    letters.record(
+        call, HELD, now=now, facts=facts_kept, public=f"The sale waits for {what}, at the latest until {latest}"
+    )
+    letters.told(
+        call,
+        "margin_call_sale_held",
+        "Nothing is sold while your transfer is confirmed",
+        f"Collateral would be sold now. {what} is on its way to your margin account and lacks its last confirmation; "
+        f"with it the LTV is {then}. So nothing is sold before it counts, at the latest until {latest}. The sale waits "
+        "once for each margin call, and not if the LTV passes the liquidation level by more than "
+        f"{letters.percent(facts.terms.gap_limit)}.",
+        key=HELD,
+        now=now,
+    )

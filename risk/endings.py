@@ -1,0 +1,109 @@
+"""What ends a sale, or makes it smaller: looked at before its first clip, before every further one, and in between."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import F, Q, QuerySet
+
+from lending.engine import money
+from risk import cures, exposures, margin_calls
+from risk.exposures import AccountFacts, Judgement
+from risk.models import CallState, LiquidationOrder, MarginCall, SaleCause
+from risk.orders import open_quantity
+from risk.prices import Marks
+
+# After a sale the target holds within this LTV: no further slice for a tenth of a point of slippage.
+TOLERANCE = Decimal("0.001")
+# A live order is replaced when what is still needed is less than this part of what it has open.
+REPLAN_BELOW = Decimal("0.7")
+REPLAN_EVERY = timedelta(seconds=60)
+
+
+def replan_due(live: Sequence[LiquidationOrder], *, now: datetime) -> bool:
+    """Return whether live orders have stood for a while: a plan that follows every tick never gets to the market."""
+    return all(now - order.ordered_at >= REPLAN_EVERY for order in live)
+
+
+def paid_in_time(cause_ids: Iterable[int]) -> set[int]:
+    """Return the causes whose call was paid by its deadline after all: while it was sold, or credited late."""
+    news = ~Q(margin_account__version=F("call__assessed_version"))
+    changed = SaleCause.objects.filter(news, pk__in=list(cause_ids)).select_related("margin_account")
+    found = set()
+    for cause in changed:
+        if _paid(cause):
+            found.add(cause.pk)
+        elif cause.call_id is not None:
+            MarginCall.objects.filter(pk=cause.call_id).update(assessed_version=cause.margin_account.version)
+    return found
+
+
+def _paid(cause: SaleCause) -> bool:
+    """Return whether what a cause's call asked for had arrived by its deadline."""
+    if cause.call_id is None:
+        return False
+    _cash, fraction = cures.paid(margin_calls.locked(cause.call_id))
+    return fraction >= 1
+
+
+def filled() -> QuerySet[LiquidationOrder]:
+    """Return the orders of which something was sold."""
+    return LiquidationOrder.objects.filter(filled_quantity__gt=0)
+
+
+def below_clear(facts: AccountFacts, judged: Judgement) -> bool:
+    """Return whether GOOD marks bring an account to or below the level that clears a call."""
+    return judged.good and not judged.exposed.exceeds(facts.terms.clear_ltv)
+
+
+def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
+    """
+    Return why nothing more has to be sold for a cause; "" when something has.
+
+    Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
+    alone is not enough), the target holds, or, while nothing was sold, the level that clears a call.
+    """
+    if not facts.loans:
+        return "debt_gone"
+    exposed, terms = judged.exposed, facts.terms
+    level = cause.kind == SaleCause.Kind.LIQUIDATION_LEVEL
+    cured = cause.call is not None and cause.call.state == CallState.CURED
+    if cured or (_paid(cause) and not (level and exposed.exceeds(terms.liquidation_ltv))):
+        return "paid_in_time"
+    sold = filled().filter(cause=cause).exists()
+    if not exposed.exceeds(terms.liquidate_to + (TOLERANCE if sold else 0)):
+        return "target_restored"
+    return "" if sold or exposed.exceeds(terms.clear_ltv) else "below_clear"
+
+
+def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
+    """Return whether live orders have clearly more open than restores the account, and nothing is in flight."""
+    in_flight = any(order.committed_quantity for order in live) or _unsettled(live, facts)
+    if in_flight or not any(open_quantity(order) for order in live):
+        return False
+    judged = exposures.judge(facts, marks)
+    if not judged.good:
+        return False
+    if not judged.exposed.exceeds(facts.terms.liquidate_to):
+        return True
+    with money.exact():
+        open_value = sum((open_quantity(order) * marks.band(order.asset.code).high for order in live), money.ZERO)
+        # What a sale at cost f still has to bring is G/(1 - f - t·w): more only where weights are below 1.
+        target = facts.terms.liquidate_to
+        gap = judged.exposed.debt - target * judged.exposed.weighted
+        return gap < REPLAN_BELOW * open_value * (1 - target - _highest_cost(live))
+
+
+def _unsettled(live: Sequence[LiquidationOrder], facts: AccountFacts) -> bool:
+    """Return whether fills have not reached the books: more is held than the orders have open."""
+    with money.exact():
+        waiting = sum((order.quantity - order.filled_quantity - order.cancelled_quantity for order in live), money.ZERO)
+        on_hold = sum((pledge.held_quantity for pledge in facts.pledges), money.ZERO)
+        return on_hold != waiting
+
+
+def _highest_cost(live: Sequence[LiquidationOrder]) -> Decimal:
+    """Return the highest cost ratio that the live orders were planned with."""
+    bps = max(Decimal(order.plan.get("expected_slippage_bps", "0")) for order in live)
+    with money.exact():
+        return bps * Decimal("0.0001")
