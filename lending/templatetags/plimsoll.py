@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 _DASH = SafeString('<span class="muted">–</span>')
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _CASH_DECIMALS = 2
 _MONEY = {"USD", "EUR", "USDC", "USDT"}
 _COIN_DECIMALS = 8
@@ -39,12 +40,16 @@ def amount(value: Decimal | str | None, asset: Any, bare: bool = False) -> SafeS
 
 @register.filter
 def percent(value: Decimal | None, places: int = 2) -> str:
-    """Write a ratio as a percentage; a dash where it is not known, ∞ where there is debt without collateral."""
+    """
+    Write a ratio as a percentage, which no line breaks in two.
+
+    A dash where it is not known, ∞ where there is debt without collateral.
+    """
     if value is None or value.is_nan():
         return "–"
     if value.is_infinite() or value >= Decimal(999999):
         return "∞"
-    return f"{value * 100:.{places}f} %"
+    return f"{value * 100:.{places}f}{_NO_BREAK}%"
 
 
 @register.filter

@@ -50,4 +50,7 @@ def test_a_figure_leads_down_to_the_posting_it_is_made_of(visitor: Visitor) -> N
         visitor.open(path)
         visitor.wait(lambda: not visitor.all("main .loading"), "the parts that are fetched")
         assert not visitor.wide(), path
+    visitor.open("/admin/pnl/?day=2021-05-19")
+    drawing = visitor.find('tr[data-line="interest"] svg').do(lambda element: element.size["width"])
+    assert drawing > 250, "a bar that can be read"
     assert visitor.complaints() == []

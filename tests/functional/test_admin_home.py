@@ -99,7 +99,7 @@ def test_loans_stand_by_their_ltv_with_the_age_of_their_marks(cast: Cast, client
     assert not MarginCall.objects.exists()
     part = closest(client, cast.robin)
     assert part.index(f"/loan/{near.pk}/") < part.index(f"/loan/{safe.pk}/")
-    assert "65.88 %" in part
+    assert "65.88\N{NO-BREAK SPACE}%" in part
     assert "1 min ago</time>" in part
     assert "good" in part
 

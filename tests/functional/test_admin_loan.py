@@ -50,7 +50,7 @@ def test_the_step_says_who_may_do_it(cast: Cast, client: Browser) -> None:
 def test_a_called_loan_shows_margin_money_calls_notices_and_trail(cast: Cast, client: Browser) -> None:
     loan = stories.called(cast).margin_account.loans.get()
     html = page(client, cast.rhea, loan)
-    assert "70.59 %" in html
+    assert "70.59\N{NO-BREAK SPACE}%" in html
     assert "34,000.00" in html
     assert "1 min ago" in html  # the age of the mark that the LTV rests on
     assert "Payoff now" in html

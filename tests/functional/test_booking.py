@@ -128,7 +128,7 @@ def test_the_preview_says_what_the_terms_come_to(cast: Cast, client: Browser, pr
     client.force_login(cast.robin)
     part = client.get(at(cast.harbourside, "preview"), terms(product)).content.decode()
     # 600,000 over 30 x 40,000
-    assert "50.00 %" in part
+    assert "50.00\N{NO-BREAK SPACE}%" in part
     assert "Nothing is missing" in part
     # call at 70 %: 600,000 / 0.7 / 30
     assert "28,571.43" in part
@@ -146,7 +146,7 @@ def test_the_preview_names_what_is_missing(cast: Cast, client: Browser, product:
     part = client.get(at(cast.harbourside, "preview"), terms(product, collateral_BTC="20", rate="")).content.decode()
     assert "a rate" in part
     assert "enough collateral" in part
-    assert "75.00 %" in part
+    assert "75.00\N{NO-BREAK SPACE}%" in part
     # 50 % allowed: 1,200,000 of collateral, 10 BTC more
     assert "10 <abbr" in part
     empty = client.get(at(cast.harbourside, "preview"), {}).content.decode()
@@ -160,7 +160,7 @@ def test_the_preview_shows_no_ltv_on_marks_that_can_not_be_used(cast: Cast, clie
     part = client.get(at(cast.harbourside, "preview"), terms(product)).content.decode()
     assert "LTV is not known now" in part
     assert "marks that can be used" in part
-    assert "50.00 %" not in part
+    assert "50.00\N{NO-BREAK SPACE}%" not in part
 
 
 def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Product) -> None:

@@ -118,7 +118,7 @@ def test_every_door_says_how_far_it_is(desk: Desk, loan: Loan, client: Browser) 
 def test_the_queue_says_how_far_collateral_covers(desk: Desk, loan: Loan, client: Browser) -> None:
     # 20,000 and interest against bitcoin of 28,000: a fall of 28.6 % leaves it worth the debt.
     page = reads(client, desk.risk, "/console/")
-    assert "covers the debt until −28.6" in page
+    assert "covers the debt until</span> −28.6 %" in page
     desk.step(BTC="19000")
     with time_machine.travel(desk.now, tick=False):
         assert "above collateral" in reads(client, desk.risk, "/console/")

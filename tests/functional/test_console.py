@@ -82,7 +82,7 @@ def rhea_reads(client: Browser, cast: Cast, address: str) -> str:
 def test_the_account_tells_all_that_risk_knows(call: MarginCall, cast: Cast, client: Browser) -> None:
     page = rhea_reads(client, cast, f"/console/accounts/{call.margin_account.public_id}/")
     for said in (
-        "70.59 %",
+        "70.59\N{NO-BREAK SPACE}%",
         "What would cure it",
         "90,000.",
         "Nothing was ordered for sale",
@@ -113,7 +113,7 @@ def test_an_asset_has_sources_feeds_and_spans(call: MarginCall, cast: Cast, clie
 
 def test_the_book_has_its_ladder(call: MarginCall, cast: Cast, client: Browser) -> None:
     page = rhea_reads(client, cast, "/console/book/")
-    for said in ("Ladder of liquidations", "−15 %", "600,000.00", "BTC", "book-figures"):
+    for said in ("Ladder of liquidations", "−15\N{NO-BREAK SPACE}%", "600,000.00", "BTC", "book-figures"):
         assert said in page
 
 

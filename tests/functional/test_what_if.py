@@ -94,7 +94,7 @@ def test_the_page_and_its_part_answer_alike_and_change_nothing(
 ) -> None:
     client.force_login(cast.bob)
     page = ask(client, loan, door, move="-20", added="", asset="BTC", repaid="")
-    assert "88.24 %" in page
+    assert "88.24\N{NO-BREAK SPACE}%" in page
     assert "liquidate" in page
     assert "27,200.00" in page
     assert Pledge.objects.get().quantity == 25

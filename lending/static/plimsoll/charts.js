@@ -25,7 +25,7 @@
   }
 
   function percent(ratio) {
-    return (ratio * 100).toFixed(2) + " %";
+    return (ratio * 100).toFixed(2) + "\u00a0%";
   }
 
   function draw(element, data) {

@@ -17,7 +17,7 @@
     return Object.assign({ stroke: colour("--muted"), grid: line, ticks: line, font: "12px Plex, sans-serif" }, more);
   }
 
-  const percent = (values) => values.map((value) => (value === null ? "" : Math.round(value * 1000) / 10 + " %"));
+  const percent = (values) => values.map((value) => (value === null ? "" : Math.round(value * 1000) / 10 + "\u00a0%"));
   const plain = (values) => values.map((value) => (value === null ? "" : value.toLocaleString("en")));
   const STEPS = [60, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
   const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");

@@ -90,7 +90,7 @@
       const said = document.createElement("output");
       said.htmlFor = slider.id;
       const say = function () {
-        said.textContent = (slider.value > 0 ? "+" : "") + slider.value + " " + slider.dataset.unit;
+        said.textContent = (slider.value > 0 ? "+" : "") + slider.value + "\u00a0" + slider.dataset.unit;
       };
       slider.after(said);
       slider.addEventListener("input", say);
