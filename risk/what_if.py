@@ -20,9 +20,14 @@ class UnableToImagine(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is imagined: all collateral prices moved by a ratio (> -1), units added of an asset, an amount repaid."""
+    """
+    What is imagined: prices moved by ratios (> -1), units added of an asset, an amount repaid.
+
+    `move` moves the price of all collateral; `alone` moves single assets, each by its code, on top of that.
+    """
 
     move: Decimal = money.ZERO
+    alone: tuple[tuple[str, Decimal], ...] = ()
     asset: str = ""
     added: Decimal = money.ZERO
     repaid: Decimal = money.ZERO
@@ -49,17 +54,21 @@ def imagine(facts: AccountFacts, marks: Marks, change: Change, *, loan_asset: st
     Raises
     ------
     UnableToImagine
-        If a mark that matters can not be used, a price would not stay above zero, or more is repaid than is owed.
+        If a mark that matters can not be used, a price would not stay above zero, something moves or is added that
+        is no collateral, or more is repaid than is owed.
     """
-    if change.move <= -1:
+    if min([change.move, *(move for _code, move in change.alone)]) <= -1:
         raise UnableToImagine("a price can not fall by 100 % or more")
     position = _changed(facts, change, loan_asset)
     prices = {code: price for code in position.assets if (price := marks.price(code)) is not None}
     if missing := sorted(position.assets - prices.keys()):
         raise UnableToImagine(f"there is no usable mark of {' and '.join(missing)} now")
     held = sorted({pledge.asset for pledge in position.pledges if pledge.quantity})
+    moving, alone = [code for code in held if code != loan_asset], dict(change.alone)
+    if strange := sorted(alone.keys() - moving):
+        raise UnableToImagine(f"{' and '.join(strange)} is not among the collateral whose price can move")
     with money.exact():
-        prices |= {code: prices[code] * (1 + change.move) for code in held if code != loan_asset}
+        prices |= {code: prices[code] * (1 + change.move) * (1 + alone.get(code, money.ZERO)) for code in moving}
     exposed = ltv.exposure(position, prices)
     return Outcome(
         ltv=ltv.ltv_of(exposed),

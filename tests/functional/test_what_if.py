@@ -6,14 +6,18 @@ from decimal import Decimal
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 
-from lending.models import Loan, Pledge, Repayment
+from lending import collateral
+from lending.models import Loan, Pledge, PledgeMovement, Repayment
 from risk import exposures, prices, what_if
 from risk.models import MarginState, Mark
 from risk.what_if import Change
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories.prices import policy
 
 LATER = NOW + timedelta(minutes=2, seconds=20)
 
@@ -60,6 +64,34 @@ def test_a_top_up_and_a_repayment_add_up(loan: Loan) -> None:
     assert outcome.rungs[-1].prices == (("BTC", Decimal("21250.00")),)
 
 
+@pytest.fixture
+def mixed(loan: Loan) -> Loan:
+    """Return the same loan with 100 ETH at 2,000 beside its bitcoin: 600,000.28 against 1,050,000."""
+    also_pledged(loan, "ETH", "100", price="2000")
+    return loan
+
+
+def also_pledged(loan: Loan, code: str, quantity: str, *, price: str) -> None:
+    asset = stories.deposited(loan.client, code, Decimal(quantity))
+    key = f"top-up:{code}"
+    collateral.pledge(loan.margin_account, asset, Decimal(quantity), key=key, now=NOW, kind=PledgeMovement.Kind.TOP_UP)
+    policy(code)
+    bitcoin = Mark.objects.get(asset__code="BTC")
+    Mark.objects.update_or_create(
+        asset=asset,
+        defaults={"price": Decimal(price), "quality": bitcoin.quality, "as_of": bitcoin.as_of, "sources": {}},
+    )
+
+
+def test_each_asset_moves_by_itself_on_top_of_all(mixed: Loan) -> None:
+    alone = imagined(mixed, Change(alone=(("ETH", Decimal("-0.5")),)))
+    assert dict(alone.prices) == {"BTC": Decimal(34_000), "ETH": Decimal(1000)}
+    assert alone.collateral_usd == Decimal(950_000)
+    both = imagined(mixed, Change(move=Decimal("-0.2"), alone=(("ETH", Decimal("-0.5")), ("BTC", Decimal("0.25")))))
+    assert dict(both.prices) == {"BTC": Decimal(34_000), "ETH": Decimal(800)}
+    assert both.collateral_usd == Decimal(930_000)
+
+
 def test_what_cures_the_call_is_healthy_and_a_cent_less_of_collateral_is_above_its_target(loan: Loan) -> None:
     enough = imagined(loan, Change(repaid=Decimal("90000.28")))
     assert enough.ltv <= Decimal("0.6") < imagined(loan, Change(repaid=Decimal("90000.27"))).ltv
@@ -69,6 +101,8 @@ def test_what_cures_the_call_is_healthy_and_a_cent_less_of_collateral_is_above_i
     ("change", "says"),
     [
         (Change(move=Decimal(-1)), "100 %"),
+        (Change(alone=(("BTC", Decimal(-1)),)), "100 %"),
+        (Change(alone=(("DOGE", Decimal("0.1")),)), "DOGE is not among the collateral"),
         (Change(asset="LINK", added=Decimal(1)), "LINK is not among the collateral"),
         (Change(repaid=Decimal(600_001)), "more than is owed"),
     ],
@@ -120,3 +154,27 @@ def test_a_bad_question_is_told_what_is_wrong_and_kept(
     assert says in page
     for value in question.values():
         assert value in page
+
+
+@pytest.mark.parametrize("door", ["", "what-if/"])
+def test_a_borrower_moves_one_asset_alone(mixed: Loan, cast: Cast, client: Browser, door: str) -> None:
+    client.force_login(cast.bob)
+    page = ask(client, mixed, door, move="0", move_BTC="0", move_ETH="-50")
+    assert "34,000.00" in page
+    assert "1,000.00" in page
+    assert "63.16\N{NO-BREAK SPACE}%" in page  # 600,000.28 / 950,000
+    bad = ask(client, mixed, "", move="0", move_ETH="lots")
+    assert "not a whole number of percent" in bad
+    assert 'value="lots"' in bad
+
+
+def test_with_one_asset_there_is_one_field_and_more_assets_ask_no_more(loan: Loan, cast: Cast, client: Browser) -> None:
+    client.force_login(cast.bob)
+    with CaptureQueriesContext(connection) as few:
+        assert "move_BTC" not in client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    also_pledged(loan, "ETH", "100", price="2000")
+    also_pledged(loan, "LINK", "100", price="20")
+    with CaptureQueriesContext(connection) as many:
+        page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    assert page.count('name="move_') == 3
+    assert len(many) == len(few)
