@@ -2,7 +2,8 @@
 Panels that higher apps add to the pages of lower ones.
 
 `settings.PANELS` names, for each place on a page, functions by dotted path: `(request, subject, *, now) -> str`, safe
-HTML or nothing. So the loan page shows LTV without lending ever importing risk.
+HTML or nothing. So the loan page shows LTV without lending ever importing risk. Panels of a place that a page repeats
+take all of its subjects at once and return one piece of HTML for each: they read what they need once.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,6 +36,12 @@ def render(place: str, request: HttpRequest, subject: Any, *, now: datetime) -> 
     return format_html_join("\n", "{}", ((panel(request, subject, now=now),) for panel in _at(place)))
 
 
+def render_each(place: str, request: HttpRequest, subjects: Sequence[Any], *, now: datetime) -> list[SafeString]:
+    """Return the HTML of all panels at a place that a page repeats, for each subject."""
+    shown = [panel(request, subjects, now=now) for panel in _at(place)]
+    return [format_html_join("\n", "{}", ((parts[index],) for parts in shown)) for index in range(len(subjects))]
+
+
 @cache
-def _at(place: str) -> tuple[Callable[..., SafeString], ...]:
+def _at(place: str) -> tuple[Callable[..., Any], ...]:
     return tuple(import_string(path) for path in settings.PANELS.get(place, ()))

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Window
+from django.db.models.functions import RowNumber
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -20,6 +22,7 @@ from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import RepaymentForm
 
 _QUOTE_GOOD = timedelta(hours=1)
+_NOTICES = 5
 
 
 @require_safe
@@ -27,29 +30,50 @@ _QUOTE_GOOD = timedelta(hours=1)
 def home(request: SignedIn) -> HttpResponse:
     """Show every client of the reader: debts, safety, duties."""
     now = request.reading.now
-    parts = [_summary(request, client, now) for client in clients_of(request)]
+    clients = clients_of(request)
+    rows = Loan.objects.filter(client__in=clients).exclude(state=LoanState.CANCELLED)
+    whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
+    shown = list(whole.order_by("maturity_date", "pk"))
+    payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
+    subjects = [
+        panels.Indebted(
+            client, [(loan, payoffs[loan.pk]) for loan in shown if loan.client_id == client.pk and _owes(loan)]
+        )
+        for client in clients
+    ]
+    margins = panels.render_each("portal.home", request, subjects, now=now)
+    told = _newest_notices(clients)
+    parts = [
+        _summary(subject, [loan for loan in shown if loan.client_id == subject.client.pk], now=now)
+        | {"margin": margin, "notices": [notice for notice in told if notice.client_id == subject.client.pk]}
+        for subject, margin in zip(subjects, margins, strict=True)
+    ]
     return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts})
 
 
-def _summary(request: SignedIn, client: Client, now: datetime) -> dict[str, Any]:
-    rows = Loan.objects.filter(client=client).exclude(state=LoanState.CANCELLED)
-    whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
-    shown = list(whole.order_by("maturity_date", "pk"))
-    running = [loan for loan in shown if loan.principal_outstanding + loan.interest_due + loan.fees_due > 0]
-    payoffs = interest.payoffs(running, now=now)
+def _owes(loan: Loan) -> bool:
+    return loan.principal_outstanding + loan.interest_due + loan.fees_due > 0
+
+
+def _newest_notices(clients: list[Client]) -> list[Notice]:
+    """Return the newest notices of each client, in one query however many clients there are."""
+    place = Window(RowNumber(), partition_by="client", order_by=("-created_at", "-pk"))
+    found = Notice.objects.filter(client__in=clients).alias(place=place).filter(place__lte=_NOTICES)
+    return list(found.order_by("-created_at", "-pk"))
+
+
+def _summary(subject: panels.Indebted, shown: list[Loan], *, now: datetime) -> dict[str, Any]:
+    """Return what a client owes, what is offered, and the rest of their loans; `shown` by maturity."""
     owed: dict[str, Decimal] = {}
     with money.exact():
-        for loan in running:
-            owed[loan.asset.code] = owed.get(loan.asset.code, money.ZERO) + payoffs[loan.pk].total
-    subject = panels.Indebted(client, [(loan, payoffs[loan.pk]) for loan in running])
+        for loan, payoff in subject.debts:
+            owed[loan.asset.code] = owed.get(loan.asset.code, money.ZERO) + payoff.total
     return {
-        "client": client,
+        "client": subject.client,
         "owed": sorted(owed.items()),
-        "others": [loan for loan in shown if loan.pk not in payoffs],
+        "others": [loan for loan in shown if not _owes(loan)],
         "quotes": [loan for loan in shown if loan.state == LoanState.QUOTED and loan.quoted_until > now],
-        "margin": panels.render("portal.home", request, subject, now=now),
-        "next_maturity": next(iter(running), None),
-        "notices": Notice.objects.filter(client=client).order_by("-created_at", "-pk")[:5],
+        "next_maturity": next((loan for loan, _payoff in subject.debts), None),
     }
 
 

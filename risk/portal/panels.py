@@ -1,5 +1,6 @@
 """What risk adds to the borrower's pages: how safe each loan is, what must be done, what would change it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from django.utils.safestring import SafeString
 from lending.models import Loan
 from lending.panels import Indebted
 from risk import margin_calls, positions, prices, what_if
-from risk.models import MarginState
+from risk.models import MarginCall, MarginState
 from risk.portal import charts
 from risk.portal.forms import WhatIfForm
 from risk.positions import Standing
@@ -27,18 +28,38 @@ _WORST_FIRST = (
 )
 
 
-def home(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeString:
-    """Return how safe a client's loans are, the least safe first, and what must be done about it."""
-    accounts = list({loan.margin_account_id: loan.margin_account for loan, _payoff in subject.debts}.values())
-    found = positions.standings(accounts, now=now, debts=subject.debts)
-    worst_first = sorted(found.values(), key=_danger)
-    calls = margin_calls.open_of(subject.client.margin_calls)
+def home(request: HttpRequest, subjects: Sequence[Indebted], *, now: datetime) -> list[SafeString]:
+    """Return for each client how safe their loans are, the least safe first, and what must be done about it."""
+    debts = [debt for subject in subjects for debt in subject.debts]
+    accounts = list({loan.margin_account_id: loan.margin_account for loan, _payoff in debts}.values())
+    found = positions.standings(accounts, now=now, debts=debts)
+    clients = [subject.client for subject in subjects]
+    calls = margin_calls.open_of(MarginCall.objects.filter(client__in=clients))
+    return [
+        _home(
+            request,
+            [standing for standing in found.values() if standing.account.client_id == client.pk],
+            [(call, found.get(call.margin_account_id)) for call in calls if call.client_id == client.pk],
+            now=now,
+        )
+        for client in clients
+    ]
+
+
+def _home(
+    request: HttpRequest,
+    standings: list[Standing],
+    duties: list[tuple[MarginCall, Standing | None]],
+    *,
+    now: datetime,
+) -> SafeString:
+    worst_first = sorted(standings, key=_danger)
     return render_to_string(
         "portal/safety.html",
         {
             "standings": worst_first,
             "worst": next(iter(worst_first), None),
-            "duties": [(call, found.get(call.margin_account_id)) for call in calls],
+            "duties": duties,
             "now": now,
         },
         request=request,

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
+from lending.models import Client, ClientUser, Role
 from risk.models import MarginCall
 from tests import stories
 from tests.cast import NOW, Cast
@@ -64,3 +65,40 @@ def test_pages_ask_little_and_not_more_for_more_loans(cast: Cast, client: Browse
     stories.fall_again()
     assert MarginCall.objects.count() == 7
     assert asked(client, call) == few
+
+
+def test_home_asks_no_more_for_more_clients(cast: Cast, client: Browser) -> None:
+    stories.running(cast)
+    stories.fall()
+    client.force_login(cast.alice)
+    with CaptureQueriesContext(connection) as one:
+        client.get("/portal/")
+    ClientUser.objects.create(client=cast.quayside, user=cast.alice, role=Role.BORROWER_ADMIN, created_at=NOW)
+    idle = Client.objects.create(
+        name="Breakwater",
+        kind=Client.Kind.ENTITY,
+        jurisdiction="GB",
+        time_zone="Europe/London",
+        stage=Client.Stage.ACTIVE,
+        relationship_manager=cast.robin,
+        created_at=NOW,
+    )
+    ClientUser.objects.create(client=idle, user=cast.alice, role=Role.BORROWER_VIEWER, created_at=NOW)
+    stories.running(cast, cast.quayside, signer=cast.charlie)
+    stories.fall_again()
+    with CaptureQueriesContext(connection) as three:
+        page = client.get("/portal/").content.decode()
+    assert len(three) == len(one) <= MOST
+    parts = dict(
+        zip(("Breakwater", "Harbourside Trading", "Quayside Holdings"), page.split("<section")[1:], strict=True)
+    )
+    for name, part in parts.items():
+        assert name in part
+    calls = {call.client.name: str(call.public_id) for call in MarginCall.objects.select_related("client")}
+    assert calls.keys() == {"Harbourside Trading", "Quayside Holdings"}
+    for name, address in calls.items():
+        assert [own for own, part in parts.items() if f"/portal/calls/{address}/" in part] == [name]
+    assert "Nothing at risk" in parts["Breakwater"]
+    assert "No loans yet" in parts["Breakwater"]
+    for part in (parts["Harbourside Trading"], parts["Quayside Holdings"]):
+        assert part.count("/portal/notices/#") in range(1, 6)
