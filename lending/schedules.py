@@ -48,7 +48,7 @@ def bullet(
     """
     Return the schedule of a loan that is repaid at once at 00:00 UTC of its maturity date, if nothing is paid before.
 
-    Interest is ACT over the convention's year, linear in seconds, and rounds up at the asset's decimals, as the daily
+    Interest is by the day count, linear in seconds, and rounds up at the asset's decimals, as the daily
     accrual does.
 
     Raises

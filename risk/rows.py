@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from psycopg import Cursor
 
 from lending import interest
+from lending.engine.interest import CONVENTIONS
+from risk.engine import growth
 from risk.engine.arrays import FloatArray, IntArray
+from risk.engine.growth import DAY_S
 from risk.models import MarginState
 
 # PostgreSQL gathers this many accounts into one row of arrays: far fewer rows to receive, none of them large.
 BLOCK = 16384
-DAY_S = 86_400.0
 TRILLION = 1e12
 STATES = tuple(MarginState.values)
 _ARRAY_HEADER = 20
@@ -49,7 +51,8 @@ _LOANS = """
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
            array_agg(CASE WHEN l.state = ANY(%(accruing)s) THEN l.principal_outstanding ELSE 0 END::float8),
            array_agg((l.annual_rate * 1000000000000)::bigint), array_agg((l.default_rate * 1000000000000)::bigint),
-           array_agg(CASE l.day_count WHEN 'ACT/360' THEN 360 ELSE 365 END::bigint),
+           array_agg(array_position(%(conventions)s::text[], l.day_count::text)::bigint - 1),
+           array_agg(coalesce(date_part('epoch', date_trunc('day', l.start_at, 'UTC')) / 86400, 0)::bigint),
            array_agg(coalesce(date_part('epoch', l.accrued_at), 0)),
            array_agg((l.maturity_date + 1 - DATE '1970-01-01')::bigint)
       FROM lending_loan l
@@ -117,19 +120,22 @@ def read(
         "ids": None if ids is None else "{" + ",".join(map(str, ids.tolist())) + "}",
         "states": list(STATES),
         "block": BLOCK,
+        "conventions": list(CONVENTIONS),
         "accruing": [str(state) for state in interest.ACCRUING],
     }
     account, terms, state, watched = arrays(_ACCOUNTS, params, "iiii")
     p_account, p_asset, quantity, haircut = arrays(_PLEDGES, params, "iifi")
-    d_account, d_asset, base, principal, rate, late_rate, year, accrued, due = arrays(_LOANS, params, "iiffiiifi")
-    per_year = principal / (year * DAY_S)
-    normal, default, switch = per_year * (rate / TRILLION), per_year * (late_rate / TRILLION), due * DAY_S
+    d_account, d_asset, base, principal, *rates, day_count, first, accrued, due = arrays(_LOANS, params, "iiffiiiifi")
+    normal, default = (principal * (rate / TRILLION) for rate in rates)
+    switch, counted = due * DAY_S, (day_count, first)
     weight = (TRILLION - haircut) / TRILLION
-    amount, per_s = _debt_at(base, normal, default, accrued, switch, at=reference.timestamp())
+    amount, per_s = _debt_at(base, normal, default, accrued, switch, counted, at=reference.timestamp())
     a, p = np.argsort(account, kind="stable"), np.lexsort((p_asset, p_account))
     d = np.lexsort((amount, d_asset, d_account))
-    later = switch[switch > reference.timestamp()]
-    switch_at = reference + timedelta(seconds=float(later.min()) - reference.timestamp()) if len(later) else None
+    later = switch[switch > reference.timestamp()].tolist()
+    if growth.changes_by_day(day_count):
+        later.append((reference.timestamp() // DAY_S + 1) * DAY_S)
+    switch_at = reference + timedelta(seconds=min(later) - reference.timestamp()) if later else None
     rows = Rows(
         account[a], terms[a],
         p_account[p], np.searchsorted(asset_ids, p_asset[p]), quantity[p], weight[p],
@@ -139,15 +145,28 @@ def read(
 
 
 def _debt_at(
-    base: FloatArray, normal: FloatArray, default: FloatArray, accrued: FloatArray, switch: FloatArray, *, at: float
+    base: FloatArray,
+    normal: FloatArray,
+    default: FloatArray,
+    accrued: FloatArray,
+    switch: FloatArray,
+    counted: tuple[IntArray, IntArray],
+    *,
+    at: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return payoff amounts at an instant and their growth per second, in units of the debt asset."""
+    """
+    Return payoff amounts at an instant and their growth per second, in units of the debt asset.
+
+    `normal` and `default` are a year's interest; `counted` is day count and first day, as `growth.years` takes them.
+    """
     late = np.maximum(switch, accrued) <= at
     switched = late | (accrued >= switch)
     turn = np.where(late, np.maximum(switch, accrued), accrued)
-    before = np.where(accrued < turn, normal * (turn - accrued), 0.0)
-    per_s = np.where(switched, default, normal)
-    return base + before + per_s * (at - turn), per_s
+    turned, now = growth.years(*counted, turn), np.full(len(base), at)
+    before = np.where(accrued < turn, normal * (turned - growth.years(*counted, accrued)), 0.0)
+    a_year = np.where(switched, default, normal)
+    since = a_year * (growth.years(*counted, now) - turned)
+    return base + before + since, a_year * growth.per_second(*counted, now)
 
 
 def spliced(old: Rows, new: Rows, ids: IntArray) -> Rows:

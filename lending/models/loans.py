@@ -10,8 +10,11 @@ from lending.models.users import User
 
 
 class DayCount(models.TextChoices):
-    ACT_360 = "ACT/360"
-    ACT_365F = "ACT/365F"
+    ACT_360 = "ACT/360", "ACT/360"
+    ACT_365F = "ACT/365F", "ACT/365F"
+    ACT_ACT_ISDA = "ACT/ACT ISDA", "ACT/ACT ISDA"
+    THIRTY_360 = "30/360", "30/360"
+    THIRTY_E_360 = "30E/360", "30E/360"
 
 
 class Product(models.Model):

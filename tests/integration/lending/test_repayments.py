@@ -60,6 +60,27 @@ def test_a_payment_before_the_daily_run_leaves_the_ended_days_their_interest(loa
     assert (loan.interest_posted, loan.interest_due) == (Decimal("250.09"), 0)
 
 
+@pytest.mark.parametrize(
+    ("day_count", "posted", "days"),
+    [
+        ("ACT/360", "1583.34", 13),
+        ("ACT/365F", "1561.65", 13),
+        ("ACT/ACT ISDA", "1561.65", 13),
+        ("30/360", "1458.34", 12),
+        ("30E/360", "1458.34", 12),
+    ],
+)
+def test_interest_accrues_by_the_loans_day_count(loan: Loan, day_count: str, posted: str, days: int) -> None:
+    """From 19 May 08:00 to 1 June are 12 2/3 days at 45,000 a year; under 30/360 the 31st earns nothing."""
+    Loan.objects.filter(pk=loan.pk).update(day_count=day_count)
+    for day in range(1, 14):
+        interest.accrue_due(now=NOW + day * DAY)
+    loan.refresh_from_db()
+    assert loan.interest_posted == loan.interest_due == Decimal(posted)
+    assert of_loan(loan, AccountKind.INTEREST_RECEIVABLE) == Decimal(posted)
+    assert Entry.objects.filter(kind="accrual", postings__loan_id=loan.pk).distinct().count() == days
+
+
 def test_interest_after_a_part_payment_runs_on_the_rest(loan: Loan) -> None:
     pay(loan, "250125")
     assert interest.payoff(loan.__class__.objects.get(pk=loan.pk), now=NOW + 2 * DAY).pending == Decimal("62.50")

@@ -1,13 +1,13 @@
 """The warm book: what a refresh adds equals a cold load, floats agree with exact decisions, in a few queries."""
 
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
-from lending.models import Asset, MarginAccount
+from lending.models import Asset, DayCount, Loan, MarginAccount
 from risk import book as books
 from risk import exposures, prices, rows
 from risk.engine import kernel
@@ -70,6 +70,28 @@ def test_floats_stay_within_their_slack_of_the_exact_exposure(desk):
             exact = exposures.judge(facts[int(book.base.rows.account[flat])], marks).exposed
             assert abs(float(exact.debt) - owed[at]) <= kernel.ABSOLUTE_SLACK_USD + 1e-9 * owed[at]
             assert value[at] == pytest.approx(float(exact.weighted), rel=1e-12)
+
+
+def test_debts_of_every_day_count_stay_within_their_slack(desk):
+    """Whatever a day earns: the 31st nothing under 30/360, the last of February three days, a leap year's less."""
+    loans = [desk.loan("17333333.33", ETH="26000") for _ in DayCount.values]
+    for loan, day_count in zip(loans, DayCount.values, strict=True):
+        Loan.objects.filter(pk=loan.pk).update(day_count=day_count)
+    marks = prices.current(now=desk.now)
+    debts = set()
+    for day in ("2021-05-19", "2021-05-30", "2021-05-31", "2022-02-28", "2023-12-31", "2024-02-29"):
+        start = datetime.fromisoformat(f"{day}T15:00+00:00")
+        book = books.load(ALL, now=start)
+        price = np.array([float(marks.band(code).high) for code in book.codes])
+        assert book.switch_at == start + timedelta(hours=9)
+        for later in (timedelta(0), timedelta(hours=8, minutes=59)):
+            owed = kernel.debt(book.base.warm, price, elapsed_s=later.total_seconds())
+            facts = exposures.load([loan.margin_account_id for loan in loans], now=start + later)
+            for at, flat in enumerate(book.base.warm.order):
+                exact = exposures.judge(facts[int(book.base.rows.account[flat])], marks).exposed
+                assert abs(float(exact.debt) - owed[at]) <= kernel.ABSOLUTE_SLACK_USD + 1e-9 * owed[at]
+                debts.add(exact.debt)
+    assert len(debts) > 30  # the conventions do differ
 
 
 def test_an_account_beside_a_level_is_decided_exactly_and_others_are_not(desk):
