@@ -217,6 +217,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 PLIMSOLL_SEED = env.int("PLIMSOLL_SEED", default=7)
 PLIMSOLL_SPEED = env.float("PLIMSOLL_SPEED", default=60.0)
+# Nobody reads a call that has a minute: the demo's crash is slower, unless somebody chose a speed.
+PLIMSOLL_CRASH_SPEED = env.float("PLIMSOLL_CRASH_SPEED", default=env.float("PLIMSOLL_SPEED", default=10.0))
 # On for what `make run` starts and nothing else: pages say what is simulated, and staff may play with the simulation.
 PLIMSOLL_DEMO = env.bool("PLIMSOLL_DEMO", default=False)
 PLIMSOLL_DEMO_LOANS = env.int("PLIMSOLL_DEMO_LOANS", default=0)  # drawn loans; 0 opens with the showcase
@@ -247,6 +249,20 @@ LENDING_APPROVAL_EXECUTORS = {
     "dispute_amend": "risk.disputes.carry_out",
     "dispute_withdraw": "risk.disputes.carry_out",
 }
+# What each kind of request asks for, as its page says it.
+LENDING_APPROVAL_WORDS = {
+    "collateral_release": "release collateral",
+    "unfreeze": "set a frozen account free",
+    "match_deposit": "give a deposit to a loan",
+    "withdrawal_address": "allow an address for withdrawals",
+    "close_quote": "end a dealer's quote",
+    "waive_call": "waive a margin call",
+    "dispute_amend": "amend a margin call after a dispute",
+    "dispute_withdraw": "withdraw a margin call after a dispute",
+    "sale_on_degraded": "sell on degraded marks",
+    "sale_in_grace": "sell before the grace period after an outage is over",
+    "full_close": "sell all collateral of the account",
+}
 LENDING_APPROVAL_CHECKERS = dict.fromkeys(
     ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
     ("risk_head",),
@@ -267,6 +283,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "lending.admin.home.clients",
         "lending.admin.home.ahead",
     ),
+    "admin.approval": ("risk.panels.approval",),
     "admin.loan": (
         "risk.panels.staff_loan",
         "risk.admin.funding.button",

@@ -1,13 +1,17 @@
 """What risk adds to pages that lending has for staff: where a loan's ladder stands, and its open calls."""
 
+import contextlib
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from lending import access
-from lending.models import Loan
+from lending.models import Approval, Loan
 from lending.staff import roles
 from risk import margin_calls, positions
 
@@ -29,3 +33,26 @@ def staff_loan(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeStr
         },
         request=request,
     )
+
+
+def approval(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeString:
+    """Return where the account stands that a request is about: its call, its loans, its LTV; nothing without one."""
+    about = {
+        "margin_account": "margin_account__public_id",
+        "call": "margin_account__margin_calls__public_id",
+        "loan": "public_id",
+    }
+    named = {about[name]: value for name, value in subject.payload.items() if name in about}
+    found: Loan | None = None
+    if named:
+        with contextlib.suppress(ValidationError):  # what it names is none of ours
+            loans = Loan.objects.filter(**named).select_related("client", "asset", "margin_account")
+            found = loans.order_by("pk").first()
+    if found is None:
+        return SafeString("")
+    title = format_html(
+        '<p class="plimsoll"><a href="{}">Loan of {}</a>, where it stands now:</p>',
+        reverse("admin:lending_loan_change", args=[found.pk]),
+        found.client,
+    )
+    return title + staff_loan(request, found, now=now)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from lending import access, approvals
@@ -11,11 +12,7 @@ from risk.models import LIVE_ORDER_STATES, DecisionLog, LiquidationOrder, Margin
 SALE_ON_DEGRADED = "sale_on_degraded"
 SALE_IN_GRACE = "sale_in_grace"
 FULL_CLOSE = "full_close"
-WORDS = {
-    SALE_ON_DEGRADED: "to sell on degraded marks",
-    SALE_IN_GRACE: "to sell before the grace period after an outage is over",
-    FULL_CLOSE: "to sell all collateral of the account",
-}
+WORDS = {kind: f"to {settings.LENDING_APPROVAL_WORDS[kind]}" for kind in (SALE_ON_DEGRADED, SALE_IN_GRACE, FULL_CLOSE)}
 ON_DEGRADED = "a mark is degraded"
 IN_GRACE = "grace after an outage, past the gap limit: two persons may end it"
 ALL_IS_SOLD = "nothing less than selling all restores it, and that takes two persons"

@@ -39,6 +39,7 @@ urlpatterns = [
     path("console/accounts/<uuid:public_id>/", accounts.account, name="console_account"),
     path("console/accounts/<uuid:public_id>/ltv/", accounts.ltv_history, name="console_ltv"),
     path("console/book/", book.book, name="console_book"),
+    path("console/ticker/", assets.ticker, name="console_ticker"),
     path("console/marks/", assets.marks, name="console_marks"),
     path("console/marks/<str:code>/", assets.asset, name="console_asset"),
     path("console/marks/<str:code>/history/", assets.mark_history, name="console_mark"),

@@ -27,6 +27,7 @@ JUMP, WANTED = "jump.json", "wanted_speed"
 SPEEDS = (Decimal(0), Decimal(1), Decimal(10), Decimal(60), Decimal(120))
 # Where a scenario's worst hour begins, with a few minutes left to look around.
 CRASHES = {"may-2021": datetime(2021, 5, 19, 12, 36, tzinfo=UTC)}
+CRASH_LASTS = timedelta(hours=2)
 LONGEST_JUMP = timedelta(hours=24)
 # Without the web process nobody could see what became of it; without the supervisor nothing would come back.
 KILLABLE = ("marking", "worker", "feed", "beat", "dealers", "custodian", "borrowers")
@@ -79,11 +80,17 @@ def run_at(speed: Decimal) -> str:
 
 
 def wanted_speed() -> Decimal:
-    """Return the speed that was last asked for: time may be held back for a while, see `deploy.demo.pace`."""
+    """
+    Return the speed that was last asked for, or the usual one, which is slower in the crash.
+
+    Time may be held back for a while, see `deploy.demo.pace`.
+    """
     try:
         return Decimal((_folder() / WANTED).read_text(encoding="utf-8"))
     except (FileNotFoundError, InvalidOperation):
-        return Decimal(str(settings.PLIMSOLL_SPEED))
+        begins = crash()
+        slower = begins is not None and begins <= clock.now() < begins + CRASH_LASTS
+        return Decimal(str(settings.PLIMSOLL_CRASH_SPEED if slower else settings.PLIMSOLL_SPEED))
 
 
 def _want(speed: Decimal) -> None:

@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
@@ -181,5 +182,6 @@ def send(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     except visitors.UnableToSend as refusal:
         messages.error(request, f"Not sent: {refusal}.")
     else:
-        messages.success(request, f"Sent {quantity.normalize():,f} {asset.code}. Watch it come in below.")
+        sent = f"{quantity.normalize():,f} {asset.code}"
+        messages.success(request, format_html('Sent {}. <a href="#transfers">Watch it come in.</a>', sent))
     return redirect("portal_call", public_id=public_id)

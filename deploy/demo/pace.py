@@ -1,5 +1,5 @@
 """
-The pace of platform time in the demo: as fast as was asked for, or as fast as this machine can mark.
+The pace of platform time in the demo: as fast as was asked for, slower in the crash, or as fast as this machine marks.
 
 One second of wall time is a minute at the usual speed. A round that takes as long to work, because a crash has a
 hundred calls in it, would leave a hole of a minute between two marks: an outage that is the time-lapse's own and no
@@ -21,7 +21,7 @@ HELD_BACK = Decimal("0.1")
 
 
 def keep() -> None:
-    """Hold time back or let it go, by how far the newest marked round lies behind."""
+    """Hold time back or let it go, by how far the newest marked round lies behind, and slow it in the crash."""
     now, speed, _ = clock.reading()
     wanted = controls.wanted_speed()
     marked = ShardLease.objects.aggregate(last=Min("last_round_at"))["last"]
@@ -30,7 +30,7 @@ def keep() -> None:
     slow = max(wanted * HELD_BACK, Decimal(1))
     if speed > slow and now - marked > BEHIND:
         _go(slow)
-    elif speed < wanted and now - marked <= CAUGHT_UP:
+    elif speed > wanted or (speed < wanted and now - marked <= CAUGHT_UP):
         _go(wanted)
 
 

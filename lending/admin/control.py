@@ -3,14 +3,19 @@
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 
-from lending import approvals
+from lending import approvals, clock, panels
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Table
+from lending.admin.home import decider
 from lending.models import Approval, AuditRecord
+
+# What the page says by its title, its reason, and the part about the account.
+_SAID = ("reason", "margin_account", "call", "client")
 
 
 @admin.register(Approval)
@@ -21,10 +26,7 @@ class ApprovalAdmin(Table):
     list_filter = ("state", "kind")
     ordering = ("-requested_at", "-pk")
     list_select_related = ("client", "maker", "checker")
-    fields = (
-        "public_id", "kind", "client", "payload", "state", "maker", "checker", "reason", "requested_at", "expires_at",
-        "decided_at", "executed_at",
-    )  # fmt: skip
+    fields = ("public_id", "kind", "state", "executed_at")
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""
@@ -38,14 +40,20 @@ class ApprovalAdmin(Table):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a request with its two buttons while it is open."""
-        shown = self.get_object(request, object_id)
+        """Show in words what is asked for, what it is about, and, to whoever may decide, the two buttons."""
+        shown: Approval | None = self.get_object(request, object_id)
         extras: dict[str, Any] = {}
-        if shown and shown.state == Approval.State.REQUESTED:
-            names = (("approve", "Approve"), ("reject", "Reject"))
-            extras["buttons"] = [
-                (reverse(f"admin:lending_approval_{name}", args=[shown.pk]), words) for name, words in names
-            ]
+        if shown:
+            now = clock.now()
+            who, yours = decider(request, shown)
+            extras = {
+                "wanted": settings.LENDING_APPROVAL_WORDS.get(shown.kind, shown.kind.replace("_", " ")),
+                "asked": [(name, value) for name, value in shown.payload.items() if name not in _SAID],
+                "open": shown.state == Approval.State.REQUESTED and now < shown.expires_at,
+                "decider": who,
+                "yours": yours,
+                "about": panels.render("admin.approval", request, shown, now=now),
+            }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -48,7 +48,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     asked = Approval.objects.filter(state=Approval.State.REQUESTED, expires_at__gt=now)
     if not roles(request) & access.SEES_EVERY_CLIENT:
         asked = asked.filter(client__in=clients)
-    requests = [(row, *_decider(request, row)) for row in asked.select_related("client", "maker")[:_ROWS]]
+    requests = [(row, *decider(request, row)) for row in asked.select_related("client", "maker")[:_ROWS]]
     context = {
         "steps": steps,
         "requests": requests,
@@ -59,7 +59,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     return render_to_string("admin/home/pipeline.html", context, request=request)
 
 
-def _decider(request: HttpRequest, row: Approval) -> tuple[str, bool]:
+def decider(request: HttpRequest, row: Approval) -> tuple[str, bool]:
     """Return who decides a request, in words, and whether the reader may."""
     wanted = frozenset(map(Role, settings.LENDING_APPROVAL_CHECKERS.get(row.kind, access.APPROVERS)))
     managed = row.client is not None and row.client.relationship_manager_id == request.user.pk

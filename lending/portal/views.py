@@ -93,7 +93,8 @@ def loan(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     return _loan_page(request, own_loan(request, public_id))
 
 
-def _free_balance(loan: Loan) -> Decimal:
+def free_balance(loan: Loan) -> Decimal:
+    """Return what a loan's client has in its asset that is owed to nobody."""
     return -ledger.balance(AccountKey(AccountKind.CLIENT_FREE, loan.asset.code, client_id=loan.client_id))
 
 
@@ -104,7 +105,7 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
     payoff = payoffs.get(shown.pk)
     subject = panels.Indebted(shown.client, [(loan, payoffs[loan.pk]) for loan in owing], shown)
     signer = signs_for(request, shown.client)
-    free = _free_balance(shown) if payoff and signer else Decimal(0)
+    free = free_balance(shown) if payoff and signer else Decimal(0)
     if form is None and payoff and signer and free > 0:
         form = RepaymentForm(loan=shown, free=free, owed=payoff.total)
     addresses = DepositAddress.objects.filter(margin_account=shown.margin_account).select_related("asset")
@@ -158,7 +159,7 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     owed = own_loan(request, public_id)
     access.require_signer(request.user, owed.client)
     payoff = interest.payoff(owed, now=now)
-    form = RepaymentForm(request.POST, loan=owed, free=_free_balance(owed), owed=payoff.total)
+    form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=payoff.total)
     if not form.is_valid():
         return _loan_page(request, owed, form=form, status=422)
     try:

@@ -23,6 +23,13 @@ def marks(request: SignedIn) -> HttpResponse:
 
 @require_safe
 @risk_only
+def ticker(request: SignedIn) -> HttpResponse:
+    """Show the line of marks alone, for a page that stays open."""
+    return render(request, "console/ticker.html", frame(request, "marks"))
+
+
+@require_safe
+@risk_only
 def asset(request: SignedIn, code: str) -> HttpResponse:
     """Show one asset: its mark, its sources with weights and exclusions, its outages, and who holds it."""
     around, hours = frame(request, "marks"), hours_of(request)

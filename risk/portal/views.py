@@ -15,7 +15,7 @@ from lending.engine import money
 from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import TransferForm
-from lending.portal.views import own_loan
+from lending.portal.views import free_balance, own_loan
 from risk import confirming, margin_calls, positions, prices, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal import activity, charts
@@ -49,7 +49,7 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     is_running = shown.state in margin_calls.RUNNING
     signer = signs_for(request, shown.client)
     events = list(shown.events.select_related("actor").order_by("happened_at", "pk"))
-    return render(
+    answer = render(
         request,
         "portal/call.html",
         {
@@ -67,6 +67,9 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             "sale_waits_until": confirming.until(shown, events) if is_running else None,
         },
     )
+    if request.headers.get("HX-Request") and not is_open:
+        answer["HX-Refresh"] = "true"  # all of the page is about a call that is open
+    return answer
 
 
 def _ways(shown: MarginCall, now: datetime) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     coming = deposits.of_account(shown.margin_account_id)
     now = request.reading.now
     if request.headers.get("HX-Request"):
-        return render(request, "portal/deposits.html", {"deposits": coming, "call": shown, "now": now})
+        owed = shown.margin_account.loans.select_related("asset").order_by("pk").first()
+        free = free_balance(owed) if owed and shown.state in OPEN_CALL_STATES else money.ZERO
+        context = {"deposits": coming, "call": shown, "now": now, "loan": owed, "free": free}
+        return render(request, "portal/deposits.html", context)
     where = deposits.addresses(shown.margin_account_id, now=now)
     asked = bool(request.GET)
     form = TransferForm(request.GET if asked else None, assets=sorted({code for _purpose, code in where}))
@@ -161,7 +167,7 @@ def what_if(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     marks = prices.current(now=now)
     standing = positions.standing(subject.margin_account, now=now, marks=marks)
     answer = what_if_context(request, subject, standing, marks)
-    return render(request, "portal/what_if.html", {"loan": subject, "standing": standing, **answer})
+    return render(request, "portal/what_if.html", {"loan": subject, "standing": positions.standing(account, now=now) if is_open else None, **answer})
 
 
 @require_safe

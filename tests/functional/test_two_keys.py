@@ -40,6 +40,10 @@ def test_a_large_account_is_sold_out_by_two_persons() -> None:
     assert "asked to sell all collateral" in read(desk, desk.risk, f"/console/calls/{call.public_id}/two-persons/")
     asked = Approval.objects.get()
     button = f"/admin/lending/approval/{asked.pk}/approve/"
+    page = read(desk, desk.second, f"/admin/lending/approval/{asked.pk}/change/")
+    assert "asks to sell all collateral of the account" in page
+    assert "where it stands now" in page
+    assert f'formaction="{button}"' in page
     assert "can not decide it" in post(desk, desk.risk, button)
     assert "can not approve, release or waive" in post(desk, desk.manager, button)
     desk.step()

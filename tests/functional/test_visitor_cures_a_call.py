@@ -61,7 +61,7 @@ def arrived(*, minutes: int) -> None:
 @pytest.mark.parametrize(("what", "minutes"), [("cash:USD:all", 5), ("collateral:BTC:all", 40)])
 def test_what_is_asked_for_is_sent_and_cures(call: MarginCall, cast: Cast, what: str, minutes: int) -> None:
     page = press(alice(cast), call, what)
-    assert "Watch it come in below" in page
+    assert "Watch it come in." in page
     arrived(minutes=minutes)
     call.refresh_from_db()
     assert call.state == CallState.CURED

@@ -12,19 +12,20 @@ from risk.models import ShardLease
 pytestmark = pytest.mark.django_db
 
 SIM = datetime(2021, 5, 19, 12, tzinfo=UTC)
+IN_THE_CRASH = datetime(2021, 5, 19, 12, 40, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
 def _folder(settings, tmp_path):
     settings.DATA_DIR = tmp_path
-    settings.PLIMSOLL_SPEED = 60.0
+    settings.PLIMSOLL_SPEED, settings.PLIMSOLL_CRASH_SPEED = 60.0, 10.0
     (tmp_path / "run").mkdir()
 
 
-def at(speed: int, *, marked_before: float) -> Decimal:
+def at(speed: int, *, marked_before: float, sim: datetime = SIM) -> Decimal:
     """Return the speed after a look at a platform whose newest marked round lies so many seconds behind."""
-    clock.start(sim_origin=SIM, wall_origin=clock.wall_now(), speed=Decimal(speed))
-    ShardLease.objects.update_or_create(group=0, defaults={"last_round_at": SIM - timedelta(seconds=marked_before)})
+    clock.start(sim_origin=sim, wall_origin=clock.wall_now(), speed=Decimal(speed))
+    ShardLease.objects.update_or_create(group=0, defaults={"last_round_at": sim - timedelta(seconds=marked_before)})
     pace.keep()
     return clock.reading().speed
 
@@ -64,3 +65,17 @@ def test_before_the_first_round_there_is_nothing_to_wait_for():
     clock.start(sim_origin=SIM, wall_origin=clock.wall_now(), speed=Decimal(60))
     pace.keep()
     assert clock.reading().speed == 60
+
+
+def test_the_crash_is_slower():
+    assert at(60, marked_before=10, sim=IN_THE_CRASH) == 10
+
+
+def test_the_crash_is_as_fast_as_somebody_asked_for():
+    clock.start(sim_origin=IN_THE_CRASH, wall_origin=clock.wall_now(), speed=Decimal(10))
+    controls.run_at(Decimal(120))
+    assert at(120, marked_before=10, sim=IN_THE_CRASH) == 120
+
+
+def test_after_the_crash_time_goes_on_as_before():
+    assert at(10, marked_before=10, sim=IN_THE_CRASH + controls.CRASH_LASTS) == 60
