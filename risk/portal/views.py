@@ -167,7 +167,7 @@ def what_if(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     marks = prices.current(now=now)
     standing = positions.standing(subject.margin_account, now=now, marks=marks)
     answer = what_if_context(request, subject, standing, marks)
-    return render(request, "portal/what_if.html", {"loan": subject, "standing": positions.standing(account, now=now) if is_open else None, **answer})
+    return render(request, "portal/what_if.html", {"loan": subject, "standing": standing, **answer})
 
 
 @require_safe

@@ -148,7 +148,7 @@ def test_the_history_is_drawn_by_day_and_by_night(visitor: Visitor, call: Margin
     loan = call.margin_account.loans.get()
     visitor.open(f"/portal/loans/{loan.public_id}/")
     visitor.find("#history canvas")
-    told = str(visitor.find("#history").attribute("aria-label"))
+    told = str(visitor.find("#history").attribute("aria-label")).replace("\N{NO-BREAK SPACE}", " ")
     assert "LTV between 60.00 % and 70.59 %" in told
     assert "Call issued 2021-05-19T12:02" in told
     visitor.find("[data-theme-switch]").click()
