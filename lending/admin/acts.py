@@ -1,5 +1,6 @@
 """Buttons: an address that does one thing to one row, by its verb, and says what came of it."""
 
+import copy
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,23 @@ Act = Callable[[HttpRequest, Any, datetime], str]
 Again = Callable[[HttpRequest, Any, str], HttpResponse]
 
 
+def on_its_page(page: Callable[..., HttpResponse]) -> Again:
+    """
+    Return what shows a row's own page again after a refusal.
+
+    Its template finds the words as `refusal` and what was sent as `typed`.
+    """
+
+    def again(request: HttpRequest, row: Model, refusal: str) -> HttpResponse:
+        read = copy.copy(request)
+        read.method = "GET"  # the page itself is only to be read
+        answer = page(read, str(row.pk), extra_context={"refusal": refusal, "typed": request.POST})
+        answer.status_code = 422
+        return answer
+
+    return again
+
+
 def perform(
     request: HttpRequest,
     rows: QuerySet[Any],
@@ -29,7 +47,7 @@ def perform(
     """
     Do something to one of the rows that the reader sees, and go back to its page with what came of it.
 
-    Where much was typed, a refusal is answered by `again`, which shows the form as it was sent beside the refusal.
+    Where something was typed, a refusal is answered by `again`, which shows the form as it was sent beside the refusal.
     """
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])

@@ -2,30 +2,12 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from lending import clock, people
 from lending.admin.base import Lines, Table
 from lending.models import Client, ClientUser, Loan, Role, RoleGrant, User
 from lending.staff import roles
-
-
-class ClientForm(forms.ModelForm):
-    """What is asked of a new client."""
-
-    class Meta:
-        model = Client
-        fields = ("name", "kind", "jurisdiction", "time_zone")
-
-    def clean_jurisdiction(self) -> str:
-        """Return the country code in capitals."""
-        code = str(self.cleaned_data["jurisdiction"]).upper()
-        if len(code) != 2 or not code.isalpha():
-            raise forms.ValidationError("Two letters, as in ISO 3166: GB, CH, SG.")
-        return code
 
 
 class ClientPeople(Lines):
@@ -47,25 +29,23 @@ class ClientAdmin(Table):
     list_filter = ("stage", "kind")
     search_fields = ("name",)
     list_select_related = ("relationship_manager",)
-    form = ClientForm
+    change_list_template = "admin/guided.html"
     inlines = (ClientPeople, ClientLoans)
+    fields = (
+        "name",
+        "kind",
+        "jurisdiction",
+        "time_zone",
+        "stage",
+        "relationship_manager",
+        "created_at",
+        "public_id",
+    )
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        asked = ClientForm.Meta.fields
-        known = (*asked, "stage", "relationship_manager", "created_at", "public_id")
-        return asked if obj is None else self.written(known, request)
-
-    def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
-        return () if obj is None else self.inlines
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return Role.RELATIONSHIP_MANAGER in roles(request)
-
-    def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
-        """Register the client through its verb; a row is never written past it."""
-        manager: Any = request.user
-        made = people.register(**form.cleaned_data, manager=manager, now=clock.now())
-        obj.pk, obj.relationship_manager = made.pk, made.relationship_manager
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the clients; who may take one on finds the way to it there."""
+        words = {"guided": "Take a client on"} if Role.RELATIONSHIP_MANAGER in roles(request) else {}
+        return super().changelist_view(request, {**(extra_context or {}), **words})
 
 
 class Grants(Lines):

@@ -52,12 +52,19 @@ class DepositAdmin(Table):
             now = clock.now()
             asked = matching.waiting(shown, now=now)
             may = asked is None and bool(roles(request) & matching.MATCHERS)
-            extras = {"deposit": shown, "asked": asked, "match_form": MatchForm(deposit=shown) if may else None}
+            extras = {"deposit": shown, "asked": asked, "match_form": _form(shown, extra_context) if may else None}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def match(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask a second person to give a deposit to a loan."""
-        return acts.perform(request, self.get_queryset(request), pk, _match, refusals=(matching.UnableToMatch,))
+        again = acts.on_its_page(self.change_view)
+        refusals = (matching.UnableToMatch,)
+        return acts.perform(request, self.get_queryset(request), pk, _match, refusals=refusals, again=again)
+
+
+def _form(deposit: Deposit, context: Any) -> MatchForm:
+    """Return the form as it was sent, where a refusal is shown, and an empty one otherwise."""
+    return MatchForm((context or {}).get("typed"), deposit=deposit)
 
 
 def _match(request: HttpRequest, deposit: Deposit, now: datetime) -> str:

@@ -39,7 +39,7 @@ class LoanAdmin(Table):
     search_fields = ("client__name", "public_id")
     list_select_related = ("client", "product", "asset")
     ordering = ("-pk",)
-    change_list_template = "admin/loans.html"
+    change_list_template = "admin/guided.html"
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
         """Return a loan with all that its page names."""
@@ -61,8 +61,8 @@ class LoanAdmin(Table):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the loans; who may offer one finds the way to it there."""
-        offers = {"offers": Role.RELATIONSHIP_MANAGER in roles(request)}
-        return super().changelist_view(request, {**(extra_context or {}), **offers})
+        words = {"guided": "Offer a loan"} if Role.RELATIONSHIP_MANAGER in roles(request) else {}
+        return super().changelist_view(request, {**(extra_context or {}), **words})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

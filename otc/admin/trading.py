@@ -98,7 +98,9 @@ class RfqAdmin(Table):
             fills.ask_to_close(quote, reason=request.POST.get("reason", ""), maker=maker, now=now)
             return "Asked: it waits on the page Approvals for a second person of risk."
 
-        return acts.perform(request, self.get_queryset(request), pk, ask, refusals=(fills.UnableToRecord,))
+        again = acts.on_its_page(self.change_view)
+        refusals = (fills.UnableToRecord,)
+        return acts.perform(request, self.get_queryset(request), pk, ask, refusals=refusals, again=again)
 
 
 class Allocations(Lines):
@@ -168,4 +170,6 @@ class SettlementAdmin(Table):
             settlement.instruct_again(row, reason=request.POST.get("reason", ""), by=by, now=now)
             return "Instructed again: the custodian is asked with the next round."
 
-        return acts.perform(request, self.get_queryset(request), pk, instruct, refusals=(settlement.UnableToSettle,))
+        again = acts.on_its_page(self.change_view)
+        refusals = (settlement.UnableToSettle,)
+        return acts.perform(request, self.get_queryset(request), pk, instruct, refusals=refusals, again=again)

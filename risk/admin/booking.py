@@ -13,11 +13,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from lending import access, loans, people, schedules, staff
-from lending.admin.clients import ClientForm
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import previews, prices
-from risk.admin.booking_forms import PersonForm, TermsForm
+from risk.admin.booking_forms import ClientForm, PersonForm, TermsForm
 from risk.previews import Preview
 
 _BOOKS = frozenset({Role.RELATIONSHIP_MANAGER})

@@ -7,8 +7,23 @@ from typing import Any
 from django import forms
 
 from lending.engine import money
-from lending.models import Asset, Product, Role
+from lending.models import Asset, Client, Product, Role
 from risk.models import AssetPolicy
+
+
+class ClientForm(forms.ModelForm):
+    """What is asked of a new client."""
+
+    class Meta:
+        model = Client
+        fields = ("name", "kind", "jurisdiction", "time_zone")
+
+    def clean_jurisdiction(self) -> str:
+        """Return the country code in capitals."""
+        code = str(self.cleaned_data["jurisdiction"]).upper()
+        if len(code) != 2 or not code.isalpha():
+            raise forms.ValidationError("Two letters, as in ISO 3166: GB, CH, SG.")
+        return code
 
 
 class PersonForm(forms.Form):

@@ -56,18 +56,22 @@ def test_a_client_is_registered_and_the_way_goes_on_to_its_people(cast: Cast, cl
     page = client.post("/admin/book/", asked, follow=True).content.decode()
     made = Client.objects.get(name="Drydock Partners")
     assert (made.relationship_manager, made.stage) == (cast.robin, Client.Stage.ONBOARDING)
+    assert made.jurisdiction == "CH"
+    assert made.relationship_periods.get().user == cast.robin
     assert "Who acts for Drydock Partners" in page
     assert "nobody can sign yet" in page
 
 
-def test_a_client_that_can_not_be_registered_keeps_what_was_typed(cast: Cast, client: Browser) -> None:
+@pytest.mark.parametrize(("country", "says"), [("", "This field is required"), ("4X", "Two letters, as in ISO 3166")])
+def test_a_client_that_can_not_be_registered_keeps_what_was_typed(
+    cast: Cast, client: Browser, country: str, says: str
+) -> None:
     client.force_login(cast.robin)
-    answer = client.post(
-        "/admin/book/", {"name": "Drydock", "kind": "entity", "jurisdiction": "4X", "time_zone": "UTC"}
-    )
+    asked = {"name": "Drydock", "kind": "entity", "jurisdiction": country, "time_zone": "UTC"}
+    answer = client.post("/admin/book/", asked)
     assert answer.status_code == 422
     page = answer.content.decode()
-    assert "Two letters, as in ISO 3166" in page
+    assert says in page
     assert 'value="Drydock"' in page
     assert not Client.objects.filter(name="Drydock").exists()
 

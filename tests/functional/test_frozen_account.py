@@ -27,10 +27,15 @@ def test_an_account_is_frozen_by_one_and_set_free_by_two() -> None:
     assert "Freeze it now" in page(desk, desk.risk, its_page)
     assert "Freeze it now" not in page(desk, desk.manager, its_page)
     assert "Refused: say why" in page(desk, desk.risk, door, reason=" ")
+    long = "why " * 101  # more than is kept
+    assert f'value="{long}"' in page(desk, desk.risk, door, reason=long)
     told = page(desk, desk.risk, door, reason="A court order")
     assert "Frozen: nothing is drawn" in told
     assert "A court order" in told
     assert "A court order" in page(desk, desk.manager, its_page)
+    refused = page(desk, desk.risk, door, reason="Once more")
+    assert "Refused: it is frozen already" in refused
+    assert 'value="Once more"' in refused
     assert "it waits on the page Approvals" in page(desk, desk.risk, f"{door}lift/", reason="Withdrawn")
     asked = Approval.objects.get(kind="unfreeze")
     assert "Open the request" in page(desk, desk.risk, its_page)

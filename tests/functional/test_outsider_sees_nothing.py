@@ -100,8 +100,8 @@ PRESS = {
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
-    "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
-    "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  rr-  rr-  xxx  xxx",
+    "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
+    "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
 }
 # Tables of the admin: Y sees the table, - does not.
 TABLES = {

@@ -96,8 +96,13 @@ def test_the_door_stands_on_the_deposits_page(custodian: PaperCustodian) -> None
     browser.force_login(make.staff("olga", Role.OPERATIONS))
     page = browser.get(f"{address}change/").content.decode()
     assert "Nobody is known to whom this belongs" in page
-    refused = browser.post(f"{address}match/", {"loan": loan.pk}, follow=True).content.decode()
+    answer = browser.post(f"{address}match/", {"loan": loan.pk, "reason": " "})
+    assert answer.status_code == 422
+    refused = answer.content.decode()
     assert "Refused: choose a loan, and say how it is known" in refused
+    assert f'<option value="{loan.pk}" selected>' in refused
+    unknown = browser.post(f"{address}match/", {"loan": "0", "reason": "they wrote it"}).content.decode()
+    assert 'value="they wrote it"' in unknown
     told = browser.post(f"{address}match/", {"loan": loan.pk, "reason": "they wrote"}, follow=True).content.decode()
     assert "it waits on the page Approvals" in told
     assert "Open the request" in told

@@ -85,6 +85,9 @@ def test_the_door_to_it_stands_on_the_settlements_page(desk, refused):
     shown = post(desk, head, f"{page}change/")
     assert "The custodian refused: the counterparty is not set up" in shown
     assert "Instruct it again" not in post(desk, staff(Role.DESK_TRADER), f"{page}change/")
+    again = post(desk, head, f"{page}again/", reason=" ")
+    assert "Refused: say what was put right" in again
+    assert 'value=" "' in again
     assert "Instructed again" in post(desk, head, f"{page}again/", reason="set up")
     refused.refresh_from_db()
     assert refused.state == "instructed"
@@ -140,6 +143,9 @@ def test_what_is_over_is_not_ended(desk):
 def test_the_door_to_it_stands_on_the_requests_page(desk, impossible):
     page, head = f"/admin/otc/rfq/{impossible.rfq_id}/", staff(Role.DESK_HEAD)
     assert "Ask a second person to end the quote" in post(desk, head, f"{page}change/")
+    refused = post(desk, head, f"{page}end-quote/", reason=" ")
+    assert "Refused: say what the dealer has confirmed" in refused
+    assert 'value=" "' in refused
     assert "it waits on the page Approvals" in post(desk, head, f"{page}end-quote/", reason="they voided it")
     assert Approval.objects.get(kind="close_quote").maker == head
 
