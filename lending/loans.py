@@ -97,7 +97,7 @@ def quote(
         margin_account = MarginAccount.objects.create(
             public_id=ids.derived("margin_account", public_id),
             client=client,
-            terms=terms or product.terms,
+            terms=margin_accounts.kept(terms or product.terms),
             created_at=now,
         )
     loan = Loan.objects.create(

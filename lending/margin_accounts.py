@@ -4,11 +4,13 @@ The serialisation point: whatever changes debt, collateral or terms holds the ma
 How long a lock is waited for stands in the database settings (lock_timeout); it is never for ever.
 """
 
+import copy
 from collections.abc import Iterable
+from decimal import Decimal
 
 from django.db.models import F
 
-from lending.models import Book, Loan, MarginAccount
+from lending.models import Book, LadderTerms, Loan, MarginAccount
 
 HOUSE_BOOK = "house"
 
@@ -37,6 +39,27 @@ def touch(margin_account: MarginAccount) -> None:
 def touch_many(margin_account_ids: Iterable[int]) -> None:
     """Raise the versions of locked margin accounts."""
     MarginAccount.objects.filter(pk__in=set(margin_account_ids)).update(version=F("version") + 1)
+
+
+def with_transfers(terms: LadderTerms, *, minimum_transfer: Decimal, call_rounding: Decimal) -> LadderTerms:
+    """
+    Return a ladder with other amounts of its calls, in USD: the same where they are the same, else one to be `kept`.
+
+    It is for the one account whose offer names it, and no preset.
+    """
+    if (terms.minimum_transfer, terms.call_rounding) == (minimum_transfer, call_rounding):
+        return terms
+    own = copy.copy(terms)
+    own.pk, own.is_preset = None, False
+    own.minimum_transfer, own.call_rounding = minimum_transfer, call_rounding
+    return own
+
+
+def kept(terms: LadderTerms) -> LadderTerms:
+    """Return a ladder as an account can stand on it: one that was made for it is written down."""
+    if terms.pk is None:
+        terms.save(force_insert=True)
+    return terms
 
 
 def book_of(margin_account: MarginAccount) -> Book:

@@ -87,7 +87,8 @@ def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
         messages.success(request, "The offer is out. Once the client has accepted it, a second person approves it.")
         return HttpResponseRedirect(reverse("admin:lending_loan_change", args=[made.pk]))
     review = asked in {"review", "send"} and valid and not form.non_field_errors()
-    context = {"client": client, "form": form, **_previewed(request, client, form)}
+    ladder = form.ladder if review else None
+    context = {"client": client, "form": form, "ladder": ladder, **_previewed(request, client, form)}
     context["stages"] = _stages("review" if review else "terms", client, signs=context["signs"], terms_done=valid)
     name, title = ("review", "Review the offer") if review else ("terms", f"A loan for {client}")
     return _page(request, name, title, context, bad=asked in {"review", "send"} and not review)
@@ -105,6 +106,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
             maturity_date=asked["maturity_date"],
             quoted_until=now + timedelta(hours=asked["hours"]),
             payout_address=asked["payout_address"],
+            terms=form.ladder,
             made_by=maker,  # type: ignore[arg-type]
             now=now,
         )

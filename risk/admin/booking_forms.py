@@ -6,8 +6,9 @@ from typing import Any
 
 from django import forms
 
+from lending import margin_accounts
 from lending.engine import money
-from lending.models import Asset, Client, Product, Role
+from lending.models import Asset, Client, LadderTerms, Product, Role
 from risk.models import AssetPolicy
 
 
@@ -62,6 +63,17 @@ class TermsForm(forms.Form):
         required=False, max_length=120, help_text="Empty: the money stays in the client's free balance."
     )
 
+    minimum_transfer = forms.DecimalField(
+        label="Smallest call, USD", required=False, min_value=0, max_digits=20, decimal_places=2,
+        help_text="A first call for less waits until it is more, so that nobody is called for small change. The levels "
+        "above it wait for nothing. Empty: as the product's ladder has it.", widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+    call_rounding = forms.DecimalField(
+        label="Calls are rounded up to, USD", required=False, min_value=0, max_digits=20, decimal_places=2,
+        help_text="What a call asks for is a multiple of it. Empty: as the product's ladder has it.",
+        widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+
     def __init__(self, data: Any = None, *, today: date) -> None:
         super().__init__(data)
         self.today = today
@@ -90,12 +102,31 @@ class TermsForm(forms.Form):
             if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
                 words = f"Not offered: an amount of {asset.code} is above 0 and has at most {asset.decimals} decimals."
                 self.add_error("principal", words)
+            for name in ("minimum_transfer", "call_rounding") if asset.kind != Asset.Kind.CRYPTO else ():
+                if (asked.get(name) or 0) >= principal:
+                    self.add_error(name, "That is as much as the loan itself: choose less than the principal.")
         return asked
+
+    @property
+    def ladder(self) -> LadderTerms:
+        """Return the product's ladder with what was typed of its calls' amounts, of a form that is valid."""
+        asked, terms = self.cleaned_data, self.cleaned_data["product"].terms
+        least, step = asked["minimum_transfer"], asked["call_rounding"]
+        return margin_accounts.with_transfers(
+            terms,
+            minimum_transfer=terms.minimum_transfer if least is None else least,
+            call_rounding=terms.call_rounding if step is None else step,
+        )
 
     @property
     def terms(self) -> list[forms.BoundField]:
         """Return the fields of the offer."""
         return [self[name] for name in ("product", "principal", "rate", "maturity_date", "hours", "payout_address")]
+
+    @property
+    def calls(self) -> list[forms.BoundField]:
+        """Return the fields about the amounts of margin calls."""
+        return [self["minimum_transfer"], self["call_rounding"]]
 
     @property
     def collateral(self) -> list[forms.BoundField]:

@@ -11,7 +11,7 @@ from django.core import mail
 from django.test import Client as Browser
 
 from lending import outbox, people
-from lending.models import Client, ClientUser, Loan, LoanState, Product, Role, User
+from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Product, Role, User
 from risk.models import Mark
 from tests import stories
 from tests.cast import NOW, Cast
@@ -180,6 +180,52 @@ def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Pro
     made = Loan.objects.get(principal=250_000)
     assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
     assert str(made.annual_rate) == "0.095000000000"
+
+
+def test_the_amounts_of_calls_are_the_products_unless_others_are_typed(
+    cast: Cast, client: Browser, product: Product
+) -> None:
+    client.force_login(cast.robin)
+    client.post(at(cast.harbourside, "terms"), {**terms(product, principal="250000"), "act": "send"})
+    assert Loan.objects.get(principal=250_000).margin_account.terms == product.terms
+    asked = terms(product, principal="260000", minimum_transfer="5000", call_rounding="1000.50")
+    review = client.post(at(cast.harbourside, "terms"), {**asked, "act": "review"}).content.decode()
+    assert "5,000.00" in review
+    assert "up to a multiple of" in review
+    assert 'value="1000.50"' in review
+    client.post(at(cast.harbourside, "terms"), {**asked, "act": "send"})
+    loan = Loan.objects.get(principal=260_000)
+    own = loan.margin_account.terms
+    assert (own.minimum_transfer, own.call_rounding) == (5000, Decimal("1000.50"))
+    assert (own.liquidation_ltv, own.is_preset) == (product.terms.liquidation_ltv, False)
+    product.terms.refresh_from_db()
+    assert (product.terms.minimum_transfer, product.terms.call_rounding) == (0, 0)
+    client.force_login(cast.alice)
+    page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    assert "waits until it is more" in page
+    assert "1,000.50" in page
+
+
+@pytest.mark.parametrize("name", ["minimum_transfer", "call_rounding"])
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("-1", "greater than or equal to 0"),
+        ("1.005", "no more than 2 decimal places"),
+        ("lots", "Enter a number"),
+        ("600000", "choose less than the principal"),
+    ],
+)
+def test_amounts_of_calls_that_can_not_be(
+    cast: Cast, client: Browser, product: Product, name: str, typed: str, says: str
+) -> None:
+    client.force_login(cast.robin)
+    before = LadderTerms.objects.count()
+    answer = client.post(at(cast.harbourside, "terms"), {**terms(product, **{name: typed}), "act": "send"})
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    assert f'value="{typed}"' in answer.content.decode()
+    assert LadderTerms.objects.count() == before
 
 
 def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product) -> None:
