@@ -5,18 +5,27 @@ import os
 import pytest
 
 from deploy.embedded import session
+from deploy.embedded.layout import default_data_dir
 
+_OURS = "PLIMSOLL_TEST_SERVERS"  # set where DATABASE_URL was set here
 _held: list[session.Session] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
-    """Join the embedded servers, unless DATABASE_URL names others; xdist's workers inherit the addresses."""
+    """
+    Join the embedded servers, unless DATABASE_URL names others.
+
+    Each of xdist's workers has servers of its own: what is sealed and what is read again depends on the transactions
+    that run anywhere in a cluster, and a test must not see its neighbour's.
+    """
     os.environ["DB_POOL_MAX"] = "0"  # a pool would keep a dropped clone open
     os.environ.setdefault("SECRET_KEY", "only for tests: nothing signed by it leaves this machine")
     os.environ["BEHIND_TLS"] = "false"
-    if not os.environ.get("DATABASE_URL"):
-        joined = session.join()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not os.environ.get("DATABASE_URL") or (worker and os.environ.get(_OURS)):
+        joined = session.join(default_data_dir() / worker)
+        os.environ[_OURS] = "yes"
         _held.append(joined)
         os.environ.update(joined.environment())
         os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], joined.environment()["PSQL_DIR"]])
