@@ -185,6 +185,7 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     cause = SaleCause.objects.select_related("margin_account__client", "call__client").get(pk=cause_id)
     if cause.closed_at is not None or facts.held or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
         return False
+    now = max(now, cause.declared_at)  # a round that began earlier may have waited for the lock
     marks = prices.current(now=now)
     if facts.loans and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, now=now)

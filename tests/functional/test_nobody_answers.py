@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 
+from lending import notices
 from lending.models import Loan, LoanState
+from risk import invariants, liquidations, margin_calls
 from risk.models import CallState, DecisionLog, OrderState, SaleCause
 from tests.factories.risk import Desk
 
@@ -55,6 +57,24 @@ def test_a_poor_fill_leaves_a_rest_that_is_ordered_again():
     desk.sell(second, price="28000")
     desk.steps(2)
     assert SaleCause.objects.get().outcome == "target_restored"
+
+
+def test_a_round_that_began_before_the_cause_was_declared_orders_no_earlier():
+    """Two processes: one reads its clock and waits for the lock, the other declares the cause meanwhile."""
+    desk = Desk()
+    loan = desk.loan("20000", BTC="1")
+    desk.step(BTC="28000")
+    call = desk.call(loan)
+    notices.send_due(now=desk.now)
+    margin_calls.assess_due(now=desk.now)
+    for _ in range(21):
+        desk.round(seconds=60)
+        margin_calls.expire_due(now=desk.now)
+    cause = SaleCause.objects.get(call=call)
+    liquidations.order_due(now=cause.declared_at - timedelta(seconds=5))
+    (order,) = desk.orders(loan)
+    assert order.ordered_at == cause.declared_at
+    assert invariants.check() == []
 
 
 def test_at_expiry_below_the_clearing_level_nothing_is_sold():
