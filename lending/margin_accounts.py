@@ -30,10 +30,11 @@ def lock_many(margin_account_ids: Iterable[int], *, skip_locked: bool = False) -
     return list(rows.filter(pk__in=set(margin_account_ids)).order_by("pk"))
 
 
-def touch(margin_account: MarginAccount) -> None:
-    """Raise the version of a locked margin account: permits on the old one end, warm books load it again."""
-    touch_many([margin_account.pk])
-    margin_account.version += 1
+def touch(*margin_accounts: MarginAccount) -> None:
+    """Raise the versions of locked margin accounts: permits on the old ones end, warm books load them again."""
+    touch_many(account.pk for account in margin_accounts)
+    for account in margin_accounts:
+        account.version += 1
 
 
 def touch_many(margin_account_ids: Iterable[int]) -> None:

@@ -6,14 +6,16 @@ A notice is deemed received when evidence on two channels is complete; the clock
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
-from django.db import transaction
+from django.db import connection, transaction
 
-from lending import events, ids, outbox
-from lending.models import Client, ClientUser, MarginAccount, Notice, NoticeDelivery
+from lending import bulk, events, ids, outbox
+from lending.models import Client, ClientUser, Event, MarginAccount, Notice, NoticeDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -27,53 +29,94 @@ class UnableToNotify(Exception):
     """A notice can not be sent; the message says why."""
 
 
-@transaction.atomic
-def enqueue(
-    client: Client,
-    kind: str,
-    subject: str,
-    body: str,
-    *,
-    key: str,
-    now: datetime,
-    margin_account: MarginAccount | None = None,
-) -> Notice:
-    """
-    Write a notice down, in the transaction that decided it, with a delivery per channel; the same key once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What a client is to be told, once per key."""
 
-    It goes by e-mail to every user of the client who can sign in, and into the portal.
+    client: Client
+    kind: str
+    subject: str
+    body: str
+    key: str
+    margin_account: MarginAccount | None = None
+
+
+_COLUMNS = ("public_id", "key", "client_id", "margin_account_id", "kind", "subject", "body", "created_at")
+_INSERT = f"""
+    INSERT INTO lending_notice ({", ".join(_COLUMNS)})
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+                         %s::timestamptz[])
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key, id
+"""  # noqa: S608
+
+
+def enqueue(letters: Sequence[Letter], *, now: datetime) -> list[Notice]:
+    """
+    Write notices down, in the transaction that decided them, with a delivery per channel; the same key once.
+
+    They go by e-mail to every user of the client who can sign in, and into the portal. However many there are, it
+    takes the same few statements.
 
     Raises
     ------
     UnableToNotify
-        If the key was used for another notice.
+        If a key was used for another notice.
     """
-    notice, made = Notice.objects.get_or_create(
-        key=key,
-        defaults={
-            "public_id": ids.derived("notice", key),
-            "client": client,
-            "margin_account": margin_account,
-            "kind": kind,
-            "subject": subject,
-            "body": body,
-            "created_at": now,
-        },
-    )
-    if not made:
-        if (notice.client_id, notice.kind, notice.body) != (client.pk, kind, body):
-            raise UnableToNotify(f"the key {key} was used for another notice")
-        return notice
-    users = ClientUser.objects.filter(client=client, user__is_active=True).order_by("user__email")
-    addresses = list(users.values_list("user__email", flat=True))
-    if not addresses:
-        logger.warning("notice %s: %s has no active user, so no e-mail goes out", key, client)
-    deliveries = [(_Channel.PORTAL, "portal"), *((_Channel.EMAIL, address) for address in addresses)]
-    NoticeDelivery.objects.bulk_create(
-        NoticeDelivery(notice=notice, channel=channel, address=address, next_attempt_at=now)
-        for channel, address in deliveries
-    )
-    return notice
+    if not letters:
+        return []
+    with transaction.atomic(savepoint=False):
+        made = _insert(letters, now=now)
+        missing = {letter.key for letter in letters} - made.keys()
+        known = {notice.key: notice for notice in Notice.objects.filter(key__in=missing)} if missing else {}
+        notices = [made.get(letter.key) or known[letter.key] for letter in letters]
+        for letter, notice in zip(letters, notices, strict=True):
+            if (notice.client_id, notice.kind, notice.body) != (letter.client.pk, letter.kind, letter.body):
+                raise UnableToNotify(f"the key {letter.key} was used for another notice")
+        _address(list(made.values()), now=now)
+    return notices
+
+
+def _insert(letters: Sequence[Letter], *, now: datetime) -> dict[str, Notice]:
+    """Write the letters whose keys are new, and return their notices by key."""
+    fresh = {
+        letter.key: Notice(
+            public_id=ids.derived("notice", letter.key),
+            key=letter.key,
+            client=letter.client,
+            margin_account=letter.margin_account,
+            kind=letter.kind,
+            subject=letter.subject,
+            body=letter.body,
+            created_at=now,
+        )
+        for letter in letters
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [[getattr(notice, name) for notice in fresh.values()] for name in _COLUMNS])
+        keys = dict(cursor.fetchall())
+    made = {key: notice for key, notice in fresh.items() if key in keys}
+    for key, notice in made.items():
+        notice.pk, notice._state.adding = keys[key], False
+    return made
+
+
+def _address(notices: Sequence[Notice], *, now: datetime) -> None:
+    """Give new notices a delivery in the portal and one for each of their clients' users."""
+    users = ClientUser.objects.filter(client__in={notice.client_id for notice in notices}, user__is_active=True)
+    addresses: defaultdict[int, list[str]] = defaultdict(list)
+    for client_id, email in users.order_by("user__email").values_list("client_id", "user__email"):
+        addresses[client_id].append(email)
+    deliveries = []
+    for notice in notices:
+        if not addresses[notice.client_id]:
+            logger.warning("notice %s: %s has no active user, so no e-mail goes out", notice.key, notice.client)
+        channels = [(_Channel.PORTAL, "portal"), *((_Channel.EMAIL, email) for email in addresses[notice.client_id])]
+        deliveries += [
+            NoticeDelivery(notice=notice, channel=channel, address=address, next_attempt_at=now)
+            for channel, address in channels
+        ]
+    NoticeDelivery.objects.bulk_create(deliveries)
 
 
 def send_due(*, now: datetime, limit: int = LIMIT) -> int:
@@ -93,7 +136,8 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
 
 @transaction.atomic
 def _send_batch(now: datetime, limit: int) -> tuple[int, int]:
-    due = NoticeDelivery.objects.select_for_update(of=("self",), skip_locked=True)
+    # The notice too: two senders, each with one of its channels and blind to the other's, would never call it received.
+    due = NoticeDelivery.objects.select_for_update(no_key=True, of=("self", "notice"), skip_locked=True)
     due = due.filter(delivered_at=None, next_attempt_at__lte=now).select_related("notice")
     batch = list(due.order_by("next_attempt_at", "notice__key", "address")[:limit])
     if not batch:
@@ -103,7 +147,7 @@ def _send_batch(now: datetime, limit: int) -> tuple[int, int]:
         delivery.evidence = {"shown_from": now.isoformat(), "notice": str(delivery.notice.public_id)}
         delivery.delivered_at = now
     _send_mail([delivery for delivery in batch if delivery.channel == _Channel.EMAIL], now)
-    NoticeDelivery.objects.bulk_update(batch, ["attempts", "evidence", "delivered_at", "next_attempt_at"])
+    bulk.update(batch, ["attempts", "evidence", "delivered_at", "next_attempt_at"])
     _deem_received({delivery.notice_id: delivery.notice for delivery in batch}, now)
     return sum(1 for delivery in batch if delivery.delivered_at), len(batch)
 
@@ -111,9 +155,9 @@ def _send_batch(now: datetime, limit: int) -> tuple[int, int]:
 def _send_mail(deliveries: list[NoticeDelivery], now: datetime) -> None:
     if not deliveries:
         return
-    connection = get_connection()
+    line = get_connection()
     try:
-        connection.open()
+        line.open()
     except OSError as error:
         for delivery in deliveries:
             _failed(delivery, error, now)
@@ -127,7 +171,7 @@ def _send_mail(deliveries: list[NoticeDelivery], now: datetime) -> None:
             from_email=settings.DEFAULT_FROM_EMAIL,
             to=[delivery.address],
             headers={"Message-ID": message_id},
-            connection=connection,
+            connection=line,
         )
         try:
             message.send()
@@ -137,7 +181,7 @@ def _send_mail(deliveries: list[NoticeDelivery], now: datetime) -> None:
             delivery.attempts += 1
             delivery.evidence = {"message_id": message_id, "handed_over_at": now.isoformat()}
             delivery.delivered_at = now
-    connection.close()
+    line.close()
 
 
 def _failed(delivery: NoticeDelivery, error: OSError, now: datetime) -> None:
@@ -154,16 +198,20 @@ def _deem_received(notices: dict[int, Notice], now: datetime) -> None:
     for notice_id, channel, at in done.values_list("notice_id", "channel", "delivered_at"):
         if at is not None:
             channels[notice_id].setdefault(channel, at)
+    received = []
     for notice_id, delivered in channels.items():
         notice = notices[notice_id]
-        if len(delivered) < CHANNELS_NEEDED or notice.deemed_received_at is not None:
-            continue
-        notice.deemed_received_at = max(delivered.values())
-        notice.save(update_fields=["deemed_received_at"])
-        events.emit(
+        if len(delivered) >= CHANNELS_NEEDED and notice.deemed_received_at is None:
+            notice.deemed_received_at = max(delivered.values())
+            received.append(notice)
+    bulk.update(received, ["deemed_received_at"])
+    Event.objects.bulk_create(
+        events.new(
             "notices",
             notice.kind,
             {"notice": str(notice.public_id), "subject": notice.subject},
             client_id=notice.client_id,
             now=now,
         )
+        for notice in received
+    )

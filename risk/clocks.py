@@ -1,8 +1,10 @@
 """When a margin call is due: its own clock, the shorter one of a higher level, and what stops both."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db.models import Q
 
@@ -12,6 +14,8 @@ from risk.models import AssetOutage, Dispute, MarginCall
 
 MAX_PAUSE_S = 6 * 3600
 DISPUTED = "the call was disputed"
+# From, to (None while it lasts), and why.
+_Span = tuple[datetime, datetime | None, str]
 
 
 def due_at(call: MarginCall) -> datetime | None:
@@ -74,23 +78,60 @@ def stops(call: MarginCall, asset_codes: Iterable[str], *, now: datetime) -> lis
     A dispute stops it for the disputed part alone: only while the rest is paid. What is still open counts up to now;
     what overlaps is cut, so that no second counts twice.
     """
-    received_at = call.received_at
+    return stops_of([(call, asset_codes)], now=now)[call.pk]
+
+
+def stops_of(calls: Iterable[tuple[MarginCall, Iterable[str]]], *, now: datetime) -> dict[int, list[Stop]]:
+    """Return what has stopped the clocks of calls, each given with its assets, by call key; in three queries."""
+    assets = {call: frozenset(codes) for call, codes in calls}
+    received = [call.received_at for call in assets if call.received_at is not None]
+    if not received:
+        return {call.pk: [] for call in assets}
+    outages = _outages(frozenset().union(*assets.values()), since=min(received), now=now)
+    freezes = _freezes([call.margin_account_id for call in assets], since=min(received), now=now)
+    disputes = _disputes({call.pk: call.cured_fraction for call in assets}, now=now)
+    return {
+        call.pk: _since(
+            call.received_at,
+            [span for code in codes for span in outages[code]] + freezes[call.margin_account_id] + disputes[call.pk],
+            now=now,
+        )
+        for call, codes in assets.items()
+    }
+
+
+def _outages(codes: Iterable[str], *, since: datetime, now: datetime) -> defaultdict[str, list[_Span]]:
+    open_or_later = Q(end_at=None) | Q(end_at__gt=since)
+    found: defaultdict[str, list[_Span]] = defaultdict(list)
+    rows = AssetOutage.objects.filter(open_or_later, asset__code__in=list(codes), start_at__lt=now)
+    for code, start_at, end_at in rows.values_list("asset__code", "start_at", "end_at"):
+        found[code].append((start_at, end_at, f"{code} was out"))
+    return found
+
+
+def _freezes(accounts: list[int], *, since: datetime, now: datetime) -> defaultdict[int, list[_Span]]:
+    open_or_later = Q(lifted_at=None) | Q(lifted_at__gt=since)
+    found: defaultdict[int, list[_Span]] = defaultdict(list)
+    rows = Freeze.objects.filter(open_or_later, margin_account__in=accounts, frozen_at__lt=now)
+    for account, start_at, end_at in rows.values_list("margin_account", "frozen_at", "lifted_at"):
+        found[account].append((start_at, end_at, "the account was frozen"))
+    return found
+
+
+def _disputes(paid: Mapping[int, Decimal], *, now: datetime) -> defaultdict[int, list[_Span]]:
+    """Return the disputes of calls of which some fraction is paid: those whose undisputed part is."""
+    found: defaultdict[int, list[_Span]] = defaultdict(list)
+    for row in Dispute.objects.filter(call__in=list(paid), opened_at__lt=now):
+        if row.undisputed <= paid[row.call_id]:
+            end_at = min(row.answered_at or row.answer_due_at, row.answer_due_at)
+            found[row.call_id].append((row.opened_at, end_at, DISPUTED))
+    return found
+
+
+def _since(received_at: datetime | None, spans: Iterable[_Span], *, now: datetime) -> list[Stop]:
+    """Return what spans leave standing between receipt and now, none of it twice."""
     if received_at is None:
         return []
-    outages = AssetOutage.objects.filter(
-        Q(end_at=None) | Q(end_at__gt=received_at), asset__code__in=list(asset_codes), start_at__lt=now
-    )
-    freezes = Freeze.objects.filter(
-        Q(lifted_at=None) | Q(lifted_at__gt=received_at), margin_account=call.margin_account_id, frozen_at__lt=now
-    )
-    disputed = Dispute.objects.filter(call=call.pk, opened_at__lt=now, undisputed__lte=call.cured_fraction).values_list(
-        "opened_at", "answered_at", "answer_due_at"
-    )
-    out = outages.values_list("start_at", "end_at", "asset__code")
-    frozen = freezes.values_list("frozen_at", "lifted_at")
-    spans = [(start_at, end_at, f"{code} was out") for start_at, end_at, code in out]
-    spans += [(start_at, end_at, "the account was frozen") for start_at, end_at in frozen]
-    spans += [(start_at, min(end_at or due_at, due_at), DISPUTED) for start_at, end_at, due_at in disputed]
     found, counted_to = [], received_at
     for start_at, end_at, why in sorted(spans, key=lambda span: (span[0], span[2])):
         start, end = max(start_at, counted_to), min(end_at or now, now)

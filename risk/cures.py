@@ -126,11 +126,12 @@ def _required(call: MarginCall, asset_id: int) -> Decimal | None:
     return money.div_up(missing, scale, pledge.asset.decimals)
 
 
-def save_collateral(call: MarginCall, wanted: Demand) -> None:
-    """Write the collateral cures of a call, over those of an earlier opening of the same episode."""
+def save_collateral(demands: Iterable[tuple[MarginCall, Demand]]) -> None:
+    """Write the collateral cures of calls, over those of an earlier opening of the same episode."""
     CollateralCure.objects.bulk_create(
         [
             CollateralCure(call=call, asset=asset, quantity=units, price=price)
+            for call, wanted in demands
             for asset, units, price in wanted.collateral
         ],
         update_conflicts=True,

@@ -1,6 +1,6 @@
 """One marking cycle of a shard group: screen the book in floats, decide every candidate exactly, write crossers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,14 +8,15 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from lending import events
-from lending.models import MarginAccount
+from lending import events, notices
+from lending.models import Event, MarginAccount
 from risk import book as books
 from risk import cures, exposures, incidents, leases, letters, liquidations, margin_calls, prices, waivers
 from risk.book import Book
 from risk.engine.kernel import UNKNOWN_RUNG
 from risk.engine.ladder import clears_by_market, reopens
 from risk.exposures import AccountFacts, Judgement
+from risk.incidents import Undone
 from risk.margin_calls import Breach
 from risk.models import CallState, MarginCall, MarginState, MarginStatus, PriceSnapshot, SaleCause, Waiver
 from risk.prices import Marks
@@ -57,7 +58,7 @@ class CycleReport:
 
 @dataclass(slots=True)
 class _Case:
-    """One candidate under its lock: what is known, and what the step decides."""
+    """One candidate under its lock: what is known, and what the step decides; `was` is the state that it has left."""
 
     facts: AccountFacts
     status: MarginStatus
@@ -65,7 +66,11 @@ class _Case:
     sold: bool
     judged: Judgement
     waiver: Waiver | None = None
+    was: str = ""
+    breach: Breach | None = None
+    no_call: Undone | None = None
     held_back: bool = False
+    closes: bool = False
 
     @property
     def running(self) -> bool:
@@ -150,21 +155,17 @@ def _decide(book: Book, keys: list[int], marks: Marks, report: CycleReport, *, f
     """Decide some candidates under their locks and write what changed."""
     cases = list(_cases(keys, marks, now=report.now))
     changed: list[MarginStatus] = []
-    breaches: list[Breach] = []
-    snapshot: PriceSnapshot | None = None
     for case in cases:
         before = _values(case.status)
-        breach = _step(case, report)
-        if breach is not None:
-            breaches.append(breach)
+        _step(case, report)
         if _values(case.status) != before:
             case.status.ltv = margin_calls.stored_ltv(case.judged)
             changed.append(case.status)
+    _carry_out(cases, now=report.now)
+    breaches = [case.breach for case in cases if case.breach is not None]
     if changed or breaches:
         snapshot = prices.snapshot(marks, now=report.now)
-    if breaches and snapshot is not None:
         report.calls += margin_calls.issue(breaches, marks, snapshot, now=report.now)
-    if changed and snapshot is not None:
         _write(changed, snapshot, fence=fence)
         report.changed += len(changed)
     books.note(book, {case.facts.account.pk: (case.judged.rung, case.watched) for case in cases})
@@ -189,19 +190,17 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
         yield _Case(known, statuses[key], call, has_cause, exposures.judge(known, marks), waived.get(key))
 
 
-def _step(case: _Case, report: CycleReport) -> Breach | None:
-    """Move one account's status to where it stands, and return its breach if a call must be issued."""
+def _step(case: _Case, report: CycleReport) -> None:
+    """Move one account's status to where it stands, and note what must be done about it."""
     status, judged, now = case.status, case.judged, report.now
-    _enter(case, now=now)
-    breach = None
+    if status.state != judged.state:
+        case.was, status.state, status.since = status.state, judged.state, now
     if judged.state == MarginState.UNKNOWN:
         report.unknown += 1
         _reset(status)
-        return None
-    if case.running and case.call is not None:
-        margin_calls.set_level(case.call, case.facts, judged, now=now)
+        return
     if judged.state in _BREACHED and not case.running and not case.in_sale:
-        breach = _breach(case, now=now)
+        _breach(case, now=now)
     if judged.state == MarginState.LIQUIDATE and judged.good:
         if status.breach_since is None:
             status.breach_since, status.breach_count = now, 1
@@ -209,53 +208,71 @@ def _step(case: _Case, report: CycleReport) -> Breach | None:
             status.breach_count += 1
     else:
         status.breach_since, status.breach_count = None, 0
-    if case.running and case.call is not None and judged.good and case.below_clear:
+    if case.running and judged.good and case.below_clear:
         status.clear_since = status.clear_since or now
         if clears_by_market(below_since=status.clear_since, now=now, hold_s=case.facts.terms.clear_hold_s):
-            margin_calls.close_by_market(case.call, case.facts, now=now)
-            status.clear_since, status.call_closed_at = None, now
+            case.closes, status.clear_since, status.call_closed_at = True, None, now
             report.closed += 1
     else:
         status.clear_since = None
-    return breach
 
 
-def _enter(case: _Case, *, now: datetime) -> None:
-    """Note a new state, and tell who must know of it."""
-    status, state = case.status, case.judged.state
-    if status.state == state:
-        return
-    account, was = case.facts.account, status.state
-    status.state, status.since = state, now
-    if state == MarginState.UNKNOWN:
-        facts = {"was": was, "quality": case.judged.quality.value}
-        summary = f"{account}: no usable mark can say where it stands"
-        incidents.open_once(incidents.UNKNOWN_STATE, summary, now=now, margin_account=account, facts=facts)
-        payload = {"account": str(account.public_id), "summary": summary}
-        events.emit(incidents.CONSOLE, "state_changed", payload, client_id=account.client_id, now=now)
-    elif was == MarginState.UNKNOWN:
-        incidents.close(incidents.UNKNOWN_STATE, now=now, margin_account=account)
-    if state == MarginState.WARNING and was == MarginState.HEALTHY:
-        letters.warned(case.facts, now=now)
+def _carry_out(cases: Sequence[_Case], *, now: datetime) -> None:
+    """Do what was decided short of new calls, kind by kind: the statements are as many for one account as for all."""
+    _tell_of_states([case for case in cases if case.was], now=now)
+    incidents.log_many([case.no_call for case in cases if case.no_call is not None], now=now)
+    decided = [(case, case.call) for case in cases if case.running and case.call is not None]
+    known = [(call, case) for case, call in decided if case.judged.state != MarginState.UNKNOWN]
+    margin_calls.set_levels([(call, case.facts, case.judged) for call, case in known], now=now)
+    margin_calls.close_by_market([(call, case.facts) for call, case in known if case.closes], now=now)
 
 
-def _breach(case: _Case, *, now: datetime) -> Breach | None:
-    """Return the breach of an account without a running call: a reopened episode, or a new one."""
+def _tell_of_states(cases: Sequence[_Case], *, now: datetime) -> None:
+    """Tell who must know of the states that some accounts have entered."""
+    unknown = [case for case in cases if case.judged.state == MarginState.UNKNOWN]
+    findings = [
+        incidents.Finding(
+            case.facts.account,
+            f"{case.facts.account}: no usable mark can say where it stands",
+            {"was": case.was, "quality": case.judged.quality.value},
+        )
+        for case in unknown
+    ]
+    incidents.open_for(incidents.UNKNOWN_STATE, findings, now=now)
+    Event.objects.bulk_create(
+        events.new(
+            incidents.CONSOLE,
+            "state_changed",
+            {"account": str(finding.margin_account.public_id), "summary": finding.summary},
+            client_id=finding.margin_account.client_id,
+            now=now,
+        )
+        for finding in findings
+    )
+    known_again = [case.facts.account for case in cases if case.was == MarginState.UNKNOWN]
+    incidents.close_for(incidents.UNKNOWN_STATE, known_again, now=now)
+    warned = [case for case in cases if (case.was, case.judged.state) == (MarginState.HEALTHY, MarginState.WARNING)]
+    notices.enqueue([letters.warning(case.facts, now=now) for case in warned], now=now)
+
+
+def _breach(case: _Case, *, now: datetime) -> None:
+    """Note the breach of an account without a running call: a reopened episode, or a new one; or why none is called."""
     facts, status, call = case.facts, case.status, case.call
     if call is not None and call.state == CallState.LIQUIDATED and not any(p.quantity for p in facts.position.pledges):
         reason = "nothing is left to sell; what is owed is worked out with the client"
-        incidents.log(facts.account, status.episode, "no_call", reason, now=now)
-        return None
+        case.no_call = Undone(facts.account, status.episode, "no_call", reason)
+        return
     if reason := _held_back(case):
         case.held_back = True
-        incidents.log(facts.account, status.episode, "no_call", reason, now=now, since=status.since)
-        return None
+        case.no_call = Undone(facts.account, status.episode, "no_call", reason, since=status.since)
+        return
     window_s = facts.terms.reopen_window_s
     cleared = call is not None and call.state == CallState.CURED_BY_MARKET and not case.sold
     if call is not None and cleared and reopens(closed_at=call.closed_at, now=now, window_s=window_s):
-        return Breach(facts, case.judged, call.episode, reopens=call)
+        case.breach = Breach(facts, case.judged, call.episode, reopens=call)
+        return
     status.episode = max(status.episode, call.episode if call is not None else 0) + 1
-    return Breach(facts, case.judged, status.episode)
+    case.breach = Breach(facts, case.judged, status.episode)
 
 
 def _held_back(case: _Case) -> str:

@@ -1,14 +1,15 @@
 """What a person must look at, and why something that was due was not done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
-from lending import audit, events, ids
-from lending.models import Asset, MarginAccount, User
+from lending import audit, bulk, events, ids
+from lending.models import Asset, Event, MarginAccount, User
 from risk.models import DecisionLog, Incident, IncidentEvent, PriceSnapshot
 
 CONSOLE = "console"
@@ -18,6 +19,30 @@ NOTE_LENGTH = 1000
 UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
 CLOSES_BY_ITSELF = frozenset({UNKNOWN_STATE, SALE_REFUSED, DISPUTE})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about one account that a person must look at."""
+
+    margin_account: MarginAccount
+    summary: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """
+    Why a breach of one account led to no call, or a due sale was not made.
+
+    A row from before `since` is written again at once: the reason holds for another breach.
+    """
+
+    margin_account: MarginAccount
+    episode: int
+    decision: str
+    reason: str
+    since: datetime | None = None
 
 
 class UnableToHandle(Exception):
@@ -38,9 +63,47 @@ def open_once(
     already = subject.filter(closed_at=None).first()
     if already is not None:
         return already
+    incident = _new(kind, summary, now=now, margin_account=margin_account, asset=asset, facts=facts or {})
+    incident.save(force_insert=True)
+    _tell([incident], "incident_opened", now=now)
+    return incident
+
+
+def open_for(kind: str, found: Sequence[Finding], *, now: datetime) -> None:
+    """Open an incident of one kind for each of some accounts as `open_once` does, in a constant number of queries."""
+    accounts = [finding.margin_account.pk for finding in found]
+    open_now = Incident.objects.filter(kind=kind, margin_account__in=accounts, asset=None, closed_at=None)
+    already = set(open_now.values_list("margin_account", flat=True))
+    fresh = [
+        _new(kind, finding.summary, now=now, margin_account=finding.margin_account, asset=None, facts=finding.facts)
+        for finding in found
+        if finding.margin_account.pk not in already
+    ]
+    _tell(Incident.objects.bulk_create(fresh), "incident_opened", now=now)
+
+
+def close(kind: str, *, now: datetime, margin_account: MarginAccount | None = None, asset: Asset | None = None) -> int:
+    """Close the open incident of one kind for an account or an asset, and return how many there were."""
+    return _close(Incident.objects.filter(kind=kind, margin_account=margin_account, asset=asset), now=now)
+
+
+def close_for(kind: str, margin_accounts: Sequence[MarginAccount], *, now: datetime) -> int:
+    """Close the open incidents of one kind of some accounts in a constant number of queries; return how many."""
+    return _close(Incident.objects.filter(kind=kind, margin_account__in=margin_accounts, asset=None), now=now)
+
+
+def _new(
+    kind: str,
+    summary: str,
+    *,
+    now: datetime,
+    margin_account: MarginAccount | None,
+    asset: Asset | None,
+    facts: Mapping[str, Any],
+) -> Incident:
     about = margin_account.public_id if margin_account else asset.code if asset else "platform"
     key = f"{kind}:{about}:{now.isoformat()}"
-    incident = Incident.objects.create(
+    return Incident(
         public_id=ids.derived("incident", key),
         key=key,
         kind=kind,
@@ -48,22 +111,32 @@ def open_once(
         margin_account=margin_account,
         client_id=margin_account.client_id if margin_account else None,
         summary=summary,
-        facts=dict(facts or {}),
+        facts=dict(facts),
         opened_at=now,
     )
-    payload = {"incident": str(incident.public_id), "summary": summary}
-    events.emit(CONSOLE, "incident_opened", payload, client_id=incident.client_id, now=now)
-    return incident
 
 
-def close(kind: str, *, now: datetime, margin_account: MarginAccount | None = None, asset: Asset | None = None) -> int:
-    """Close the open incident of one kind for an account or an asset, and return how many there were."""
-    found = list(Incident.objects.filter(kind=kind, margin_account=margin_account, asset=asset, closed_at=None))
+def _close(of_subjects: QuerySet[Incident], *, now: datetime) -> int:
+    found = list(of_subjects.filter(closed_at=None).order_by("pk"))
     for incident in found:
-        Incident.objects.filter(pk=incident.pk).update(closed_at=now)
-        payload = {"incident": str(incident.public_id), "summary": f"{incident.summary}: over"}
-        events.emit(CONSOLE, "incident_closed", payload, client_id=incident.client_id, now=now)
+        incident.closed_at = now
+    bulk.update(found, ["closed_at"])
+    _tell(found, "incident_closed", now=now, end=": over")
     return len(found)
+
+
+def _tell(incidents: Sequence[Incident], kind: str, *, now: datetime, end: str = "") -> None:
+    """Announce what became of incidents to the console."""
+    Event.objects.bulk_create(
+        events.new(
+            CONSOLE,
+            kind,
+            {"incident": str(incident.public_id), "summary": f"{incident.summary}{end}"},
+            client_id=incident.client_id,
+            now=now,
+        )
+        for incident in incidents
+    )
 
 
 def acknowledge(incident: Incident, *, user: User, now: datetime) -> Incident:
@@ -153,24 +226,51 @@ def log(
     *,
     now: datetime,
     snapshot: PriceSnapshot | None = None,
-    since: datetime | None = None,
 ) -> None:
     """
     Write down why a breach led to no call, or a due sale was not made; one row per account, episode and reason.
-
-    A row from before `since` is written again at once: the reason holds for another breach.
     """
-    row, made = DecisionLog.objects.get_or_create(
-        margin_account=margin_account,
-        episode=episode,
-        decision=decision,
-        reason=reason,
-        defaults={
-            "client_id": margin_account.client_id,
-            "snapshot": snapshot,
-            "first_at": now,
-            "last_at": now,
-        },
+    log_many([Undone(margin_account, episode, decision, reason)], now=now, snapshot=snapshot)
+
+
+# A row that stood before is counted again once a minute, and at once if it is older than what it is about now.
+_COUNT = """
+    UPDATE risk_decisionlog d SET last_at = %(now)s, count = d.count + 1
+      FROM unnest(%(account)s::bigint[], %(episode)s::int[], %(decision)s::text[], %(reason)s::text[],
+                  %(since)s::timestamptz[]) AS v(account, episode, decision, reason, since)
+     WHERE d.margin_account_id = v.account AND d.episode = v.episode AND d.decision = v.decision
+       AND d.reason = v.reason AND (d.last_at <= %(before)s OR d.last_at < v.since)
+"""
+
+
+def log_many(found: Sequence[Undone], *, now: datetime, snapshot: PriceSnapshot | None = None) -> None:
+    """Write down as `log` does why something was not done about some accounts, in two statements."""
+    if not found:
+        return
+    DecisionLog.objects.bulk_create(
+        [
+            DecisionLog(
+                margin_account=undone.margin_account,
+                client_id=undone.margin_account.client_id,
+                episode=undone.episode,
+                decision=undone.decision,
+                reason=undone.reason,
+                snapshot=snapshot,
+                first_at=now,
+                last_at=now,
+            )
+            for undone in found
+        ],
+        ignore_conflicts=True,
     )
-    if not made and (now - row.last_at >= REPEAT_AFTER or (since is not None and row.last_at < since)):
-        DecisionLog.objects.filter(pk=row.pk).update(last_at=now, count=F("count") + 1)
+    values: dict[str, Any] = {
+        "now": now,
+        "before": now - REPEAT_AFTER,
+        "account": [undone.margin_account.pk for undone in found],
+        "episode": [undone.episode for undone in found],
+        "decision": [undone.decision for undone in found],
+        "reason": [undone.reason for undone in found],
+        "since": [undone.since for undone in found],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT, values)

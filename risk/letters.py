@@ -1,6 +1,7 @@
 """What clients and the desk are told about margin: notices, numbered events and the evidence of each step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -8,12 +9,24 @@ from zoneinfo import ZoneInfo
 
 from lending import events, notices
 from lending.models import Client, Event, Notice, User
+from lending.notices import Letter
 from risk.cures import Demand
 from risk.exposures import AccountFacts
 from risk.incidents import CONSOLE
 from risk.models import CallEvent, MarginCall
 
 HUNDRED = Decimal(100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a call: its kind and facts, who took it, and the sentence that announces it, if it is announced."""
+
+    call: MarginCall
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    actor: User | None = None
+    public: str = ""
 
 
 def percent(ratio: Decimal) -> str:
@@ -41,10 +54,11 @@ def duration(seconds: int) -> str:
     return f"{hours} h {rest // 60} min"
 
 
-def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, ltv: str, *, opening: int, now: datetime) -> Notice:
-    """Tell a client that a call stands, what cures it and how long there is; each opening of an episode once."""
+def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, *, opening: int) -> Letter:
+    """Return what tells a client that a call stands, what cures it and how long there is; once for each opening."""
+    level = percent(facts.terms.margin_call_ltv)
     lines = [
-        f"The LTV of your margin account is {ltv}, above the level of {percent(facts.terms.margin_call_ltv)}.",
+        f"The LTV of your margin account is {percent(call.ltv)}, above the level of {level}.",
         "",
         "Either of these cures the call:",
         f"  pay {amount(wanted.cash, wanted.asset.code)}",
@@ -55,42 +69,44 @@ def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, ltv: str, *, o
         f"Above {percent(facts.terms.accelerated_ltv)}: {duration(facts.terms.accelerated_cure_period_s)} at most.",
         f"Above {percent(facts.terms.liquidation_ltv)} collateral is sold without waiting.",
     ]
-    return notices.enqueue(
-        facts.account.client,
-        "margin_call",
-        f"Margin call: pay {amount(wanted.cash, wanted.asset.code)} or add collateral",
-        "\n".join(lines),
+    return Letter(
+        client=facts.account.client,
+        kind="margin_call",
+        subject=f"Margin call: pay {amount(wanted.cash, wanted.asset.code)} or add collateral",
+        body="\n".join(lines),
         key=f"call:{call.public_id}:{opening}",
-        now=now,
         margin_account=facts.account,
     )
 
 
-def warned(facts: AccountFacts, *, now: datetime) -> Notice:
-    """Tell a client, at most once a day, that the account has passed its warning level."""
-    return notices.enqueue(
-        facts.account.client,
-        "margin_warning",
-        f"Your LTV is above {percent(facts.terms.warning_ltv)}",
-        f"The LTV of your margin account has passed the warning level of {percent(facts.terms.warning_ltv)}. "
+def warning(facts: AccountFacts, *, now: datetime) -> Letter:
+    """Return what tells a client, at most once a day, that the account has passed its warning level."""
+    return Letter(
+        client=facts.account.client,
+        kind="margin_warning",
+        subject=f"Your LTV is above {percent(facts.terms.warning_ltv)}",
+        body=f"The LTV of your margin account has passed the warning level of {percent(facts.terms.warning_ltv)}. "
         f"A margin call is made above {percent(facts.terms.margin_call_ltv)}.",
         key=f"warning:{facts.account.public_id}:{now:%Y-%m-%d}",
-        now=now,
         margin_account=facts.account,
+    )
+
+
+def later(call: MarginCall, kind: str, subject: str, body: str, *, key: str) -> Letter:
+    """Return what tells a client about a later step of a call."""
+    return Letter(
+        client=call.client,
+        kind=kind,
+        subject=subject,
+        body=body,
+        key=f"call:{call.public_id}:{key}",
+        margin_account=call.margin_account,
     )
 
 
 def told(call: MarginCall, kind: str, subject: str, body: str, *, key: str, now: datetime) -> Notice:
     """Tell a client about a later step of a call."""
-    return notices.enqueue(
-        call.client,
-        kind,
-        subject,
-        body,
-        key=f"call:{call.public_id}:{key}",
-        now=now,
-        margin_account=call.margin_account,
-    )
+    return notices.enqueue([later(call, kind, subject, body, key=key)], now=now)[0]
 
 
 def record(
@@ -105,15 +121,34 @@ def record(
     """
     Write down a step of a call with its facts, and announce it to the console and the client when it has a sentence.
     """
-    CallEvent.objects.create(
-        client_id=call.client_id, call=call, kind=kind, actor=actor, facts=dict(facts or {}), happened_at=now
-    )
-    if public:
-        payload = {"call": str(call.public_id), "summary": public}
-        Event.objects.bulk_create(
-            events.new(stream, f"call_{kind}", payload, client_id=call.client_id, now=now)
-            for stream in (CONSOLE, client_stream(call.client))
+    record_many([Step(call=call, kind=kind, facts=facts or {}, actor=actor, public=public)], now=now)
+
+
+def record_many(steps: Sequence[Step], *, now: datetime) -> None:
+    """Write down steps of calls as `record` does, in their order and in two statements."""
+    CallEvent.objects.bulk_create(
+        CallEvent(
+            client_id=step.call.client_id,
+            call=step.call,
+            kind=step.kind,
+            actor=step.actor,
+            facts=dict(step.facts),
+            happened_at=now,
         )
+        for step in steps
+    )
+    Event.objects.bulk_create(
+        events.new(
+            stream,
+            f"call_{step.kind}",
+            {"call": str(step.call.public_id), "summary": step.public},
+            client_id=step.call.client_id,
+            now=now,
+        )
+        for step in steps
+        if step.public
+        for stream in (CONSOLE, client_stream(step.call.client))
+    )
 
 
 def client_stream(client: Client) -> str:

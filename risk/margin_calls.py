@@ -1,52 +1,47 @@
 """Margin calls: issued on an exact breach, cured by what is paid, cleared by the market, or expired."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import F, Manager, Q, QuerySet
 
-from lending import ids, margin_accounts
+from lending import bulk, margin_accounts, notices
 from lending.models import MarginAccount, User
 from risk import clocks, confirming, cures, exposures, incidents, letters, prices, restraints, sales
-from risk.engine.ltv import Exposure, ltv_of
+from risk.breaches import Breach, UnableToIssue, issue, level_of, shown_ltv, stored_ltv
 from risk.exposures import AccountFacts, Judgement
-from risk.models import (
-    OPEN_CALL_STATES,
-    CallLevel,
-    CallState,
-    MarginCall,
-    MarginState,
-    PriceSnapshot,
-    SaleCause,
-)
+from risk.models import OPEN_CALL_STATES, CallLevel, CallState, MarginCall, SaleCause
 from risk.prices import Marks
+
+__all__ = [
+    "RECEIVED",
+    "RUNNING",
+    "Breach",
+    "UnableToAcknowledge",
+    "UnableToIssue",
+    "acknowledge",
+    "assess",
+    "assess_due",
+    "close",
+    "close_by_market",
+    "expire_due",
+    "issue",
+    "locked",
+    "open_of",
+    "restart_clock",
+    "set_levels",
+    "shown_ltv",
+    "stored_ltv",
+]
 
 RUNNING = (CallState.ISSUED, CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
 RECEIVED = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
-# What numeric(20, 12) shows of an LTV without collateral value.
-INFINITE_LTV = Decimal(999_999)
-_ACCELERATED = (MarginState.ACCELERATED, MarginState.LIQUIDATE)
-
-
-class UnableToIssue(Exception):
-    """The account is not in breach, or has a call already."""
 
 
 class UnableToAcknowledge(Exception):
     """The call is closed or in sale."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """An account above its margin call level, decided exactly, and the closed call that it reopens, if any."""
-
-    facts: AccountFacts
-    judged: Judgement
-    episode: int
-    reopens: MarginCall | None = None
 
 
 def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCall]:
@@ -55,141 +50,79 @@ def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCal
     return list(found.order_by("cure_due_at", "pk"))
 
 
-def stored_ltv(judged: Judgement) -> Decimal:
-    """Return an account's LTV as a column can hold it, rounded up."""
-    return shown_ltv(judged.exposed)
-
-
-def shown_ltv(exposed: Exposure) -> Decimal:
-    """Return the LTV of an exposure as a column can hold it, rounded up."""
-    ltv = ltv_of(exposed)
-    return min(ltv, INFINITE_LTV) if ltv.is_finite() else INFINITE_LTV
-
-
-def issue(breaches: Sequence[Breach], marks: Marks, snapshot: PriceSnapshot, *, now: datetime) -> list[MarginCall]:
+def set_levels(running: Sequence[tuple[MarginCall, AccountFacts, Judgement]], *, now: datetime) -> None:
     """
-    Issue a call for each breach, with both cures fixed at this snapshot and the notice in the same transaction.
+    Shorten the clocks of running calls whose accounts pass the accelerated level, restore those that fall back.
 
-    The caller holds the locks of the margin accounts.
-
-    Raises
-    ------
-    UnableToIssue
-        If an exposure does not exceed its margin call level.
+    The caller holds the accounts' locks.
     """
-    seen = cures.credited(breach.facts.account.pk for breach in breaches)
-    return [_issue(breach, seen[breach.facts.account.pk], marks, snapshot, now=now) for breach in breaches]
-
-
-def _issue(breach: Breach, seen: cures.Credited, marks: Marks, snapshot: PriceSnapshot, *, now: datetime) -> MarginCall:
-    facts, judged = breach.facts, breach.judged
-    account, terms = facts.account, facts.terms
-    if not judged.exposed.exceeds(terms.margin_call_ltv):
-        raise UnableToIssue(f"{account} is not above {terms.margin_call_ltv}")
-    wanted = cures.demand(facts, judged, marks)
-    accelerated = judged.state in _ACCELERATED
-    call = breach.reopens or MarginCall(
-        public_id=ids.derived("call", account.public_id, breach.episode), margin_account=account, episode=breach.episode
-    )
-    period_s = terms.cure_period_s if breach.reopens is None else breach.reopens.remaining_s or 0
-    call.client = account.client
-    call.level = CallLevel.ACCELERATED if accelerated else CallLevel.CALL
-    call.state = CallState.ISSUED
-    call.ltv = stored_ltv(judged)
-    call.debt_usd, call.weighted_collateral_usd = judged.exposed.debt, judged.exposed.weighted
-    call.snapshot, call.cure_asset, call.cash_cure = snapshot, wanted.asset, wanted.cash
-    call.cash_cured = call.cured_fraction = Decimal(0)
-    call.cure_period_s, call.remaining_s, call.paused_s = period_s, None, 0
-    call.issued_at, call.received_at, call.cure_due_at = now, None, None
-    call.accelerated_due_at = now + timedelta(seconds=terms.accelerated_cure_period_s) if accelerated else None
-    call.last_movement_id, call.last_repayment_id = seen.movement_id, seen.repayment_id
-    call.assessed_version = account.version
-    call.acknowledged_at = call.acknowledged_by = call.closed_at = None
-    call.close_reason = ""
-    opening = 1 + (call.events.filter(kind__in=("issued", "reopened")).count() if breach.reopens else 0)
-    ltv = letters.percent(call.ltv)
-    call.notice = letters.issued(call, facts, wanted, ltv, opening=opening, now=now)
-    call.save()
-    cures.save_collateral(call, wanted)
-    letters.record(
-        call,
-        "reopened" if breach.reopens else "issued",
-        now=now,
-        facts={
-            "level": call.level,
-            "state": judged.state,
-            "ltv": f"{call.ltv:f}",
-            "quality": judged.quality,
-            "bounded": judged.bounded,
-            "snapshot": str(snapshot.public_id),
-            "cash_cure": f"{wanted.cash:f}",
-            "cure_asset": wanted.asset.code,
-            "collateral_cures": {asset.code: f"{units:f}" for asset, units, _price in wanted.collateral},
-            "cure_period_s": period_s,
-        },
-        public=f"Margin call at LTV {ltv}",
-    )
-    return call
-
-
-def set_level(call: MarginCall, facts: AccountFacts, judged: Judgement, *, now: datetime) -> bool:
-    """
-    Shorten a running call's clock when its account passes the accelerated level, restore it when it falls back.
-
-    Returns whether the call changed. The caller holds the account's lock.
-    """
-    level = CallLevel.ACCELERATED if judged.state in _ACCELERATED else CallLevel.CALL
-    if call.level == level:
-        return False
-    call.level = level
-    call.paused_s = clocks.paused_s(clocks.stops(call, facts.position.assets, now=now))
-    call.accelerated_due_at = clocks.accelerated_due_at(call, now=now) if level == CallLevel.ACCELERATED else None
-    call.cure_due_at = clocks.due_at(call)
-    call.save(update_fields=["level", "paused_s", "accelerated_due_at", "cure_due_at"])
-    due = letters.instant(call.cure_due_at, call.client)
-    kind = "accelerated" if level == CallLevel.ACCELERATED else "restored"
-    letters.record(
-        call, kind, now=now, facts={"due_at": due, "ltv": f"{stored_ltv(judged):f}"}, public=f"Deadline {kind}: {due}"
-    )
-    letters.told(
-        call,
-        f"margin_call_{kind}",
-        f"Margin call: deadline {kind}",
-        f"The deadline of your margin call is now: {due}.",
-        key=f"{kind}:{now.isoformat()}",
-        now=now,
-    )
-    return True
+    moved = [(call, facts, judged) for call, facts, judged in running if call.level != level_of(judged)]
+    if not moved:
+        return
+    stops = clocks.stops_of([(call, facts.position.assets) for call, facts, _judged in moved], now=now)
+    steps, told = [], []
+    for call, _facts, judged in moved:
+        call.level = level_of(judged)
+        call.paused_s = clocks.paused_s(stops[call.pk])
+        accelerated = call.level == CallLevel.ACCELERATED
+        call.accelerated_due_at = clocks.accelerated_due_at(call, now=now) if accelerated else None
+        call.cure_due_at = clocks.due_at(call)
+        kind, due = "accelerated" if accelerated else "restored", letters.instant(call.cure_due_at, call.client)
+        facts = {"due_at": due, "ltv": f"{stored_ltv(judged):f}"}
+        steps.append(letters.Step(call=call, kind=kind, facts=facts, public=f"Deadline {kind}: {due}"))
+        told.append(
+            letters.later(
+                call,
+                f"margin_call_{kind}",
+                f"Margin call: deadline {kind}",
+                f"The deadline of your margin call is now: {due}.",
+                key=f"{kind}:{now.isoformat()}",
+            )
+        )
+    bulk.update([call for call, _facts, _judged in moved], ["level", "paused_s", "accelerated_due_at", "cure_due_at"])
+    letters.record_many(steps, now=now)
+    notices.enqueue(told, now=now)
 
 
 def close(call: MarginCall, state: CallState, reason: str, *, now: datetime, remaining_s: int | None = None) -> None:
     """Close a call and touch its account, whose next breach is looked at afresh. The caller holds the lock."""
-    call.state, call.closed_at, call.close_reason, call.remaining_s = state, now, reason, remaining_s
-    call.save(update_fields=["state", "closed_at", "close_reason", "remaining_s"])
-    margin_accounts.touch(call.margin_account)
+    call.remaining_s = remaining_s
+    _close([call], state, reason, now=now)
+
+
+def close_by_market(calls: Sequence[tuple[MarginCall, AccountFacts]], *, now: datetime) -> None:
+    """Close calls that held below clear_ltv long enough, keeping what is left of their clocks for a reopening."""
+    stops = clocks.stops_of([(call, facts.position.assets) for call, facts in calls], now=now)
+    for call, _facts in calls:
+        call.paused_s = clocks.paused_s(stops[call.pk])
+        call.remaining_s = clocks.left_s(call, now=now)
+    closed = [call for call, _facts in calls]
+    bulk.update(closed, ["paused_s"])
+    _close(closed, CallState.CURED_BY_MARKET, "the market brought the LTV below the clearing level", now=now)
+
+
+def _close(calls: Sequence[MarginCall], state: CallState, reason: str, *, now: datetime) -> None:
+    for call in calls:
+        call.state, call.closed_at, call.close_reason = state, now, reason
+    bulk.update(calls, ["state", "closed_at", "close_reason", "remaining_s"])
+    margin_accounts.touch(*(call.margin_account for call in calls))
     kind = "cured" if state in (CallState.CURED, CallState.CURED_BY_MARKET) else str(state.value)
-    letters.record(call, kind, now=now, facts={"state": state.value, "reason": reason}, public=reason.capitalize())
-    letters.told(
-        call,
-        f"margin_call_{kind}",
-        f"Margin call closed: {reason}",
-        f"Your margin call of {letters.instant(call.issued_at, call.client)} is closed: {reason}.",
-        key=f"closed:{now.isoformat()}",
-        now=now,
+    facts = {"state": state.value, "reason": reason}
+    letters.record_many(
+        [letters.Step(call=call, kind=kind, facts=facts, public=reason.capitalize()) for call in calls], now=now
     )
-
-
-def close_by_market(call: MarginCall, facts: AccountFacts, *, now: datetime) -> None:
-    """Close a call that held below clear_ltv long enough, keeping what is left of its clock for a reopening."""
-    call.paused_s = clocks.paused_s(clocks.stops(call, facts.position.assets, now=now))
-    call.save(update_fields=["paused_s"])
-    left = clocks.left_s(call, now=now)
-    close(
-        call,
-        CallState.CURED_BY_MARKET,
-        "the market brought the LTV below the clearing level",
+    notices.enqueue(
+        [
+            letters.later(
+                call,
+                f"margin_call_{kind}",
+                f"Margin call closed: {reason}",
+                f"Your margin call of {letters.instant(call.issued_at, call.client)} is closed: {reason}.",
+                key=f"closed:{now.isoformat()}",
+            )
+            for call in calls
+        ],
         now=now,
-        remaining_s=left,
     )
 
 

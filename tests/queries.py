@@ -1,4 +1,7 @@
-"""How often a page asks the database: through Django, and past it for the arrays of a book."""
+"""How often the database is asked: through Django, and past it for the arrays of a book."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection
@@ -8,24 +11,37 @@ from django.test.utils import CaptureQueriesContext
 from risk import queue, rows
 
 
+class Statements:
+    """How many statements have gone to the database, once the block that counts them is over."""
+
+    count = 0
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
+    """Count the statements of a block, those that read arrays too."""
+    found, read = Statements(), rows.arrays
+
+    def reading(*args, **kwargs):
+        found.count += 1
+        return read(*args, **kwargs)
+
+    with monkeypatch.context() as patch, CaptureQueriesContext(connection) as through:
+        for module in (rows, queue):
+            patch.setattr(module, "arrays", reading)
+        yield found
+    found.count += len(through)
+
+
 class Asked:
     """A browser whose pages' questions are counted."""
 
     def __init__(self, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.browser, self.arrays = browser, 0
-        read = rows.arrays
-
-        def counted(*args, **kwargs):
-            self.arrays += 1
-            return read(*args, **kwargs)
-
-        for module in (rows, queue):
-            monkeypatch.setattr(module, "arrays", counted)
+        self.browser, self.monkeypatch = browser, monkeypatch
 
     def page(self, address: str) -> tuple[int, str]:
         """Return how many questions a page asks, and the page."""
-        self.arrays = 0
-        with CaptureQueriesContext(connection) as through:
+        with counted(self.monkeypatch) as asked:
             answer = self.browser.get(address)
         assert answer.status_code == 200
-        return len(through) + self.arrays, answer.content.decode()
+        return asked.count, answer.content.decode()

@@ -1,11 +1,11 @@
-"""Thousands of open calls, as one tick of a crash leaves them: rows alone, for pages that must stay quick."""
+"""Accounts by the thousand, with or without open calls as one tick of a crash leaves them: rows alone, made quickly."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
 
-from lending.models import Client, MarginAccount, Product, User
+from lending.models import Client, LadderTerms, MarginAccount, Product, User
 from risk import prices
 from risk.models import CallLevel, CallState, MarginCall
 from tests.factories.lending import AssetFactory, LadderTermsFactory, ProductFactory
@@ -17,7 +17,7 @@ _LOANS = """
             interest_due, fees_due, interest_posted, accrued_at, quoted_until, payout_address, made_by_id)
     SELECT gen_random_uuid(), a.client_id, a.id, %(product)s, %(book)s, %(usd)s, owed, 0.1, 0.15, 'ACT/360', 0,
            %(now)s, %(now)s::date + 180, 'quoted', owed, 0, 0, 0, %(now)s, %(now)s, '', %(person)s
-      FROM lending_marginaccount a, LATERAL (SELECT 20000 + (a.id * 37 %% 5000)) AS debt(owed)
+      FROM lending_marginaccount a, LATERAL (SELECT 20000 + (a.id * 37 %% %(spread)s)) AS debt(owed)
      WHERE a.terms_id = %(terms)s
 """
 _PLEDGES = """
@@ -26,9 +26,11 @@ _PLEDGES = """
 """
 
 
-def called(clients: list[Client], manager: User, *, count: int, now: datetime) -> None:
-    """Write accounts with a loan, bitcoin and an open call each, over some clients; a market must stand."""
-    terms = LadderTermsFactory(name=f"crowd of {count}")
+def indebted(
+    clients: list[Client], manager: User, *, count: int, now: datetime, spread: int = 5000, **ladder: object
+) -> LadderTerms:
+    """Write accounts over some clients, each with 0.85 BTC and up to `spread` USD more than 20,000 owed."""
+    terms: LadderTerms = LadderTermsFactory(name=f"crowd of {count}", **ladder)
     product: Product = ProductFactory(code="crowd", asset=AssetFactory(code="USD"), terms=terms)
     MarginAccount.objects.bulk_create(
         MarginAccount(client=clients[n % len(clients)], terms=terms, shard=0, created_at=now) for n in range(count)
@@ -41,10 +43,17 @@ def called(clients: list[Client], manager: User, *, count: int, now: datetime) -
         "btc": AssetFactory(code="BTC").pk,
         "person": manager.pk,
         "now": now,
+        "spread": spread,
     }
     with connection.cursor() as cursor:
         cursor.execute(_LOANS, facts)
         cursor.execute(_PLEDGES, facts)
+    return terms
+
+
+def called(clients: list[Client], manager: User, *, count: int, now: datetime) -> None:
+    """Write accounts with a loan, bitcoin and an open call each, over some clients; a market must stand."""
+    terms, usd = indebted(clients, manager, count=count, now=now), AssetFactory(code="USD")
     snapshot = prices.snapshot(prices.current(now=now), now=now)
     accounts = MarginAccount.objects.filter(terms=terms).order_by("pk")
     MarginCall.objects.bulk_create(
@@ -58,7 +67,7 @@ def called(clients: list[Client], manager: User, *, count: int, now: datetime) -
             debt_usd=Decimal(20_000),
             weighted_collateral_usd=Decimal(27_000),
             snapshot=snapshot,
-            cure_asset=product.asset,
+            cure_asset=usd,
             cash_cure=Decimal(4_000),
             cure_period_s=terms.cure_period_s,
             issued_at=now,

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -10,7 +11,11 @@ import pytest
 from django.conf import LazySettings
 from django.conf import settings as live_settings
 from django.core import mail
-from django.db import connections, transaction
+from django.core.mail import EmailMessage
+from django.core.mail.backends.locmem import EmailBackend
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
 
 from lending import events, notices, outbox
 from lending.models import Client, Event, Notice, NoticeDelivery, OutboxMessage
@@ -21,7 +26,8 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def enqueue(client: Client, key: str = "call:1", body: str = "Pay 5 USD") -> Notice:
-    return notices.enqueue(client, "margin_call", "Margin call", body, key=key, now=NOW)
+    letter = notices.Letter(client=client, kind="margin_call", subject="Margin call", body=body, key=key)
+    return notices.enqueue([letter], now=NOW)[0]
 
 
 # --- notices --------------------------------------------------------------------------------------------------------
@@ -85,6 +91,77 @@ def test_the_same_key_notifies_once() -> None:
     assert NoticeDelivery.objects.count() == 1
     with pytest.raises(notices.UnableToNotify, match="the key call:1 was used for another notice"):
         enqueue(client, body="Pay 6 USD")
+
+
+@pytest.mark.django_db
+def test_many_notices_are_written_and_sent_in_the_statements_of_one(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    clients = [make.ClientFactory() for _ in range(20)]
+    for number, client in enumerate(clients):
+        make.borrower(f"user{number}", client)
+    letters = [
+        notices.Letter(client=client, kind="margin_call", subject="Margin call", body="Pay 5 USD", key=f"call:{number}")
+        for number, client in enumerate(clients)
+    ]
+    with django_assert_num_queries(3):
+        first = notices.enqueue(letters[:1], now=NOW)
+    with django_assert_num_queries(4):  # one is known, and read
+        found = notices.enqueue(letters, now=NOW)
+    assert [notice.key for notice in found] == [letter.key for letter in letters]
+    assert found[0] == first[0]
+    assert notices.enqueue(letters, now=NOW) == found
+    with CaptureQueriesContext(connection) as taken:
+        assert notices.send_due(now=NOW + SECOND) == 40
+    assert len(taken) == 7
+    assert set(Notice.objects.values_list("deemed_received_at", flat=True)) == {NOW + SECOND}
+    assert Event.objects.filter(stream="notices").count() == 20
+
+
+@pytest.mark.django_db
+def test_one_key_for_two_letters_writes_neither() -> None:
+    client = make.ClientFactory()
+    letter = notices.Letter(client=client, kind="margin_call", subject="Margin call", body="Pay 5 USD", key="call:1")
+    assert len(set(notices.enqueue([letter, letter], now=NOW))) == 1
+    other = replace(letter, key="call:2", body="Pay 7 USD")
+    with pytest.raises(notices.UnableToNotify, match="the key call:2 was used"), transaction.atomic():
+        notices.enqueue([other, replace(letter, key="call:2")], now=NOW)
+    assert Notice.objects.count() == 1
+
+
+class Patient(EmailBackend):
+    """A mail server that takes its time over a letter."""
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def send_messages(self, messages: Sequence[EmailMessage]) -> int:
+        self.begun.set()
+        self.go_on.wait(10)
+        return super().send_messages(messages)
+
+
+def test_two_senders_never_part_the_channels_of_a_notice(real_db: str, settings: LazySettings) -> None:
+    """Each would see its own channel alone, and nobody would ever call the notice received."""
+    settings.EMAIL_BACKEND = "tests.integration.lending.test_messages.Patient"
+    client = make.ClientFactory()
+    make.borrower("alice", client)
+    notice = enqueue(client)
+
+    def send() -> None:
+        notices.send_due(now=NOW, limit=1)
+        connections.close_all()
+
+    slow = threading.Thread(target=send)
+    slow.start()
+    assert Patient.begun.wait(10)
+    with transaction.atomic():
+        sent = notices.send_due(now=NOW)
+        Patient.go_on.set()
+        slow.join()
+    assert sent == 0
+    notices.send_due(now=NOW + SECOND)
+    notice.refresh_from_db()
+    assert notice.deemed_received_at == NOW + SECOND
 
 
 # --- outbox ---------------------------------------------------------------------------------------------------------
