@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.independent import ticks, wrongful_sales
+from tests.independent import clocks, ticks, wrongful_sales
 from tests.independent.wrongful_sales import Checker
 
 D = Decimal
@@ -26,18 +26,23 @@ class Facts:
         self.price = dict.fromkeys(range(60), D(10_000))
         self.silent: set[int] = set()
         self.debt = D(8_150)
-        self.order: tuple[Any, ...] = (1, ACCOUNT, "BTC", 1, D("0.55"), at(50), "liquidation_level", None, 1)
+        self.order: tuple[Any, ...] = (1, ACCOUNT, "BTC", 1, D("0.55"), at(50), "liquidation_level", None, 1, at(50))
         self.calls: list[tuple[Any, ...]] = []
         self.paid: list[tuple[Any, ...]] = []
         self.agreed: list[tuple[Any, ...]] = []
         self.trades: list[tuple[Any, ...]] = []
+        self.outages: list[tuple[Any, ...]] = []
+        self.freezes: list[tuple[Any, ...]] = []
+        self.disputes: list[tuple[Any, ...]] = []
         self.venues = (1, 2, 3)
         self._answer: list[tuple[Any, ...]] = []
 
-    def called(self, *, step: int, received: datetime | None, channels: int = 2, period_s: int = 300) -> None:
+    def called(
+        self, *, step: int, received: datetime | None, channels: int = 2, period_s: int = 300, paused_s: int = 0
+    ) -> None:
         """Issue a call at a step, and sell because of it."""
-        self.calls = [(CALL, at(step), D(2_100), 0, None, period_s, received, channels)]
-        self.order = (*self.order[:6], "expired_call", CALL, 1)
+        self.calls = [(CALL, at(step), D(2_100), paused_s, None, period_s, received, channels)]
+        self.order = (*self.order[:6], "expired_call", CALL, 1, self.order[5])
 
     def execute(self, statement: str) -> None:
         venues = self.venues
@@ -58,6 +63,9 @@ class Facts:
             wrongful_sales._PAID: self.paid,
             wrongful_sales._AGREED: self.agreed,
             wrongful_sales._TRADES: self.trades,
+            clocks._OUTAGES: self.outages,
+            clocks._FREEZES: self.freezes,
+            clocks._DISPUTES: self.disputes,
             wrongful_sales._LOTS: [("BTC", D("0.0001"))],
         }.get(statement, [])
 
@@ -180,7 +188,7 @@ def test_an_expired_call_is_a_reason(facts: Facts) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"received": at(45)}, "due at"),
+        ({"received": at(45)}, "expired at"),
         ({"received": None}, "no evidence of delivery"),
         ({"received": at(11), "channels": 1}, "no evidence of delivery"),
     ],
@@ -206,3 +214,65 @@ def test_a_call_after_which_the_market_came_back(facts: Facts) -> None:
     for step in range(40, 60):
         facts.price[step] = D(12_500)
     assert "had come back" in reasons(facts)[0]
+
+
+def clock(facts: Facts, *, paused_s: int) -> list[str]:
+    """Return what is wrong with a call that was received at step 11, has 420 s, and was sold 585 s later."""
+    facts.debt = D(7_200)
+    facts.order = (*facts.order[:4], D("0.35"), *facts.order[5:])
+    facts.called(step=10, received=at(11), period_s=420, paused_s=paused_s)
+    return reasons(facts)
+
+
+@pytest.mark.parametrize("stop", ["outages", "freezes"])
+def test_what_stopped_the_clock_is_counted_from_its_own_rows(facts: Facts, stop: str) -> None:
+    whose: object = "BTC" if stop == "outages" else ACCOUNT
+    setattr(facts, stop, [(whose, at(20), at(28)), (whose, at(24), at(30))])  # two and a half minutes, the overlap once
+    assert clock(facts, paused_s=150) == []
+    assert "are on it" in clock(facts, paused_s=0)[0]
+    assert "are on it" in clock(facts, paused_s=400)[0]
+    setattr(facts, stop, [(whose, at(20), at(40))])
+    # Whatever the call's own row says: with five minutes more it was not due.
+    assert "expired at" in clock(facts, paused_s=0)[0]
+    assert "expired at" in clock(facts, paused_s=300)[0]
+
+
+def test_outages_of_others_and_from_before_the_receipt_stop_nothing(facts: Facts) -> None:
+    facts.outages = [("ETH", at(12), at(50)), ("BTC", at(0), at(11))]
+    facts.freezes = [(ACCOUNT + 1, at(12), None)]
+    assert clock(facts, paused_s=0) == []
+
+
+def test_a_stop_that_is_open_counts_up_to_the_expiry_and_six_hours_at_most(facts: Facts) -> None:
+    facts.freezes = [(ACCOUNT, at(20), None)]
+    assert "expired at" in clock(facts, paused_s=0)[0]
+    stops = clocks.RawStops(facts)
+    day = timedelta(days=1)
+    assert stops.between(ACCOUNT, set(), at(0), at(0) + day) == timedelta(hours=6)
+
+
+def test_a_dispute_stops_the_clock_until_its_answer_while_the_rest_is_paid(facts: Facts) -> None:
+    facts.disputes = [(CALL, at(20), at(40), at(60), D("0.5"))]
+    assert clock(facts, paused_s=0) == []  # nothing was paid of what was not disputed
+    facts.paid = [(ACCOUNT, at(21), D(1_050))]
+    assert "expired at" in clock(facts, paused_s=0)[0]
+    facts.disputes = [(CALL, at(20), None, at(28), D("0.5"))]  # never answered: two minutes, and no more
+    assert clock(facts, paused_s=120) == []
+
+
+def test_the_shorter_clock_of_the_accelerated_level_stands_still_too(facts: Facts) -> None:
+    facts.debt = D(7_700)
+    facts.order = (*facts.order[:4], D("0.45"), *facts.order[5:])
+    facts.called(step=30, received=at(31), period_s=3600)  # accelerated from the start: 150 s
+    assert reasons(facts) == []
+    facts.freezes = [(ACCOUNT, at(32), at(49))]
+    facts.called(step=30, received=at(31), period_s=3600, paused_s=255)
+    assert "expired at" in reasons(facts)[0]
+
+
+def test_falling_back_below_the_accelerated_level_restores_the_deadline(facts: Facts) -> None:
+    facts.debt = D(7_700)
+    facts.order = (*facts.order[:4], D("0.45"), *facts.order[5:])
+    facts.price[45] = D(10_600)  # 0.726, four and a half minutes after the call
+    facts.called(step=30, received=at(31), period_s=3600)
+    assert "expired at" in reasons(facts)[0]

@@ -13,13 +13,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tests.independent.clocks import RawStops
 from tests.independent.ticks import RawPrices
 
 BLUR = Decimal("0.01")
 WIDEST_COST = Decimal("0.08")
+SECOND = timedelta(seconds=1)
 
 _ORDERS = """
-SELECT o.id, o.margin_account_id, a.code, o.slice, o.quantity, o.ordered_at, c.kind, c.call_id, c.episode
+SELECT o.id, o.margin_account_id, a.code, o.slice, o.quantity, o.ordered_at, c.kind, c.call_id, c.episode,
+       c.declared_at
 FROM risk_liquidationorder o
 JOIN risk_salecause c ON c.id = o.cause_id
 JOIN lending_asset a ON a.id = o.asset_id
@@ -118,6 +121,7 @@ class Checker:
     def __init__(self, cursor: Any) -> None:
         self._prices = RawPrices(cursor)
         self._rounds = self._prices.rounds()
+        self._stops = RawStops(cursor)
         self._orders = _rows(cursor, _ORDERS)
         self._terms = {row[0]: row[1:] for row in _rows(cursor, _ACCOUNTS)}
         self._calls = {row[0]: row[1:] for row in _rows(cursor, _CALLS)}
@@ -138,8 +142,10 @@ class Checker:
     def wrongful(self) -> list[Wrongful]:
         """Return the sales that can not be justified."""
         found = []
-        for order, account, asset, part, quantity, at, kind, call, episode in self._orders:
-            reason = self._judge(account, asset, part, quantity, at, kind, call, episode=episode)
+        for order, account, asset, part, quantity, at, kind, call, episode, declared_at in self._orders:
+            reason = self._judge(
+                account, asset, part, quantity, at, kind, call, episode=episode, declared_at=declared_at
+            )
             reason = reason or self._traded(order, account, episode)
             if reason:
                 found.append(Wrongful(order, account, reason))
@@ -156,6 +162,7 @@ class Checker:
         call: int | None,
         *,
         episode: int,
+        declared_at: datetime,
     ) -> str:
         agreed = self._agreed(account, episode, at)
         debt, pledged = self._position(account, at)
@@ -181,7 +188,7 @@ class Checker:
         elif kind == "liquidation_level":
             reason = self._held_above(account, at, liquidation, gap)
         elif kind == "expired_call":
-            reason = self._expired(account, call, at, ltv, clear, call_ltv)
+            reason = self._expired(account, call, declared_at, ltv, clear, call_ltv)
         else:
             reason = f"no rule is known for a sale by {kind}"
         if part == 1 and not (reason or agreed):
@@ -297,9 +304,12 @@ class Checker:
         at_issue = self._ltv(*self._position(account, issued_at), issued_at)
         if at_issue is None or at_issue < call_ltv - BLUR:
             return f"the call was issued at {at_issue}, below {call_ltv:.4f}"
-        due_at = received_at + timedelta(seconds=period_s + paused_s)
-        if at < due_at and not self._accelerated_before(account, issued_at, at):
-            return f"sold at {at}, due at {due_at}"
+        stood = self._stood_still(account, call, at)
+        due_at = received_at + timedelta(seconds=period_s) + stood
+        if at < due_at - SECOND and not self._accelerated_due(account, call, at, stood):
+            return f"expired at {at}, due at {due_at}"
+        if abs(stood - timedelta(seconds=paused_s)) > SECOND:
+            return f"the clock stood still for {stood}, and {timedelta(seconds=paused_s)} are on it"
         if ltv < clear - BLUR:
             return f"LTV had come back to {ltv:.4f}, below {clear:.4f}"
         return ""
@@ -308,18 +318,38 @@ class Checker:
         """Return whether what the call asked for had arrived by now, within its cure period."""
         if call is None:
             return False
-        issued_at, cash_cure, paused_s, _, period_s, received_at, _ = self._calls[call]
-        due_at = (received_at or issued_at) + timedelta(seconds=period_s + paused_s)
+        issued_at, cash_cure, _, _, period_s, received_at, _ = self._calls[call]
+        due_at = (received_at or issued_at) + timedelta(seconds=period_s) + self._stood_still(account, call, at)
         return self._cured(account, call, issued_at, min(at, due_at), cash_cure) >= 1
 
-    def _accelerated_before(self, account: int, issued_at: datetime, at: datetime) -> bool:
+    def _stood_still(self, account: int, call: int, at: datetime) -> timedelta:
+        """Return for how long a call's clock had stood still: a dispute counts if what it left due was paid."""
+        issued_at, cash_cure, _, _, period_s, received_at, _ = self._calls[call]
+        if received_at is None or at <= received_at:
+            return timedelta(0)
+        assets = {code for side in self._position(account, at) for code, amount in side.items() if amount}
+        stood = self._stops.between(account, assets, received_at, at)
+        due_at = received_at + timedelta(seconds=period_s) + stood
+        paid = self._cured(account, call, issued_at, min(at, due_at), cash_cure)
+        if self._stops.undisputed(call) > paid:
+            return stood
+        return self._stops.between(account, assets, received_at, at, call=call)
+
+    def _accelerated_due(self, account: int, call: int, at: datetime, stood: timedelta) -> bool:
+        """Return whether the shorter clock of the accelerated level, above which the account still was, had run out."""
+        issued_at, received_at = self._calls[call][0], self._calls[call][5]
         accelerated, period_s = self._terms[account][1], self._terms[account][7]
-        for instant in self._rounds:
-            if issued_at <= instant <= at - timedelta(seconds=period_s):
-                ltv = self._ltv(*self._position(account, instant), instant)
-                if ltv is not None and ltv >= accelerated - BLUR:
-                    return True
-        return False
+        began_at = None
+        for instant in reversed([known for known in self._rounds if issued_at <= known <= at]):
+            ltv = self._ltv(*self._position(account, instant), instant)
+            if ltv is not None and ltv < accelerated - BLUR:
+                break
+            began_at = instant
+        if began_at is None:
+            return False
+        start = max(began_at, received_at)
+        left_to_stand = stood - self._stood_still(account, call, start)
+        return bool(at >= start + timedelta(seconds=period_s) + left_to_stand - SECOND)
 
     def _cured(self, account: int, call: int, start: datetime, end: datetime, cash_cure: Decimal) -> Decimal:
         share = sum(
