@@ -182,7 +182,8 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
     latest = MarginCall.objects.filter(margin_account__in=keys).order_by("margin_account", "-episode")
     latest = latest.distinct("margin_account").select_related("margin_account__terms", "client", "notice", "cure_asset")
     calls = {call.margin_account_id: call for call in latest}
-    sold = set(SaleCause.objects.filter(margin_account__in=keys).values_list("margin_account", "episode"))
+    causes = SaleCause.objects.filter(margin_account__in=keys).exclude(outcome=SaleCause.LEVEL_LEFT)
+    sold = set(causes.values_list("margin_account", "episode"))
     waived = waivers.active(keys, now=now)
     for key, known in facts.items():
         call = calls.get(key)

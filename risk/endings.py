@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from django.db.models import F, Q, QuerySet
 
+from lending import margin_accounts
 from lending.engine import money
-from risk import cures, exposures, margin_calls
+from risk import cures, exposures, letters, margin_calls
 from risk.exposures import AccountFacts, Judgement
 from risk.models import CallState, LiquidationOrder, MarginCall, SaleCause
 from risk.orders import open_quantity
@@ -51,9 +52,16 @@ def filled() -> QuerySet[LiquidationOrder]:
     return LiquidationOrder.objects.filter(filled_quantity__gt=0)
 
 
-def below_clear(facts: AccountFacts, judged: Judgement) -> bool:
-    """Return whether GOOD marks bring an account to or below the level that clears a call."""
-    return judged.good and not judged.exposed.exceeds(facts.terms.clear_ltv)
+def price_came_back(kind: str, facts: AccountFacts, judged: Judgement) -> bool:
+    """
+    Return whether GOOD marks have brought an account to where its sale, while nothing was sold, is taken back.
+
+    After an expired call that is the level that clears it. A sale at the liquidation level, which has no clock, ends
+    one level lower: falling back gives a call its clock again, and the distance keeps a price that hovers at the
+    liquidation level from stopping a sale with each beat.
+    """
+    level = kind == SaleCause.Kind.LIQUIDATION_LEVEL
+    return judged.good and not judged.exposed.exceeds(facts.terms.accelerated_ltv if level else facts.terms.clear_ltv)
 
 
 def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
@@ -61,7 +69,8 @@ def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
     Return why nothing more has to be sold for a cause; "" when something has.
 
     Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
-    alone is not enough), the target holds, or, while nothing was sold, the level that clears a call.
+    alone is not enough), the target holds, or, while nothing was sold, the level that clears a call, or after a sale
+    at the liquidation level the level below that.
     """
     if not facts.loans:
         return "debt_gone"
@@ -73,7 +82,11 @@ def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
     sold = filled().filter(cause=cause).exists()
     if not exposed.exceeds(terms.liquidate_to + (TOLERANCE if sold else 0)):
         return "target_restored"
-    return "" if sold or exposed.exceeds(terms.clear_ltv) else "below_clear"
+    if sold:
+        return ""
+    if not exposed.exceeds(terms.clear_ltv):
+        return "below_clear"
+    return SaleCause.LEVEL_LEFT if level and price_came_back(cause.kind, facts, judged) else ""
 
 
 def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
@@ -107,3 +120,27 @@ def _highest_cost(live: Sequence[LiquidationOrder]) -> Decimal:
     bps = max(Decimal(order.plan.get("expected_slippage_bps", "0")) for order in live)
     with money.exact():
         return bps * Decimal("0.0001")
+
+
+def run_on(call: MarginCall, *, now: datetime) -> None:
+    """Let a call go on from where its clock is, because its sale was taken back. The caller holds the lock."""
+    if call.cured_fraction:
+        call.state = CallState.PARTIALLY_CURED
+    elif call.acknowledged_at:
+        call.state = CallState.ACKNOWLEDGED
+    else:
+        call.state = CallState.NOTIFIED if call.received_at else CallState.ISSUED
+    call.save(update_fields=["state"])
+    margin_accounts.touch(call.margin_account)
+    due = letters.instant(call.cure_due_at, call.client)
+    said = "The price came back before anything was sold, so nothing is; the call goes on"
+    letters.record(call, "sale_taken_back", now=now, facts={"due_at": due}, public=f"{said}. Due {due}")
+    letters.told(
+        call,
+        "margin_call_runs_on",
+        "Nothing is sold: your margin call goes on",
+        f"{said}. It is due at {due}. Above the liquidation level of "
+        f"{letters.percent(call.margin_account.terms.liquidation_ltv)} collateral is sold without waiting, as before.",
+        key=f"runs_on:{now.isoformat()}",
+        now=now,
+    )

@@ -99,7 +99,8 @@ def complete_due(*, now: datetime) -> int:
     for cause, account in causes:
         if cause in busy:
             # Looked at without a lock first: most orders of a crash go on as they are.
-            over = cause not in sold and endings.below_clear(facts[account], exposures.judge(facts[account], marks))
+            judged, kind = exposures.judge(facts[account], marks), busy[cause][0].cause.kind
+            over = cause not in sold and endings.price_came_back(kind, facts[account], judged)
             replan = endings.replan_due(busy[cause], now=now) and endings.too_much(busy[cause], facts[account], marks)
             if cause in paid or over or replan:
                 done += _trim(cause, account, now=now)
@@ -112,7 +113,7 @@ def _live_by_cause(causes: Iterable[int]) -> dict[int, list[LiquidationOrder]]:
     """Return the live orders of some causes."""
     found: dict[int, list[LiquidationOrder]] = {}
     live = LiquidationOrder.objects.filter(state__in=LIVE_ORDER_STATES, cause__in=list(causes))
-    for order in live.select_related("asset", "margin_account__client").order_by("public_id"):
+    for order in live.select_related("asset", "margin_account__client", "cause").order_by("public_id"):
         found.setdefault(order.cause_id, []).append(order)
     return found
 
@@ -172,7 +173,7 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
         f"The LTV of your margin account is {letters.percent(margin_calls.stored_ltv(judged))}, above the liquidation "
         f"level of {letters.percent(facts.terms.liquidation_ltv)}. The smallest amount of collateral that restores "
         "your account is being sold.",
-        key="liquidation",
+        key=f"liquidation:{now.isoformat()}",
         now=now,
     )
     return cause
@@ -234,7 +235,9 @@ def _order(
 ) -> None:
     """Write the orders of a slice and set their collateral aside."""
     account = facts.account
-    slice_number = 1 + max(cause.orders.values_list("slice", flat=True), default=0)
+    # An episode may have a cause that was taken back before anything was sold: its slices keep their numbers.
+    earlier = account.orders.filter(episode=cause.episode)
+    slice_number = 1 + max(earlier.values_list("slice", flat=True), default=0)
     basis = {"debt": f"{judged.exposed.debt:f}", "weighted": f"{judged.exposed.weighted:f}"}
     for planned in plan.sales:
         order = LiquidationOrder.objects.create(
@@ -274,7 +277,7 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     marks = prices.current(now=now)
     judged = exposures.judge(facts, marks)
     ending = endings.outcome(cause, facts, judged) if judged.good or cause.kind == SaleCause.Kind.EXPIRED_CALL else ""
-    over = ending == "paid_in_time" or (ending == "below_clear" and judged.good)
+    over = ending == "paid_in_time" or (ending in ("below_clear", SaleCause.LEVEL_LEFT) and judged.good)
     if not over and not endings.too_much(live, facts, marks):
         return False
     reason = ending.replace("_", " ") if over else "less is needed now"
@@ -317,7 +320,9 @@ def _close_call(call: MarginCall, cause: SaleCause, ending: str, *, now: datetim
     sold, said = endings.filled().filter(cause=cause).exists(), ending.replace("_", " ")
     if call.closed_at is not None:
         return
-    if ending == "paid_in_time" and not sold:
+    if ending == SaleCause.LEVEL_LEFT:
+        endings.run_on(call, now=now)
+    elif ending == "paid_in_time" and not sold:
         margin_calls.close(call, CallState.CURED, "what was called for arrived in time", now=now)
     elif sold or ending == "shortfall":
         margin_calls.close(call, CallState.LIQUIDATED, f"sale over: {said}", now=now)

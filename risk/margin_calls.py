@@ -205,7 +205,9 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
     assess(call, now=now)
     if call.state not in RECEIVED:
         return True
-    if _pause(call, facts, now=now):
+    # At the liquidation level it may be for sale already, and the sale have been put off or left to people.
+    for_sale = SaleCause.objects.filter(margin_account=facts.account, closed_at=None)
+    if _pause(call, facts, now=now) or for_sale.exists():
         return False
     judged = exposures.judge(facts, marks)
     if reason := restraints.on_expiry(call, now=now) or restraints.on_sale(facts, judged, call.episode, now=now):

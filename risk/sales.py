@@ -52,7 +52,7 @@ def with_sales(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> QuerySet[Ma
     put_off = DecisionLog.objects.filter(**mine, decision__in=_PUT_OFF)
     put_off = put_off.exclude(Exists(LiquidationOrder.objects.filter(later, **mine)))
     return calls.annotate(
-        sale_since=Subquery(SaleCause.objects.filter(**mine).values("declared_at")[:1]),
+        sale_since=Subquery(SaleCause.objects.filter(**mine).order_by("-declared_at").values("declared_at")[:1]),
         sale_parts=ArraySubquery(sums.filter(units__gt=0).order_by("asset__code").values(part=part)),
         sale_waits=Subquery(put_off.order_by("-last_at").values("reason")[:1]),
     )

@@ -170,6 +170,9 @@ class SaleCause(models.Model):
         CLIENT_ELECTION = "client_election"
         TWO_KEY = "two_key"
 
+    # The outcome of a sale at the liquidation level that was taken back: its call goes on, and may lead to another.
+    LEVEL_LEFT = "level_left"
+
     client = models.ForeignKey("lending.Client", on_delete=models.PROTECT)
     margin_account = models.ForeignKey("lending.MarginAccount", on_delete=models.PROTECT, related_name="sale_causes")
     episode = models.PositiveIntegerField()
@@ -183,7 +186,11 @@ class SaleCause(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="cause_once_per_episode", fields=["margin_account", "episode"]),
+            models.UniqueConstraint(
+                name="cause_once_per_episode",
+                fields=["margin_account", "episode"],
+                condition=~Q(outcome="level_left"),
+            ),
             models.CheckConstraint(
                 name="expired_cause_names_its_call", condition=~Q(kind="expired_call") | Q(call__isnull=False)
             ),

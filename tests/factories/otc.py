@@ -55,7 +55,7 @@ def ordered(loan: Loan, code: str, quantity: str | Decimal, *, now: dt.datetime 
         margin_account=account,
         episode=1,
         defaults={
-            "kind": SaleCause.Kind.LIQUIDATION_LEVEL,
+            "kind": SaleCause.Kind.TWO_KEY,  # stands whatever the price does
             "snapshot": snapshot,
             "evidence": {"ltv": "0.81"},
             "declared_at": now,
@@ -78,7 +78,7 @@ def ordered(loan: Loan, code: str, quantity: str | Decimal, *, now: dt.datetime 
     collateral.hold(account, order.asset, order.quantity, key=f"hold:{order.public_id}", now=now)
     loan.refresh_from_db()
     if loan.state == LoanState.ACTIVE:
-        loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="liquidation_level 1", now=now)
+        loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="two_key 1", now=now)
     return order
 
 

@@ -34,7 +34,7 @@ def seen(django_db_setup: None, django_db_blocker: Any) -> dict[str, Any]:
             calls[call.margin_account.public_id].append(call)
         causes = {
             (cause.margin_account.public_id, cause.kind): cause.outcome
-            for cause in SaleCause.objects.select_related("margin_account")
+            for cause in SaleCause.objects.select_related("margin_account").order_by("declared_at")
         }
         lost = Posting.objects.filter(account__kind=AccountKind.CREDIT_LOSS).aggregate(total=Sum("amount"))["total"]
         kinds = {call.pk: set(call.events.values_list("kind", flat=True)) for call in MarginCall.objects.all()}

@@ -21,8 +21,9 @@ WIDEST_COST = Decimal("0.08")
 SECOND = timedelta(seconds=1)
 
 _ORDERS = """
-SELECT o.id, o.margin_account_id, a.code, o.slice, o.quantity, o.ordered_at, c.kind, c.call_id, c.episode,
-       c.declared_at
+SELECT o.id, o.margin_account_id, a.code,
+       1 + o.slice - (SELECT min(x.slice) FROM risk_liquidationorder x WHERE x.cause_id = c.id),
+       o.quantity, o.ordered_at, c.kind, c.call_id, c.episode, c.declared_at
 FROM risk_liquidationorder o
 JOIN risk_salecause c ON c.id = o.cause_id
 JOIN lending_asset a ON a.id = o.asset_id

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from lending import ids
-from risk import incidents, invariants, liquidations
+from risk import endings, incidents, invariants, liquidations
 from risk.models import (
     CallState,
     LiquidationOrder,
@@ -83,7 +83,7 @@ def test_a_sale_rests_on_good_marks_of_all_that_the_account_holds_and_owes(desk,
 def test_a_sale_that_was_ordered_after_the_call_had_been_paid_in_time_is_named(desk, monkeypatch):
     loan, call = at_the_liquidation_level(desk)
     desk.pay(loan, call.cash_cure)
-    monkeypatch.setattr(liquidations, "_paid", lambda _cause: False)
+    monkeypatch.setattr(endings, "_paid", lambda _cause: False)
     desk.step(BTC="19000")
     desk.minutes(2)
     order = desk.orders(loan)[-1]
