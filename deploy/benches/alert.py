@@ -34,8 +34,8 @@ from deploy.embedded.processes import die_with_parent
 from deploy.run.services import HOST, listen, services, worker
 from deploy.run.supervisor import Service
 from lending import clock
-from lending.models import Asset, Loan, MarginAccount, Pledge, Role
-from risk.models import MarginCall, MarginState, MarginStatus, ShardLease
+from lending.models import Role
+from risk.models import MarginCall, ShardLease
 
 ASSETS = 20
 FALLING = "BENCH000"  # the asset whose fall calls one account a tick
@@ -57,7 +57,7 @@ def run(*, loans: int = 100_000, rounds: int = 400) -> list[Result]:
             desk = desks.fill(loans, now=now, assets=ASSETS)
             desks.open_venues(desk.codes)
             desks.person(EMAIL, password, Role.RISK, now=now)
-            _on_the_edge(desk, rounds)
+            desks.on_the_edge(desk, FALLING, [_price(n - Decimal("0.5")) for n in range(1, rounds + 1)], now=now)
             lane = f"bench.{os.getpid()}"
             with _web() as address, _worker(lane), _console(address, password) as heard:
                 _tick(desk, 0, lane)
@@ -87,35 +87,6 @@ def run(*, loans: int = 100_000, rounds: int = 400) -> list[Result]:
 
 def _p99(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=100, method="inclusive")[98]
-
-
-def _on_the_edge(desk: Desk, rounds: int) -> None:
-    """Add an account for every tick: the n-th is below its margin call until the n-th tick, and above from there on."""
-    usd, asset = Asset.objects.get(code="USD"), Asset.objects.get(code=FALLING)
-    now = clock.wall_now()
-    accounts = MarginAccount.objects.bulk_create(
-        MarginAccount(client=desk.client, terms=desk.terms, shard=0, created_at=now) for _ in range(rounds)
-    )
-    quantity = Decimal(10_000)
-    owed = [
-        (quantity * _price(n - Decimal("0.5")) * desk.terms.margin_call_ltv).quantize(Decimal("0.01"))
-        for n in range(1, rounds + 1)
-    ]
-    Pledge.objects.bulk_create(
-        Pledge(client=desk.client, margin_account=account, asset=asset, quantity=quantity, held_quantity=0, haircut=0)
-        for account in accounts
-    )
-    Loan.objects.bulk_create(
-        Loan(
-            client=desk.client, margin_account=account, product=desk.product, book=desk.product.book, asset=usd,
-            principal=debt, principal_outstanding=debt, annual_rate=Decimal("0.1"), default_rate=Decimal("0.2"),
-            day_count="ACT/360", maturity_date=now.date(), quoted_until=now, made_by=desk.manager,
-        )
-        for account, debt in zip(accounts, owed, strict=True)
-    )  # fmt: skip
-    MarginStatus.objects.bulk_create(
-        MarginStatus(margin_account=account, state=MarginState.WARNING, since=now) for account in accounts
-    )
 
 
 def _price(tick: Decimal | int) -> Decimal:

@@ -14,8 +14,10 @@ from lending.models import (
     Client,
     ClientUser,
     LadderTerms,
+    Loan,
     MarginAccount,
     Pair,
+    Pledge,
     Product,
     Role,
     RoleGrant,
@@ -23,7 +25,7 @@ from lending.models import (
 )
 from risk import prices
 from risk.engine.ticks import SourceTick
-from risk.models import AssetPolicy, PriceFeed, Source
+from risk.models import AssetPolicy, MarginState, MarginStatus, PriceFeed, Source
 
 ASSETS = 200
 BATCH = 100_000
@@ -140,6 +142,31 @@ def _desk(assets: int, *, now: datetime) -> Desk:
     book, _ = Book.objects.get_or_create(code="bench", defaults={"name": "bench"})
     product = Product.objects.create(code="bench", name="bench", asset=usd, day_count="ACT/360", terms=terms, book=book)
     return Desk(client, terms, product, manager, codes)
+
+
+def on_the_edge(desk: Desk, code: str, edges: Sequence[Decimal], *, now: datetime) -> None:
+    """Add an account for every price: while its one asset costs less it stands above its margin call level."""
+    usd, asset = Asset.objects.get(code="USD"), Asset.objects.get(code=code)
+    accounts = MarginAccount.objects.bulk_create(
+        MarginAccount(client=desk.client, terms=desk.terms, shard=0, created_at=now) for _ in edges
+    )
+    quantity = Decimal(10_000)
+    owed = [(quantity * price * desk.terms.margin_call_ltv).quantize(Decimal("0.01")) for price in edges]
+    Pledge.objects.bulk_create(
+        Pledge(client=desk.client, margin_account=account, asset=asset, quantity=quantity, held_quantity=0, haircut=0)
+        for account in accounts
+    )
+    Loan.objects.bulk_create(
+        Loan(
+            client=desk.client, margin_account=account, product=desk.product, book=desk.product.book, asset=usd,
+            principal=debt, principal_outstanding=debt, annual_rate=Decimal("0.1"), default_rate=Decimal("0.2"),
+            day_count="ACT/360", maturity_date=now.date(), quoted_until=now, made_by=desk.manager,
+        )
+        for account, debt in zip(accounts, owed, strict=True)
+    )  # fmt: skip
+    MarginStatus.objects.bulk_create(
+        MarginStatus(margin_account=account, state=MarginState.WARNING, since=now) for account in accounts
+    )
 
 
 def open_venues(codes: Sequence[str]) -> None:

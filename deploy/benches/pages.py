@@ -1,5 +1,6 @@
 """What the server takes for every page of every door in the middle of the crash: on a full desk, and on a small one."""
 
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -66,19 +67,26 @@ def run(*, loans: int = 400, rounds: int = 20, seed: int = 7) -> list[Result]:
 
 def _desk(loans: int, *, rounds: int, seed: int) -> Iterator[tuple[tuple[str, str], Taken]]:
     scenario, span = scenarios.stage(settings.PLIMSOLL_SCENARIO, seed=seed, start_at=START, end_at=END)
+    with replay.world(scenario, seed=seed):
+        played = replay.play(scenario, seed=seed, loans=loans, span=span)
+        stands_at = START.timestamp() + played.simulated_s
+        at = datetime.fromtimestamp(stands_at, UTC)
+        clock.start(sim_origin=at, wall_origin=clock.wall_now(), speed=Decimal(0))
+        for email, door in DOORS:
+            with signed_in(email) as browser:
+                for page in crawl.pages(lambda path, browser=browser: _fetch(browser, path), door):  # type: ignore[misc]
+                    yield (email.partition("@")[0], page.kind), timed(browser, page.path, rounds=rounds)
+
+
+@contextlib.contextmanager
+def signed_in(email: str) -> Iterator[Client]:
+    """Give a browser in this process in which somebody is signed in."""
     hosts = settings.ALLOWED_HOSTS
     settings.ALLOWED_HOSTS = ["testserver"]
     try:
-        with replay.world(scenario, seed=seed):
-            played = replay.play(scenario, seed=seed, loans=loans, span=span)
-            stands_at = START.timestamp() + played.simulated_s
-            at = datetime.fromtimestamp(stands_at, UTC)
-            clock.start(sim_origin=at, wall_origin=clock.wall_now(), speed=Decimal(0))
-            for email, door in DOORS:
-                browser = Client(headers={"accept": "text/html"})
-                browser.force_login(User.objects.get(email=email), backend=settings.AUTHENTICATION_BACKENDS[-1])
-                for page in crawl.pages(lambda path, browser=browser: _fetch(browser, path), door):  # type: ignore[misc]
-                    yield (email.partition("@")[0], page.kind), _timed(browser, page.path, rounds=rounds)
+        browser = Client(headers={"accept": "text/html"})
+        browser.force_login(User.objects.get(email=email), backend=settings.AUTHENTICATION_BACKENDS[-1])
+        yield browser
     finally:
         settings.ALLOWED_HOSTS = hosts
 
@@ -89,7 +97,7 @@ def _fetch(browser: Client, path: str) -> crawl.Answer:
     return crawl.Answer(answer.status_code, answer.headers.get("Content-Type", ""), text)
 
 
-def _timed(browser: Client, path: str, *, rounds: int) -> Taken:
+def timed(browser: Client, path: str, *, rounds: int) -> Taken:
     """Return how many queries a page asks and its 95th percentile in seconds, once it is warm."""
     asked = _Count()
     with connection.execute_wrapper(asked):

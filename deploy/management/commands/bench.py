@@ -5,11 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import alert, cycle, ledger, load, mark, pages, peers, tick
+from deploy.benches import alert, crash, cycle, ledger, load, mark, pages, peers, tick
 from deploy.benches.compare import Result
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
     "alert": alert.run,
+    "crash": crash.run,
     "cycle": cycle.run,
     "ledger": ledger.run,
     "load": load.run,

@@ -41,6 +41,12 @@ def test_cycle_decides_accounts_and_times_the_mark_beside_it() -> None:
     assert found["a_s"] > found["b_s"]
 
 
+def test_crash_calls_a_part_of_the_book_in_one_tick_and_opens_the_queue() -> None:
+    tick, queue = bench("crash", loans=40, rounds=3)
+    assert "calls 10 accounts" in tick["a"]
+    assert "30 open calls" in queue["a"]
+
+
 def test_peers_name_the_same_accounts_and_the_loop_says_that_it_is_extrapolated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
