@@ -63,6 +63,9 @@ class AuditRecord(models.Model):
     class Meta:
         indexes = [models.Index(fields=["txid", "id"])]
 
+    def __str__(self) -> str:
+        return self.action.replace("_", " ")
+
 
 class AuditSeal(models.Model):
     """A link of the hash chain over the audit trail, written by the one sealer in gapless order."""

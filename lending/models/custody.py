@@ -29,6 +29,9 @@ class DepositAddress(models.Model):
             models.UniqueConstraint(name="deposit_address_once", fields=["margin_account", "asset", "purpose"])
         ]
 
+    def __str__(self) -> str:
+        return self.address
+
 
 class Deposit(models.Model):
     """A transfer in, as the custodian reports it; counts only once confirmed and credited."""
@@ -159,3 +162,6 @@ class CustodyBreak(models.Model):
         constraints = [
             models.UniqueConstraint(name="one_open_break", fields=["custodian", "asset"], condition=Q(closed_at=None))
         ]
+
+    def __str__(self) -> str:
+        return f"{self.custodian} {self.found_at:%d %b %Y %H:%M}"

@@ -105,6 +105,9 @@ class Posting(models.Model):
         constraints = [models.CheckConstraint(name="posting_not_zero", condition=~Q(amount=0))]
         indexes = [models.Index(fields=["account", "entry"]), models.Index(fields=["client", "entry"])]
 
+    def __str__(self) -> str:
+        return f"{self.category.replace('_', ' ')} {self.pk}"
+
 
 class Seal(models.Model):
     """A link of the hash chain over the ledger, written by the one sealer in gapless order."""

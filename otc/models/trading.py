@@ -255,3 +255,6 @@ class Settlement(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["state", "due_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.cash:,.2f} USD, due {self.due_at:%d %b %Y %H:%M}"

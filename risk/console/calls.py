@@ -173,7 +173,8 @@ def ask_two_keys(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 def two_persons(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Show what of a call's sale takes two persons: alone, or as a part of the call's page."""
     now = request.reading.now
-    shown = get_object_or_404(MarginCall.objects.select_related("margin_account", "client"), public_id=public_id)
+    wanted = sales.with_sales(MarginCall.objects).select_related("margin_account", "client")
+    shown = get_object_or_404(wanted, public_id=public_id)
     account = shown.margin_account
     context = {
         "call": shown,

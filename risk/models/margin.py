@@ -36,6 +36,9 @@ class MarginStatus(models.Model):
         verbose_name_plural = "margin statuses"
         indexes = [models.Index(fields=["state"])]
 
+    def __str__(self) -> str:
+        return f"{self.get_state_display()} since {self.since:%d %b %Y %H:%M}"
+
 
 class ShardLease(models.Model):
     """Who marks a shard group; every change of holder raises the fencing token. Lifetimes are wall time."""
@@ -128,6 +131,9 @@ class MarginCall(models.Model):
         ]
         indexes = [models.Index(fields=["state", "cure_due_at"])]
 
+    def __str__(self) -> str:
+        return f"{str(self.public_id)[:8]}, episode {self.episode}"
+
 
 class CollateralCure(models.Model):
     """How much of one asset would cure a call: never shown as one number with the cash cure."""
@@ -196,6 +202,9 @@ class SaleCause(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}, episode {self.episode}"
+
 
 class OrderState(models.TextChoices):
     PENDING = "pending"
@@ -252,6 +261,9 @@ class LiquidationOrder(models.Model):
         ]
         indexes = [models.Index(fields=["state"])]
 
+    def __str__(self) -> str:
+        return f"{str(self.public_id)[:8]}, slice {self.slice}"
+
 
 class Incident(models.Model):
     """Something a person must look at: an outage, an unknown account, a refused sale."""
@@ -273,6 +285,9 @@ class Incident(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["-opened_at"], condition=Q(closed_at=None), name="incident_open")]
+
+    def __str__(self) -> str:
+        return self.summary
 
 
 class IncidentEvent(models.Model):
@@ -303,3 +318,6 @@ class DecisionLog(models.Model):
         constraints = [
             models.UniqueConstraint(name="decision_once", fields=["margin_account", "episode", "decision", "reason"])
         ]
+
+    def __str__(self) -> str:
+        return f"{self.decision.replace('_', ' ')}: {self.reason}"

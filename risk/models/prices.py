@@ -75,6 +75,9 @@ class RejectedTicks(models.Model):
             models.UniqueConstraint(name="rejected_once", fields=["source_code", "pair_code", "reason", "date"])
         ]
 
+    def __str__(self) -> str:
+        return f"{self.source_code} {self.pair_code} {self.date:%d %b %Y}"
+
 
 class AssetPolicy(models.Model):
     """How an asset is priced and sold: clamp, quorum, bounds, band, liquidity."""
@@ -102,6 +105,9 @@ class AssetPolicy(models.Model):
     class Meta:
         verbose_name_plural = "asset policies"
 
+    def __str__(self) -> str:
+        return self.asset.code
+
 
 class Mark(models.Model):
     """The newest published price of an asset; one row each, updated together once per round."""
@@ -117,6 +123,9 @@ class Mark(models.Model):
     good_streak = models.PositiveIntegerField(default=0, help_text="consecutive GOOD marks")
     outage_since = models.DateTimeField(null=True, help_text="set after more than 60 s without a GOOD mark")
     grace_until = models.DateTimeField(null=True, help_text="no sale before it and three GOOD marks in a row")
+
+    def __str__(self) -> str:
+        return self.asset.code
 
 
 class MarkMinute(models.Model):
@@ -138,6 +147,9 @@ class PriceSnapshot(models.Model):
     as_of = models.DateTimeField(unique=True)
     marks = models.JSONField()
 
+    def __str__(self) -> str:
+        return f"Marks of {self.as_of:%d %b %Y %H:%M:%S} UTC"
+
 
 class AssetOutage(models.Model):
     """A span in which an asset had no GOOD mark for more than 60 s; pauses clocks and starts grace."""
@@ -150,3 +162,6 @@ class AssetOutage(models.Model):
         constraints = [
             models.UniqueConstraint(name="one_open_outage", fields=["asset"], condition=Q(end_at=None)),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.asset.code} since {self.start_at:%d %b %Y %H:%M}"

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.contrib import admin
+from django.db.models import Model
 from django.test import Client as Browser
 
 from lending import approvals
@@ -116,6 +117,15 @@ def test_no_table_can_be_changed_past_its_verbs(cast: Cast, rf) -> None:
             assert not table.has_change_permission(request), model
             assert not table.has_delete_permission(request), model
             assert not table.has_add_permission(request), model
+
+
+def test_every_row_has_a_name_that_a_person_can_read() -> None:
+    """No page of a table, and no link from one, calls a row "Settlement object (1)"."""
+    ours = {"lending", "risk", "otc"}
+    shown = {model for model in admin.site._registry if model._meta.app_label in ours}
+    led_to = {field.related_model for model in shown for field in model._meta.fields if field.is_relation}
+    assert shown
+    assert {model.__name__ for model in shown | led_to if model.__str__ is Model.__str__} == set()
 
 
 def test_the_books_are_read_and_not_written(cast: Cast, client: Browser) -> None:

@@ -92,6 +92,7 @@ def test_every_door_says_how_far_it_is(desk: Desk, loan: Loan, client: Browser) 
         "/console/": desk.risk,
         f"/console/calls/{call.public_id}/": desk.risk,
         f"/console/calls/{call.public_id}/row/": desk.risk,
+        f"/console/calls/{call.public_id}/two-persons/": desk.risk,
         "/admin/": desk.manager,
         f"/admin/lending/loan/{loan.pk}/change/": desk.manager,
         f"/admin/lending/loan/{loan.pk}/story/": desk.manager,

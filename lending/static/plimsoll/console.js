@@ -148,10 +148,12 @@
       figures = await figuresOf(place);
     } catch {
       place.textContent = "This chart could not be drawn; open the page again to try once more.";
+      place.classList.add("undrawn");
       return;
     }
     if (figures.at && figures.at.length < 2) {
       place.textContent = "Nothing was marked in this time.";
+      place.classList.add("undrawn");
       return;
     }
     let plot = null;
