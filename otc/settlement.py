@@ -18,7 +18,6 @@ from risk import incidents, liquidations, orders, prices
 CASH = "USD"
 DEFAULT_LAG_S = 600
 INSTRUCTORS = frozenset({Role.DESK_HEAD})
-_UNBOOKED, _FAILED = "unbooked_fill", "settlement_failed"
 _REFUSALS = (
     entries.UnableToDraft,
     ledger.UnableToPost,
@@ -99,10 +98,10 @@ def _booked(fill: Fill, *, now: datetime) -> bool:
         return False
     except _REFUSALS as refused:
         summary = f"a fill of {fill.quantity:f} {fill.block.asset.code} by {fill.dealer} can not be booked: {refused}"
-        incidents.open_once(_UNBOOKED, summary[:300], asset=fill.block.asset, now=now)
+        incidents.open_once(incidents.UNBOOKED_FILL, summary[:300], asset=fill.block.asset, now=now)
         return False
     if not Fill.objects.filter(settled_at=None, block__asset=fill.block.asset).exists():
-        incidents.close(_UNBOOKED, asset=fill.block.asset, now=now)
+        incidents.close(incidents.UNBOOKED_FILL, asset=fill.block.asset, now=now)
     return True
 
 
@@ -285,7 +284,7 @@ def _fail(settlement: Settlement, reason: str, *, now: datetime) -> bool:
         state=Settlement.State.FAILED, reason=reason[:200]
     )
     summary = f"{settlement.quantity:f} {settlement.asset.code} to {settlement.dealer} can not be settled: {reason}"
-    incidents.open_once(_FAILED, summary[:300], asset=settlement.asset, now=now)
+    incidents.open_once(incidents.SETTLEMENT_FAILED, summary[:300], asset=settlement.asset, now=now)
     return False
 
 
@@ -318,5 +317,5 @@ def instruct_again(settlement: Settlement, *, reason: str, by: User, now: dateti
         "settlement_instructed_again", actor=by, obj=row, before=before, after=after, reason=said[:400], now=now
     )
     if not Settlement.objects.filter(state=Settlement.State.FAILED, asset=row.asset).exists():
-        incidents.close(_FAILED, asset=row.asset, now=now)
+        incidents.close(incidents.SETTLEMENT_FAILED, asset=row.asset, now=now)
     return row

@@ -115,7 +115,7 @@ def acknowledge(call: MarginCall, *, user: User, spoke_with: str, now: datetime)
     """
     Note that the client has acknowledged a call by voice, with the name of who said so.
 
-    It does not start the clock: receipt rests on delivery evidence alone.
+    That is evidence of receipt too: where the notice has none on two channels yet, the clock starts now.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def acknowledge(call: MarginCall, *, user: User, spoke_with: str, now: datetime)
     access.require_role(user, *access.RISK_ROLES)
     name = _said(spoke_with)
     with transaction.atomic():
-        done = margin_calls.acknowledge(call, user=user, now=now)
+        done = margin_calls.acknowledge(call, user=user, now=now, by_voice=True)
         _keep(done, "spoken", actor=user, facts={"spoke_with": name}, now=now)
         _announce(done, "call_spoken", f"{user} spoke with {name}, who acknowledged", now=now)
     return done

@@ -152,16 +152,7 @@ def assess(call: MarginCall, *, now: datetime) -> bool:
         return False
     before = (call.state, call.received_at, call.cured_fraction)
     if call.received_at is None and call.notice and call.notice.deemed_received_at:
-        clocks.receive(call, at=call.notice.deemed_received_at)
-        if call.state == CallState.ISSUED:
-            call.state = CallState.NOTIFIED
-        letters.record(
-            call,
-            "notified",
-            now=now,
-            facts={"received_at": clocks.text(call.received_at), "due_at": clocks.text(call.cure_due_at)},
-            public=f"Received; due {letters.instant(call.cure_due_at, call.client)}",
-        )
+        _receive(call, at=call.notice.deemed_received_at, now=now)
     cash, fraction = cures.paid(call)
     shown = cures.shown(fraction)
     if shown > call.cured_fraction:
@@ -185,6 +176,20 @@ def assess(call: MarginCall, *, now: datetime) -> bool:
     if fraction >= 1:
         close(call, CallState.CURED, "what was called for has been paid", now=now)
     return before != (call.state, call.received_at, call.cured_fraction)
+
+
+def _receive(call: MarginCall, *, at: datetime, now: datetime) -> None:
+    """Start a call's clocks at its receipt and write that down; the caller saves it."""
+    clocks.receive(call, at=at)
+    if call.state == CallState.ISSUED:
+        call.state = CallState.NOTIFIED
+    letters.record(
+        call,
+        "notified",
+        now=now,
+        facts={"received_at": clocks.text(call.received_at), "due_at": clocks.text(call.cure_due_at)},
+        public=f"Received; due {letters.instant(call.cure_due_at, call.client)}",
+    )
 
 
 def expire_due(*, now: datetime) -> int:
@@ -294,9 +299,9 @@ def restart_clock(account: MarginAccount, *, now: datetime) -> None:
         _pause(locked(running.pk), facts, now=now)
 
 
-def acknowledge(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
+def acknowledge(call: MarginCall, *, user: User, now: datetime, by_voice: bool = False) -> MarginCall:
     """
-    Note that the client has seen a call.
+    Note that the client has seen a call; one that was acknowledged by voice has been received, if not before.
 
     Raises
     ------
@@ -308,6 +313,9 @@ def acknowledge(call: MarginCall, *, user: User, now: datetime) -> MarginCall:
         call = locked(call.pk)
         if call.state not in RUNNING:
             raise UnableToAcknowledge(f"the call is {call.get_state_display().lower()}")
+        if by_voice and call.received_at is None:
+            _receive(call, at=now, now=now)
+            call.save(update_fields=["state", "received_at", "cure_due_at", "accelerated_due_at"])
         if call.acknowledged_at is None:
             call.acknowledged_at, call.acknowledged_by = now, user
             if call.state != CallState.PARTIALLY_CURED:

@@ -40,7 +40,7 @@ def test_risk_claims_a_call_works_on_it_and_resolves_an_incident(visitor: Visito
     visitor.sign_in(cast.rhea.email)
     visitor.find("#line.up")
     calls = two_called(cast)
-    incidents.open_once("settlement_failed", "25 BTC were not delivered", now=NOW)
+    incidents.open_once("impossible_fill", "25 BTC were not delivered", now=NOW)
     relayed()
     visitor.wait(lambda: len(visitor.all("#queue tr[data-call]")) == 2, "both calls in the queue")
     visitor.wait(lambda: visitor.driver.title.startswith("(2) "), "two new calls in the title")

@@ -150,7 +150,7 @@ def test_taking_over_and_putting_back(call: MarginCall, cast: Cast, client: Brow
 
 
 def test_an_incident_is_resolved_with_words(cast: Cast, client: Browser) -> None:
-    incident = Incident.objects.create(key="x", kind="settlement_failed", summary="25 BTC are missing", opened_at=NOW)
+    incident = Incident.objects.create(key="x", kind="impossible_fill", summary="25 BTC are missing", opened_at=NOW)
     address = f"/console/incidents/{incident.public_id}/handle/"
     client.force_login(cast.rhea)
     refused = client.post(address, {"note": "", "resolve": ""})
@@ -182,7 +182,7 @@ def test_an_incident_is_resolved_with_words(cast: Cast, client: Browser) -> None
 def test_pages_ask_the_database_little(
     call: MarginCall, cast: Cast, client: Browser, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Incident.objects.create(key="x", kind="settlement_failed", summary="25 BTC are missing", opened_at=NOW)
+    Incident.objects.create(key="x", kind="impossible_fill", summary="25 BTC are missing", opened_at=NOW)
     client.force_login(cast.rhea)
     address = "/console/" + page.format(call=call.public_id, account=call.margin_account.public_id)
     questions, _page = Asked(client, monkeypatch).page(address)

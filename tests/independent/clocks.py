@@ -10,6 +10,11 @@ SELECT a.code, o.start_at, o.end_at FROM risk_assetoutage o JOIN lending_asset a
 """
 _FREEZES = "SELECT margin_account_id, frozen_at, lifted_at FROM lending_freeze"
 _DISPUTES = "SELECT call_id, opened_at, answered_at, answer_due_at, undisputed FROM risk_dispute"
+# Somebody of risk spoke with the client: receipt, as two channels are.
+_SPOKEN = """
+SELECT c.id, min(e.happened_at) FROM risk_callevent e JOIN risk_margincall c ON c.id = e.call_id
+WHERE e.kind = 'spoken' AND e.happened_at >= c.issued_at GROUP BY c.id
+"""
 
 # Outages and freezes together; a dispute has a limit of its own, the instant by which it is to be answered.
 MOST = timedelta(hours=6)
@@ -27,6 +32,13 @@ class RawStops:
         self._freezes = list(cursor.fetchall())
         cursor.execute(_DISPUTES)
         self._disputes = list(cursor.fetchall())
+        cursor.execute(_SPOKEN)
+        self._spoken = dict(cursor.fetchall())
+
+    def received_at(self, call: int, delivered_at: datetime | None, channels: int) -> datetime | None:
+        """Return when a call was received: on its second channel, or by voice, whichever came first."""
+        found = {self._spoken.get(call), delivered_at if channels > 1 else None} - {None}
+        return min(found) if found else None  # type: ignore[type-var]
 
     def undisputed(self, call: int) -> Decimal:
         """Return which part of a call its dispute leaves due; 1 when it was not disputed."""

@@ -34,6 +34,7 @@ class Facts:
         self.outages: list[tuple[Any, ...]] = []
         self.freezes: list[tuple[Any, ...]] = []
         self.disputes: list[tuple[Any, ...]] = []
+        self.spoken: list[tuple[Any, ...]] = []
         self.venues = (1, 2, 3)
         self._answer: list[tuple[Any, ...]] = []
 
@@ -66,6 +67,7 @@ class Facts:
             clocks._OUTAGES: self.outages,
             clocks._FREEZES: self.freezes,
             clocks._DISPUTES: self.disputes,
+            clocks._SPOKEN: self.spoken,
             wrongful_sales._LOTS: [("BTC", D("0.0001"))],
         }.get(statement, [])
 
@@ -275,4 +277,15 @@ def test_falling_back_below_the_accelerated_level_restores_the_deadline(facts: F
     facts.order = (*facts.order[:4], D("0.45"), *facts.order[5:])
     facts.price[45] = D(10_600)  # 0.726, four and a half minutes after the call
     facts.called(step=30, received=at(31), period_s=3600)
+    assert "expired at" in reasons(facts)[0]
+
+
+def test_a_logged_phone_call_is_receipt(facts: Facts) -> None:
+    facts.debt = D(7_200)
+    facts.order = (*facts.order[:4], D("0.35"), *facts.order[5:])
+    facts.called(step=10, received=at(11), channels=1)
+    assert "no evidence of delivery" in reasons(facts)[0]
+    facts.spoken = [(CALL, at(12))]
+    assert reasons(facts) == []
+    facts.spoken = [(CALL, at(45))]
     assert "expired at" in reasons(facts)[0]

@@ -125,7 +125,7 @@ class Checker:
         self._stops = RawStops(cursor)
         self._orders = _rows(cursor, _ORDERS)
         self._terms = {row[0]: row[1:] for row in _rows(cursor, _ACCOUNTS)}
-        self._calls = {row[0]: row[1:] for row in _rows(cursor, _CALLS)}
+        self._calls = {row[0]: (*row[1:6], self._stops.received_at(row[0], *row[6:])) for row in _rows(cursor, _CALLS)}
         self._flows: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
         for account, *flow in _rows(cursor, _FLOWS):
             self._flows[account].append(tuple(flow))
@@ -299,8 +299,8 @@ class Checker:
     ) -> str:
         if call is None:
             return "an expired call without a call"
-        issued_at, _, paused_s, _, period_s, received_at, channels = self._calls[call]
-        if received_at is None or channels < 2:
+        issued_at, _, paused_s, _, period_s, received_at = self._calls[call]
+        if received_at is None:
             return "the notice has no evidence of delivery on two channels"
         at_issue = self._ltv(*self._position(account, issued_at), issued_at)
         if at_issue is None or at_issue < call_ltv - BLUR:
@@ -319,13 +319,13 @@ class Checker:
         """Return whether what the call asked for had arrived by now, within its cure period."""
         if call is None:
             return False
-        issued_at, cash_cure, _, _, period_s, received_at, _ = self._calls[call]
+        issued_at, cash_cure, _, _, period_s, received_at = self._calls[call]
         due_at = (received_at or issued_at) + timedelta(seconds=period_s) + self._stood_still(account, call, at)
         return self._cured(account, call, issued_at, min(at, due_at), cash_cure) >= 1
 
     def _stood_still(self, account: int, call: int, at: datetime) -> timedelta:
         """Return for how long a call's clock had stood still: a dispute counts if what it left due was paid."""
-        issued_at, cash_cure, _, _, period_s, received_at, _ = self._calls[call]
+        issued_at, cash_cure, _, _, period_s, received_at = self._calls[call]
         if received_at is None or at <= received_at:
             return timedelta(0)
         assets = {code for side in self._position(account, at) for code, amount in side.items() if amount}

@@ -116,7 +116,7 @@ def test_only_risk_handles_calls(call: MarginCall, cast: Cast, who: str) -> None
     assert not AuditRecord.objects.filter(action__startswith="call.").exists()
 
 
-def an_incident(kind: str = "settlement_failed", *, now: datetime = NOW) -> Incident:
+def an_incident(kind: str = "impossible_fill", *, now: datetime = NOW) -> Incident:
     return incidents.open_once(kind, "LINK was not delivered", now=now)
 
 
@@ -140,8 +140,9 @@ def test_an_incident_is_looked_into_by_one_noted_and_resolved(cast: Cast) -> Non
     assert an_incident(now=NOW + timedelta(seconds=15)).pk != row.pk
 
 
-def test_what_still_stands_is_not_resolved_by_hand(cast: Cast) -> None:
-    row = an_incident(incidents.SALE_REFUSED)
+@pytest.mark.parametrize("kind", ["sale_refused", "settlement_failed", "unbooked_fill"])
+def test_what_still_stands_is_not_resolved_by_hand(cast: Cast, kind: str) -> None:
+    row = an_incident(kind)
     with pytest.raises(incidents.UnableToHandle, match="closes by itself"):
         incidents.resolve(row, "seen", user=cast.rhea, now=NOW)
     with pytest.raises(incidents.UnableToHandle, match="say what"):
