@@ -60,6 +60,8 @@ def issue(breaches: Sequence[Breach], marks: Marks, snapshot: PriceSnapshot, *, 
     UnableToIssue
         If an exposure does not exceed its margin call level.
     """
+    if not breaches:
+        return []
     for breach in breaches:
         if not breach.judged.exposed.exceeds(breach.facts.terms.margin_call_ltv):
             raise UnableToIssue(f"{breach.facts.account} is not above {breach.facts.terms.margin_call_ltv}")

@@ -230,6 +230,8 @@ def _carry_out(cases: Sequence[_Case], *, now: datetime) -> None:
 
 def _tell_of_states(cases: Sequence[_Case], *, now: datetime) -> None:
     """Tell who must know of the states that some accounts have entered."""
+    if not cases:
+        return
     unknown = [case for case in cases if case.judged.state == MarginState.UNKNOWN]
     findings = [
         incidents.Finding(

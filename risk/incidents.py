@@ -72,6 +72,8 @@ def open_once(
 
 def open_for(kind: str, found: Sequence[Finding], *, now: datetime) -> None:
     """Open an incident of one kind for each of some accounts as `open_once` does, in a constant number of queries."""
+    if not found:
+        return
     accounts = [finding.margin_account.pk for finding in found]
     open_now = Incident.objects.filter(kind=kind, margin_account__in=accounts, asset=None, closed_at=None)
     already = set(open_now.values_list("margin_account", flat=True))
@@ -90,6 +92,8 @@ def close(kind: str, *, now: datetime, margin_account: MarginAccount | None = No
 
 def close_for(kind: str, margin_accounts: Sequence[MarginAccount], *, now: datetime) -> int:
     """Close the open incidents of one kind of some accounts in a constant number of queries; return how many."""
+    if not margin_accounts:
+        return 0
     return _close(Incident.objects.filter(kind=kind, margin_account__in=margin_accounts, asset=None), now=now)
 
 

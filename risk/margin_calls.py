@@ -92,6 +92,8 @@ def close(call: MarginCall, state: CallState, reason: str, *, now: datetime, rem
 
 def close_by_market(calls: Sequence[tuple[MarginCall, AccountFacts]], *, now: datetime) -> None:
     """Close calls that held below clear_ltv long enough, keeping what is left of their clocks for a reopening."""
+    if not calls:
+        return
     stops = clocks.stops_of([(call, facts.position.assets) for call, facts in calls], now=now)
     for call, _facts in calls:
         call.paused_s = clocks.paused_s(stops[call.pk])

@@ -283,5 +283,12 @@ def _asset_mark(row: Mark) -> AssetMark:
 
 def snapshot(marks: Marks, *, now: datetime) -> PriceSnapshot:
     """Return the immutable record of some marks that a decision names as its evidence; one per instant."""
-    kept, _created = PriceSnapshot.objects.get_or_create(as_of=marks.as_of, defaults={"marks": marks.as_json()})
+    known = PriceSnapshot.objects.filter(as_of=marks.as_of)
+    kept = known.first()
+    if kept is None:
+        # Whoever comes second writes nothing, and reads what the first one wrote.
+        PriceSnapshot.objects.bulk_create(
+            [PriceSnapshot(as_of=marks.as_of, marks=marks.as_json())], ignore_conflicts=True
+        )
+        kept = known.get()
     return kept
