@@ -50,10 +50,13 @@ def holds(
     return True
 
 
-def until(call: MarginCall, events: Sequence[CallEvent]) -> datetime | None:
-    """Return until when the sale of a call has waited, or still may, at the latest; None if it never did."""
+def until(call: MarginCall, events: Sequence[CallEvent], *, now: datetime) -> datetime | None:
+    """Return until when the sale of a running call still waits at the latest, by the call's events; None if not."""
     begun = next((event for event in events if event.kind == HELD), None)
-    return begun.happened_at + timedelta(seconds=call.margin_account.terms.final_wait_s) if begun else None
+    if begun is None:
+        return None
+    end_at = begun.happened_at + timedelta(seconds=call.margin_account.terms.final_wait_s)
+    return end_at if now < end_at and deposits.in_final_confirmation(call.margin_account_id) else None
 
 
 def _credited(facts: AccountFacts, coming: Sequence[Deposit], marks: Marks) -> Exposure:

@@ -64,7 +64,7 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             "standing": positions.standing(account, now=now) if is_open else None,
             "loans": [] if is_open else account.loans.select_related("asset").order_by("pk"),
             "events": events,
-            "sale_waits_until": confirming.until(shown, events) if is_running else None,
+            "sale_waits_until": confirming.until(shown, events, now=now) if is_running else None,
         },
     )
     if request.headers.get("HX-Request") and not is_open:

@@ -208,7 +208,8 @@ def test_a_sale_at_the_liquidation_level_waits_for_what_brings_the_ltv_below_it(
     assert not SaleCause.objects.exists()
     assert CallEvent.objects.get(kind="sale_held").facts["level"] == "0.800000000000"
     minutes(desk, 9)
-    # 79.1 %: below the level, so the call's own clock decides.
+    # 79.1 %: below the level, so the call's own clock decides, and nothing is waited for any more.
+    assert "Your transfer is being confirmed" not in reads(desk, loan)
     assert desk.pledged(loan, "BTC") == Decimal("1.02")
     assert not SaleCause.objects.exists()
 
