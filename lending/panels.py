@@ -24,11 +24,16 @@ from lending.models import Client, Loan
 
 @dataclass(frozen=True, slots=True)
 class Indebted:
-    """A client, or one loan of theirs, as the subject of a panel: with all debts that the page has read already."""
+    """
+    A client, or one loan of theirs, as the subject of a panel: with all debts that the page has read already.
+
+    `awaited` are the loans that wait for a step of the client: offers to decide, collateral to send.
+    """
 
     client: Client
     debts: Sequence[Debt]
     loan: Loan | None = None
+    awaited: Sequence[Loan] = ()
 
 
 def render(place: str, request: HttpRequest, subject: Any, *, now: datetime) -> SafeString:

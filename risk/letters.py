@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from lending import events, notices
-from lending.models import Client, Event, Notice, User
+from lending.models import Client, Event, Loan, Notice, User
 from lending.notices import Letter
 from risk.cures import Demand
 from risk.exposures import AccountFacts
@@ -102,6 +102,23 @@ def later(call: MarginCall, kind: str, subject: str, body: str, *, key: str) -> 
         key=f"call:{call.public_id}:{key}",
         margin_account=call.margin_account,
     )
+
+
+def offered(loan: Loan, *, now: datetime) -> None:
+    """Tell a client that an offer waits for a decision."""
+    terms = loan.margin_account.terms
+    offer = Letter(
+        client=loan.client,
+        kind="loan_offer",
+        subject=f"An offer to you: {amount(loan.principal, loan.asset.code)}",
+        body=f"You are offered {amount(loan.principal, loan.asset.code)} at {percent(loan.annual_rate)} a year until "
+        f"{loan.maturity_date:%d %b %Y}, against collateral: an LTV of {percent(terms.initial_ltv)} at most when it is "
+        f"paid out. It stands until {instant(loan.quoted_until, loan.client)}. Sign in to read its terms and to accept "
+        "them.",
+        key=f"offer:{loan.public_id}",
+        margin_account=loan.margin_account,
+    )
+    notices.enqueue([offer], now=now)
 
 
 def told(call: MarginCall, kind: str, subject: str, body: str, *, key: str, now: datetime) -> Notice:

@@ -8,9 +8,9 @@ from lending import permits
 from lending.engine import money
 from lending.models import Asset, CustodyBreak, Loan, MarginAccount
 from lending.permits import Permit
-from risk import exposures, margin_calls, prices
+from risk import exposures, letters, prices
 from risk.engine.cures import max_release
-from risk.engine.ltv import Exposure, Owed, Position, exposure
+from risk.engine.ltv import Exposure, Owed, Position, exposure, ltv_of
 from risk.exposures import AccountFacts
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.prices import Marks
@@ -69,8 +69,10 @@ def _check_draw(facts: AccountFacts, asset: Asset, amount: Decimal, marks: Marks
     _check(facts, drawn, marks)
     exposed = _exposed(drawn, marks)
     if exposed.exceeds(facts.terms.initial_ltv):
-        would = margin_calls.shown_ltv(exposed)
-        raise UnableToPermit(f"the LTV after it would be {would:.4f}, above {facts.terms.initial_ltv:.4f}")
+        limit = letters.percent(facts.terms.initial_ltv)
+        if not exposed.weighted:
+            raise UnableToPermit(f"no collateral has arrived; the LTV may be {limit} at most")
+        raise UnableToPermit(f"the LTV after it would be {letters.percent(ltv_of(exposed))}, above {limit}")
 
 
 def issue_release(margin_account: MarginAccount, asset: Asset, quantity: Decimal, *, now: datetime) -> Permit:
@@ -110,8 +112,8 @@ def _check_release(
         held = sum((item.quantity for item in facts.position.pledges if item.asset == asset.code), money.ZERO)
         market_value = held * price
     if not below:
-        ltv = margin_calls.shown_ltv(exposed)
-        raise UnableToPermit(f"the LTV is {ltv:.4f}, not below {facts.terms.release_trigger:.4f}")
+        now_at, below_what = letters.percent(ltv_of(exposed)), letters.percent(facts.terms.release_trigger)
+        raise UnableToPermit(f"the LTV is {now_at}, not below {below_what}")
     most = max_release(exposed, facts.terms.release_to, weight, market_value=market_value, decimals=money.DECIMALS)
     if value > most:
         raise UnableToPermit(f"at most {most:.2f} USD of {asset.code} may leave, not {value:.2f}")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from lending import deposits
 from lending.engine import money
-from lending.models import Asset, LadderTerms
-from risk import positions
+from lending.models import Asset, DepositAddress, LadderTerms, Loan
+from risk import positions, prices
 from risk.engine import cures, ltv
 from risk.engine.ltv import Owed, Pledged, Position
 from risk.engine.quality import Quality
@@ -65,15 +66,15 @@ def of_terms(
     """
     pledges = tuple(Pledged(held.code, quantity, WEIGHT) for held, quantity in collateral.items())
     position = Position(pledges, (Owed(asset.code, principal),))
-    prices = {code: price for code in {asset.code, *(held.code for held in collateral)} if (price := marks.price(code))}
-    unusable = tuple(sorted(position.assets - prices.keys()))
-    exposed = None if unusable else ltv.exposure(position, prices)
+    known = {code: price for code in {asset.code, *(held.code for held in collateral)} if (price := marks.price(code))}
+    unusable = tuple(sorted(position.assets - known.keys()))
+    exposed = None if unusable else ltv.exposure(position, known)
     times = [marks.of[code].as_of for code in position.assets if code in marks.of]
     order = (Quality.GOOD, Quality.DEGRADED, Quality.STALE, Quality.HALTED)
     return Preview(
         terms=terms,
         planned=tuple(_planned(held, units, marks, exposed, terms) for held, units in collateral.items()),
-        rungs=positions.rungs_of(terms, position, prices) if exposed else (),
+        rungs=positions.rungs_of(terms, position, known) if exposed else (),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
         collateral_usd=exposed.market if exposed else None,
@@ -82,6 +83,16 @@ def of_terms(
         quality=max((marks.quality(code) for code in position.assets), key=order.index),
         as_of=min(times, default=None),
     )
+
+
+def awaited(loan: Loan, *, now: datetime) -> tuple[Preview, dict[Asset, DepositAddress]]:
+    """Return where a loan that waits for collateral would stand with what has arrived, and where each asset goes."""
+    account = loan.margin_account
+    found = deposits.addresses(account.pk, now=now).values()
+    where = {row.asset: row for row in found if row.purpose == DepositAddress.Purpose.COLLATERAL}
+    arrived = dict(account.pledges.values_list("asset", "quantity"))
+    pledged = {asset: arrived.get(asset.pk, money.ZERO) for asset in where}
+    return of_terms(account.terms, loan.asset, loan.principal, pledged, marks=prices.current(now=now)), where
 
 
 def _planned(held: Asset, units: Decimal, marks: Marks, exposed: ltv.Exposure | None, terms: LadderTerms) -> Planned:

@@ -17,8 +17,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from deploy.demo import context, controls, visitors
+from deploy.demo import context, controls, letters, visitors
 from lending import access, clock
+from lending.models import Asset, Loan
 from lending.portal.doors import SignedIn, borrower_only
 from risk.models import MarginCall, Mark
 
@@ -121,6 +122,15 @@ def page(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 @staff_only
+def letters_written(request: HttpRequest) -> HttpResponse:
+    """Show the newest letters, all or those to one address."""
+    to = request.GET.get("to", "")
+    return render(request, "demo/letters.html", {"letters": letters.newest(to), "to": to})
+
+
+@never_cache
+@require_safe
+@staff_only
 def strip(request: HttpRequest) -> HttpResponse:
     """Show the controls as a part of the page that the visitor is on."""
     return render(request, "demo/strip.html", _shown(request, request.GET.get("next", "/")))
@@ -177,11 +187,29 @@ def send(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     call = get_object_or_404(mine, public_id=public_id)
     way, _, what = request.POST.get("send", "").partition(":")
     code, _, share = what.partition(":")
+    now = clock.now()
+    _sent(request, lambda: visitors.send(call, code, cash=way == "cash", share=share, by=request.user, now=now))
+    return redirect("portal_call", public_id=public_id)
+
+
+@require_POST
+@in_demo
+@borrower_only
+def pledge(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Send the simulated collateral that a loan of the visitor's own client waits for."""
+    mine = Loan.objects.filter(client__in=access.own_clients(request.user))
+    loan = get_object_or_404(mine.select_related("client", "asset", "margin_account__terms"), public_id=public_id)
+    code, now = request.POST.get("asset", ""), clock.now()
+    _sent(request, lambda: visitors.pledge(loan, code, by=request.user, now=now))
+    return redirect("portal_loan", public_id=public_id)
+
+
+def _sent(request: SignedIn, deed: Callable[[], tuple[Decimal, Asset]]) -> None:
+    """Have something sent, and tell what was, or why not."""
     try:
-        quantity, asset = visitors.send(call, code, cash=way == "cash", share=share, by=request.user, now=clock.now())
+        quantity, asset = deed()
     except visitors.UnableToSend as refusal:
         messages.error(request, f"Not sent: {refusal}.")
     else:
         sent = f"{quantity.normalize():,f} {asset.code}"
         messages.success(request, format_html('Sent {}. <a href="#transfers">Watch it come in.</a>', sent))
-    return redirect("portal_call", public_id=public_id)

@@ -1,4 +1,4 @@
-"""What a visitor who plays a borrower does in the world outside: send money or coins towards a margin call."""
+"""What a visitor who plays a borrower does in the world outside: send money or coins towards a call or a loan."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,10 +6,12 @@ from decimal import Decimal
 from deploy.demo import outside
 from lending import access
 from lending.engine import money
-from lending.models import Asset, Deposit, DepositAddress, User
+from lending.models import Asset, Deposit, DepositAddress, Loan, LoanState, User
 from lending.ports import CustodianRefused, CustodianUnavailable
+from risk import previews
 from risk.models import OPEN_CALL_STATES, MarginCall
 
+A_LITTLE_MORE = Decimal("1.05")  # prices move while a transfer is on its way
 SHARES = {"all": Decimal(1), "half": Decimal("0.5")}
 
 
@@ -43,15 +45,48 @@ def send(call: MarginCall, code: str, *, cash: bool, share: str, by: User, now: 
         raise UnableToSend("nothing is left to cure")
     purpose = DepositAddress.Purpose.REPAYMENT if cash else DepositAddress.Purpose.COLLATERAL
     address = DepositAddress.objects.get(margin_account=call.margin_account_id, asset=asset, purpose=purpose)
+    _transfer(f"visitor:{call.public_id}:{purpose}", address, quantity, now=now)
+    return quantity, asset
+
+
+def pledge(loan: Loan, code: str, *, by: User, now: datetime) -> tuple[Decimal, Asset]:
+    """
+    Send the collateral that a loan still waits for, and a twentieth more, and return what was sent.
+
+    Raises
+    ------
+    UnableToSend
+        If the loan waits for none, or for none of that asset, or the paper bank does not answer.
+    lending.access.UnableToAccess
+        If the user may not sign for the client.
+    """
+    access.require_signer(by, loan.client)
+    if loan.state != LoanState.COLLATERAL_PENDING:
+        raise UnableToSend("the loan waits for no collateral")
+    preview, where = previews.awaited(loan, now=now)
+    found = [(planned, asset) for planned, asset in zip(preview.planned, where, strict=True) if planned.asset == code]
+    planned, asset = found[0] if found else (None, None)
+    if planned is None or asset is None or not planned.missing:
+        raise UnableToSend(f"no {code!r} is needed for it")
+    with money.exact():
+        wanted = planned.missing * A_LITTLE_MORE
+    quantity = money.quantize_up(wanted, min(asset.decimals, 4))
+    _transfer(f"visitor:{loan.public_id}", where[asset], quantity, now=now)
+    return quantity, asset
+
+
+def _transfer(why: str, address: DepositAddress, quantity: Decimal, *, now: datetime) -> None:
+    """Have the paper bank send something to an address, once for what was seen there so far."""
+    code = address.asset.code
     seen = Deposit.objects.filter(address=address).count()
-    ref = f"visitor:{call.public_id}:{purpose}:{asset.code}:{seen}:{quantity:f}"
     try:
-        outside.bank().simulate_deposit(ref, address=address.address, asset=asset.code, quantity=quantity, at=now)
+        outside.bank().simulate_deposit(
+            f"{why}:{code}:{seen}:{quantity:f}", address=address.address, asset=code, quantity=quantity, at=now
+        )
     except CustodianRefused as refused:
         raise UnableToSend(f"the paper bank refuses: {refused}") from refused
     except CustodianUnavailable as silent:
         raise UnableToSend("the paper bank does not answer just now") from silent
-    return quantity, asset
 
 
 def _cash(call: MarginCall, code: str) -> tuple[Asset, Decimal]:

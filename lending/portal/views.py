@@ -37,7 +37,9 @@ def home(request: SignedIn) -> HttpResponse:
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
     subjects = [
         panels.Indebted(
-            client, [(loan, payoffs[loan.pk]) for loan in shown if loan.client_id == client.pk and _owes(loan)]
+            client,
+            [(loan, payoffs[loan.pk]) for loan in shown if loan.client_id == client.pk and _owes(loan)],
+            awaited=[loan for loan in shown if loan.client_id == client.pk and _awaited(loan, now)],
         )
         for client in clients
     ]
@@ -49,6 +51,12 @@ def home(request: SignedIn) -> HttpResponse:
         for subject, margin in zip(subjects, margins, strict=True)
     ]
     return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts})
+
+
+def _awaited(loan: Loan, now: datetime) -> bool:
+    """Return whether a loan waits for its borrower: an offer to decide, or collateral to send."""
+    offered = loan.state == LoanState.QUOTED and loan.quoted_until > now
+    return offered or loan.state == LoanState.COLLATERAL_PENDING
 
 
 def _owes(loan: Loan) -> bool:
@@ -72,7 +80,6 @@ def _summary(subject: panels.Indebted, shown: list[Loan], *, now: datetime) -> d
         "client": subject.client,
         "owed": sorted(owed.items()),
         "others": [loan for loan in shown if not _owes(loan)],
-        "quotes": [loan for loan in shown if loan.state == LoanState.QUOTED and loan.quoted_until > now],
         "next_maturity": next((loan for loan, _payoff in subject.debts), None),
     }
 
@@ -109,6 +116,7 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
     if form is None and payoff and signer and free > 0:
         form = RepaymentForm(loan=shown, free=free, owed=payoff.total)
     addresses = DepositAddress.objects.filter(margin_account=shown.margin_account).select_related("asset")
+    waits = shown.state == LoanState.COLLATERAL_PENDING
     return render(
         request,
         "portal/loan.html",
@@ -122,7 +130,7 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
             "form": form,
             "may_sign": signer,
             "may_accept": signer and shown.state == LoanState.QUOTED and shown.quoted_until > now,
-            "margin": panels.render("portal.loan", request, subject, now=now) if payoff else "",
+            "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
             "addresses": addresses.order_by("purpose", "asset__code"),
         },
         status=status,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from lending import access, loans, people, schedules, staff
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
-from risk import previews, prices
+from risk import letters, previews, prices
 from risk.admin.booking_forms import ClientForm, PersonForm, TermsForm
 from risk.previews import Preview
 
@@ -98,18 +99,21 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
     """Offer a loan on the terms of a valid form; a refusal becomes the form's own error, and None comes back."""
     asked, now, maker = form.cleaned_data, staff.now(request), request.user
     try:
-        return loans.quote(
-            client=client,
-            product=asked["product"],
-            principal=asked["principal"],
-            annual_rate=asked["rate"] / 100,
-            maturity_date=asked["maturity_date"],
-            quoted_until=now + timedelta(hours=asked["hours"]),
-            payout_address=asked["payout_address"],
-            terms=form.ladder,
-            made_by=maker,  # type: ignore[arg-type]
-            now=now,
-        )
+        with transaction.atomic():
+            offer = loans.quote(
+                client=client,
+                product=asked["product"],
+                principal=asked["principal"],
+                annual_rate=asked["rate"] / 100,
+                maturity_date=asked["maturity_date"],
+                quoted_until=now + timedelta(hours=asked["hours"]),
+                payout_address=asked["payout_address"],
+                terms=form.ladder,
+                made_by=maker,  # type: ignore[arg-type]
+                now=now,
+            )
+            letters.offered(offer, now=now)
+            return offer
     except (loans.UnableToQuote, access.UnableToAccess) as refusal:
         form.add_error(None, f"Not offered: {refusal}.")
         return None

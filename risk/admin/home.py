@@ -40,10 +40,12 @@ _CLOSEST = """
           FROM lending_pledge p JOIN lending_asset s ON s.id = p.asset_id LEFT JOIN risk_mark m ON m.asset_id = s.id
          WHERE p.client_id = ANY(%(clients)s) GROUP BY 1
     )
-    SELECT debt.id FROM debt LEFT JOIN held USING (id)
+    SELECT debt.id
+      FROM debt LEFT JOIN held USING (id)
+      JOIN lending_marginaccount a ON a.id = debt.id JOIN lending_ladderterms t ON t.id = a.terms_id
      WHERE NOT EXISTS (
         SELECT 1 FROM risk_margincall c WHERE c.margin_account_id = debt.id AND c.state = ANY(%(open)s))
-     ORDER BY debt.unknown DESC, debt.usd / nullif(held.usd, 0) DESC NULLS FIRST, debt.id
+     ORDER BY debt.unknown DESC, debt.usd / nullif(held.usd * t.margin_call_ltv, 0) DESC NULLS FIRST, debt.id
      LIMIT %(shown)s
 """
 
@@ -81,7 +83,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _closest_accounts(seen: QuerySet[Client]) -> list[int]:
-    """Return the keys of the accounts without a call whose LTV is highest, those that nobody can judge first."""
+    """Return the accounts without a call that are nearest to their call level, those that nobody can judge first."""
     clients = list(seen.values_list("pk", flat=True))
     facts: dict[str, Any] = {"clients": clients, "open": [state.value for state in OPEN_CALL_STATES], "shown": SHOWN}
     with connection.cursor() as cursor:

@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending.models import Loan
+from lending.models import Loan, LoanState
 from lending.panels import Indebted
-from risk import margin_calls, positions, prices, what_if
+from risk import margin_calls, positions, previews, prices, what_if
 from risk.models import MarginCall, MarginState
 from risk.portal import charts
 from risk.portal.forms import WhatIfForm
@@ -40,9 +40,10 @@ def home(request: HttpRequest, subjects: Sequence[Indebted], *, now: datetime) -
             request,
             [standing for standing in found.values() if standing.account.client_id == client.pk],
             [(call, found.get(call.margin_account_id)) for call in calls if call.client_id == client.pk],
+            awaited,
             now=now,
         )
-        for client in clients
+        for client, awaited in [(subject.client, subject.awaited) for subject in subjects]
     ]
 
 
@@ -50,6 +51,7 @@ def _home(
     request: HttpRequest,
     standings: list[Standing],
     duties: list[tuple[MarginCall, Standing | None]],
+    awaited: Sequence[Loan],
     *,
     now: datetime,
 ) -> SafeString:
@@ -60,6 +62,7 @@ def _home(
             "standings": worst_first,
             "worst": next(iter(worst_first), None),
             "duties": duties,
+            "awaited": awaited,
             "now": now,
         },
         request=request,
@@ -76,6 +79,8 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
     """Return where a loan's margin account stands, with the ladder in prices, and what would change it."""
     if subject.loan is None:
         return SafeString("")
+    if subject.loan.state == LoanState.COLLATERAL_PENDING:
+        return _awaited(request, subject.loan, now=now)
     account = subject.loan.margin_account
     marks = prices.current(now=now)
     standing = positions.standing(account, now=now, marks=marks, debts=subject.debts)
@@ -92,6 +97,17 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
         },
         request=request,
     )
+
+
+def _awaited(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
+    """Return what has to arrive before a loan is paid out, and where it goes."""
+    preview, where = previews.awaited(subject, now=now)
+    ways = [
+        {"planned": planned, "address": row, "late": False}
+        for planned, row in zip(preview.planned, where.values(), strict=True)
+    ]
+    context = {"loan": subject, "preview": preview, "rows": ways, "now": now}
+    return render_to_string("portal/awaited.html", context, request=request)
 
 
 def what_if_context(request: HttpRequest, subject: Loan, standing: Standing, marks: Marks) -> dict[str, Any]:

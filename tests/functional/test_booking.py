@@ -11,7 +11,7 @@ from django.core import mail
 from django.test import Client as Browser
 
 from lending import outbox, people
-from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Product, Role, User
+from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Notice, Product, Role, User
 from risk.models import Mark
 from tests import stories
 from tests.cast import NOW, Cast
@@ -180,6 +180,9 @@ def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Pro
     made = Loan.objects.get(principal=250_000)
     assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
     assert str(made.annual_rate) == "0.095000000000"
+    told = Notice.objects.get(kind="loan_offer")
+    assert (told.client, told.subject) == (cast.harbourside, "An offer to you: 250000 USD")
+    assert "at 9.50 % a year" in told.body
 
 
 def test_the_amounts_of_calls_are_the_products_unless_others_are_typed(

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.core import mail
 from django.test import Client as Browser
 
 from deploy.demo import controls
@@ -20,7 +21,7 @@ from risk.scenarios import silence
 from tests.cast import NOW, Cast
 from tests.factories.prices import feed
 
-PAGES = ("/demo/", "/demo/strip/")
+PAGES = ("/demo/", "/demo/strip/", "/demo/letters/")
 DEEDS = {
     "/demo/speed/": {"speed": "10"},
     "/demo/jump/": {"to": "hour"},
@@ -258,3 +259,19 @@ def test_a_number_that_belongs_to_somebody_else_by_now_is_left_alone(staff: Brow
 def test_before_the_supervisor_has_spoken_there_is_nothing_to_kill(staff: Browser) -> None:
     assert "has not told" in staff.get("/demo/strip/").content.decode()
     assert "not running just now" in told(staff.post("/demo/kill/", {"process": "worker"}))
+
+
+def test_the_letters_that_were_written_can_be_read(cast: Cast, client: Browser, demo, settings, tmp_path: Path) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path / "mail"
+    mail.send_mail(
+        "Your way in", "Choose a password:\nhttp://desk.example/sign-in/first/x/", None, ["dora@example.com"]
+    )
+    mail.send_mail("Margin call: <b>pay</b>", "Pay 10 USD.", None, ["eve@example.com"])
+    client.force_login(cast.robin)
+    every = client.get("/demo/letters/").content.decode()
+    assert '<a href="http://desk.example/sign-in/first/x/">' in every
+    assert "Margin call: &lt;b&gt;pay" in every
+    hers = client.get("/demo/letters/", {"to": "dora@example.com"}).content.decode()
+    assert "Your way in" in hers
+    assert "Pay 10 USD." not in hers

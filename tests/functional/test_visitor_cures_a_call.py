@@ -1,4 +1,4 @@
-"""A visitor of the demo who plays a borrower has money or coins sent towards a call, and the call is cured by them."""
+"""A visitor of the demo who plays a borrower has money or coins sent: towards a call, or as a loan's collateral."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,8 +8,8 @@ import time_machine
 from django.test import Client as Browser
 
 from deploy.demo import outside
-from lending import custody, notices
-from lending.models import Deposit, DepositAddress
+from lending import custody, loans, notices
+from lending.models import Deposit, DepositAddress, Loan
 from lending.ports import CustodianRefused, CustodianUnavailable
 from risk import margin_calls
 from risk.models import CallState, MarginCall
@@ -135,3 +135,48 @@ def test_the_bank_shows_to_signers_while_the_demo_runs(call: MarginCall, cast: C
     settings.PLIMSOLL_DEMO = False
     assert "Paper bank" not in browser.get(page).content.decode()
     assert browser.post(f"/demo/send/{call.public_id}/", {"send": "cash:USD:all"}).status_code == 404
+
+
+@pytest.fixture
+def waiting(cast: Cast, settings) -> Loan:
+    """A loan of 600,000 that waits for its collateral, at 40,000 a coin."""
+    settings.PLIMSOLL_DEMO = True
+    stories.market("40000", at=LOOKS - timedelta(seconds=20))
+    loan = stories.offered(cast)
+    now = NOW + timedelta(minutes=1)
+    loan = loans.accept(loan, by=cast.alice, now=now)
+    loan = loans.approve(loan, by=cast.rhea, now=now)
+    loan = loans.collateral_pending(loan, actor=cast.olga, now=now)
+    DepositAddress.objects.create(
+        client=loan.client,
+        margin_account=loan.margin_account,
+        asset=AssetFactory(code="BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL,
+        address=f"paper-BTC-{loan.margin_account.public_id}",
+        created_at=NOW,
+    )
+    return loan
+
+
+def test_a_borrower_is_told_how_much_collateral_a_loan_waits_for_and_sends_it(waiting: Loan, cast: Cast) -> None:
+    browser, page = alice(cast), f"/portal/loans/{waiting.public_id}/"
+    home = browser.get("/portal/").content.decode()
+    assert "Send the collateral" in home
+    assert "There is nothing" not in home
+    told = browser.get(page).content.decode()
+    assert "Still needed" in told
+    assert '30.00 <abbr class="asset">BTC' in told or "30 <abbr" in told  # 600,000 at an LTV of 50 %
+    sent = browser.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}, follow=True).content.decode()
+    assert "Sent 31.5 BTC." in sent
+    arrived(minutes=40)
+    assert "Your collateral is there" in browser.get(page).content.decode()
+    again = browser.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}, follow=True).content.decode()
+    assert "Not sent: no &#x27;BTC&#x27; is needed for it." in again
+
+
+def test_only_who_signs_sends_and_only_in_the_demo(waiting: Loan, cast: Cast, settings) -> None:
+    outsider = Browser()
+    outsider.force_login(cast.charlie)
+    assert outsider.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}).status_code == 404
+    settings.PLIMSOLL_DEMO = False
+    assert alice(cast).post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}).status_code == 404
