@@ -40,6 +40,7 @@ PAGES = {
     "/portal/statements/":                      "r      Y     Y   Y       x     x    x    x    x    x",
     "/console/":                                "r      x     x   x       x     x    Y    Y    x    x",
     "/console/rows/":                           "r      x     x   x       x     x    Y    Y    x    x",
+    "/console/ticker/":                         "r      x     x   x       x     x    Y    Y    x    x",
     "/console/marks/":                          "r      x     x   x       x     x    Y    Y    x    x",
     "/console/marks/BTC/":                      "r      x     x   x       x     x    Y    Y    x    x",
     "/console/marks/BTC/history/":              "r      x     x   x       x     x    Y    Y    x    x",
@@ -142,7 +143,22 @@ TABLES = {
 }
 # fmt: on
 STAFF = ("robin", "olga", "rhea", "rolf", "dana", "dirk")
-DEMO = {f"demo/{name}" for name in ("", "strip/", "now/", "hide/", "speed/", "jump/", "venue/", "kill/", "send/{x}/")}
+DEMO = {
+    f"demo/{name}"
+    for name in (
+        "",
+        "strip/",
+        "letters/",
+        "now/",
+        "hide/",
+        "speed/",
+        "jump/",
+        "venue/",
+        "kill/",
+        "send/{x}/",
+        "pledge/{x}/",
+    )
+}
 FIRST = "sign-in/first/<uidb64>/<token>/"
 ELSEWHERE = {"sign-out/", FIRST, "admin/funding/<int:pk>/"} | DEMO  # told in tests of their own
 
