@@ -132,7 +132,8 @@ def open_against(
         public=f"Disputed: {what}",
     )
     summary = f"{call.client} disputes {what}"
-    incidents.open_once(incidents.DISPUTE, summary[:300], now=now, margin_account=facts.account)
+    about = {"call": str(call.public_id)}
+    incidents.open_once(incidents.DISPUTE, summary[:300], now=now, margin_account=facts.account, facts=about)
     return row
 
 

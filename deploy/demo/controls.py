@@ -33,6 +33,9 @@ LONGEST_JUMP = timedelta(hours=24)
 KILLABLE = ("marking", "worker", "feed", "beat", "dealers", "custodian", "borrowers")
 
 
+OVER = "the replay is over: stop with Ctrl-C, and `make run RESET=1` plays it again"
+
+
 class UnableToControl(Exception):
     """The simulation can not do what was asked; the message says why."""
 
@@ -63,12 +66,14 @@ def run_at(speed: Decimal) -> str:
     Raises
     ------
     UnableToControl
-        If it is not one of the speeds that the platform is known to keep up with.
+        If it is not one of the speeds that the platform is known to keep up with, or the scenario is over.
     """
     if speed not in SPEEDS:
         raise UnableToControl(
             f"choose one of {', '.join(f'{known:g}' for known in SPEEDS)} as the speed, not {speed:g}"
         )
+    if over():
+        raise UnableToControl(OVER)
     if wish := jump_under_way():
         _want(speed)
         _write(Wish(wish.to, speed, stop=True))
@@ -77,6 +82,12 @@ def run_at(speed: Decimal) -> str:
     wall = clock.wall_now()
     clock.resume(stopped_at=wall, wall_origin=wall, speed=speed)
     return _going(speed).capitalize()
+
+
+def over() -> bool:
+    """Return whether the scenario has been played to its end, where platform time stands still for good."""
+    now, _, stop_at = clock.reading()
+    return stop_at is not None and now >= stop_at
 
 
 def wanted_speed() -> Decimal:
@@ -115,7 +126,7 @@ def jump(to: datetime) -> str:
     Raises
     ------
     UnableToControl
-        If the instant is not ahead, too far ahead, past the scenario's end, or another jump is under way.
+        If the instant is not ahead, too far ahead, past the end of the scenario, or another jump is under way.
     """
     now, speed, stop_at = clock.reading()
     to = to.replace(second=0, microsecond=0)
@@ -123,6 +134,8 @@ def jump(to: datetime) -> str:
         raise UnableToControl("a jump is under way already")
     if to <= now:
         raise UnableToControl(f"platform time never goes back: it is {now:%d %b %H:%M} UTC already")
+    if over():
+        raise UnableToControl(OVER)
     if to - now > LONGEST_JUMP or (stop_at and to > stop_at):
         raise UnableToControl("that is too far ahead")
     _write(Wish(to, speed and wanted_speed()))

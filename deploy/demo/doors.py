@@ -100,6 +100,7 @@ def _shown(request: HttpRequest, here: str) -> dict[str, Any]:
         "here": here,
         "now": at,
         "speed": speed,
+        "over": controls.over(),
         "wanted": wanted,
         "pressed": wanted if speed else speed,
         "speeds": controls.SPEEDS,

@@ -191,5 +191,6 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 def notices(request: SignedIn) -> HttpResponse:
     """Show what the reader's clients were told, and what proves it."""
     mine = Notice.objects.filter(client__in=clients_of(request))
-    found = mine.select_related("client").prefetch_related("deliveries").order_by("-created_at", "-pk")[:100]
+    found = mine.select_related("client").prefetch_related("deliveries", "margin_account__loans")
+    found = found.order_by("-created_at", "-pk")[:100]
     return render(request, "portal/notices.html", {"now": request.reading.now, "page": "notices", "notices": found})

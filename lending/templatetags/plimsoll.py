@@ -196,6 +196,13 @@ def _rows(sources: Any) -> dict[str, dict[str, Any]]:
 
 
 @register.filter
+def sentence(words: str) -> str:
+    """End what somebody wrote with a full stop, unless it ends already."""
+    text = words.rstrip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+@register.filter
 def fact(value: Any) -> str:
     """Write a value that was stored as JSON: instants, figures and small tables as a person reads them."""
     if value is None or value == "":

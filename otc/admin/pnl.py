@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Subquery, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -155,11 +155,13 @@ def postings(request: HttpRequest) -> HttpResponse:
     since = parse_date(request.GET.get("since", "")) or shown
     if since > shown:
         raise Http404("a period can not end before it starts")
-    rows = Paginator(pnl.postings_for(book, shown, line, since=since), _ROWS).get_page(request.GET.get("page"))
+    behind = pnl.postings_for(book, shown, line, since=since)
+    rows = Paginator(behind, _ROWS).get_page(request.GET.get("page"))
     context = {
         **admin.site.each_context(request),
         "title": f"Postings behind {line.replace('_', ' ')}",
         "rows": rows,
+        "sums": behind.order_by().values_list("asset__code").annotate(Sum("amount")).order_by("asset__code"),
         "day": shown,
         "since": since,
         "book": book,

@@ -23,7 +23,7 @@ class ClientForm(forms.ModelForm):
         """Return the country code in capitals."""
         code = str(self.cleaned_data["jurisdiction"]).upper()
         if len(code) != 2 or not code.isalpha():
-            raise forms.ValidationError("Two letters, as in ISO 3166: GB, CH, SG.")
+            raise forms.ValidationError("Two letters, as in ISO 3166: DE for Germany, GB, CH, SG.")
         return code
 
 

@@ -275,3 +275,16 @@ def test_the_letters_that_were_written_can_be_read(cast: Cast, client: Browser, 
     hers = client.get("/demo/letters/", {"to": "dora@example.com"}).content.decode()
     assert "Your way in" in hers
     assert "Pay 10 USD." not in hers
+
+
+def test_at_the_end_of_the_replay_it_says_so(cast: Cast, client: Browser, demo) -> None:
+    end = NOW + timedelta(minutes=1)
+    PlatformClock.objects.update(
+        sim_origin=NOW, wall_origin=clock.wall_now() - timedelta(hours=1), speed=60, stop_at=end
+    )
+    client.force_login(cast.robin)
+    page = client.get("/demo/").content.decode()
+    assert "the replay is over" in page
+    assert 'name="speed"' not in page
+    told = client.post("/demo/speed/", {"speed": "60"}, follow=True).content.decode()
+    assert "Not done: the replay is over: stop with Ctrl-C" in told

@@ -2,10 +2,16 @@
 
 import asyncio
 import importlib
+import io
 import logging
+import sys
 import warnings
 
+import pytest
 from django.http import StreamingHttpResponse
+from django.test import Client as Browser
+
+from tests.cast import Cast
 
 
 def _served() -> list[str]:
@@ -30,3 +36,17 @@ def test_reading_a_static_file_is_no_news_and_other_warnings_are() -> None:
 def test_sign_ins_that_succeed_are_no_news() -> None:
     assert not logging.getLogger("axes.handlers.database").isEnabledFor(logging.INFO)
     assert logging.getLogger("axes.handlers.database").isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.django_db
+def test_a_page_that_is_refused_is_a_line_and_no_stack(cast: Cast, client: Browser) -> None:
+    handler = next(known for known in logging.getLogger().handlers if known.filters)
+    handler.setStream(stream := io.StringIO())  # type: ignore[attr-defined]
+    try:
+        client.force_login(cast.alice)
+        assert client.get("/console/").status_code == 403
+    finally:
+        handler.setStream(sys.stderr)  # type: ignore[attr-defined]
+    told = stream.getvalue()
+    assert "/console/" in told
+    assert "Traceback" not in told
