@@ -141,7 +141,8 @@ class Visitor:
 
     def wide(self) -> bool:
         """Return whether the page is wider than the window, so that it scrolls sideways."""
-        script = "return document.documentElement.scrollWidth > window.innerWidth + 1"
+        # Not window.innerWidth: a phone zooms out until all of a wide page fits.
+        script = "const page = document.documentElement; return page.scrollWidth > page.clientWidth + 1"
         return bool(self.driver.execute_script(script))
 
     def complaints(self) -> list[str]:
