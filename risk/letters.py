@@ -36,7 +36,7 @@ def percent(ratio: Decimal) -> str:
 
 def amount(value: Decimal, code: str) -> str:
     """Return an amount with its asset, without the zeros of its column."""
-    plain = f"{value:f}"
+    plain = f"{value:,f}"
     return f"{plain.rstrip('0').rstrip('.') if '.' in plain else plain} {code}"
 
 

@@ -216,6 +216,17 @@ def fact(value: Any) -> str:
     return _stored(str(value))
 
 
+@register.filter
+def fact_of(value: Any, name: str) -> str:
+    """Write a stored value by what its name says it is: a ratio as a percentage, seconds as a length of time."""
+    with contextlib.suppress(InvalidOperation, TypeError, ValueError):
+        if name.endswith("_s"):
+            return span(value)
+        if "ltv" in name or (name in ("cured_fraction", "level") and not isinstance(value, bool)):
+            return percent(Decimal(str(value)))
+    return fact(value)
+
+
 def _stored(text: str) -> str:
     with contextlib.suppress(ValueError):
         if "T" in text:

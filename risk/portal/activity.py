@@ -58,7 +58,8 @@ def of_loan(loan: Loan, kinds: Iterable[str]) -> list[Happening]:
 def _states(loan: Loan) -> Iterable[Happening]:
     for row in loan.events.order_by("-happened_at", "-pk")[:MOST_OF_EACH]:
         state = row.to_state.replace("_", " ")
-        yield Happening(row.happened_at, "loan", f"Loan {state}", row.cause, _TONES.get(row.to_state, ""))
+        why = row.cause.replace("_", " ")
+        yield Happening(row.happened_at, "loan", f"Loan {state}", why, _TONES.get(row.to_state, ""))
 
 
 def _payments(loan: Loan) -> Iterable[Happening]:

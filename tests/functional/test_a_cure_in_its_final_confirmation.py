@@ -185,7 +185,7 @@ def test_cash_in_its_final_confirmation_counts_alike(desk: Desk) -> None:
     desk.step(seconds=5)
     assert desk.now > call.cure_due_at
     assert desk.call(loan).state == CallState.NOTIFIED
-    assert CallEvent.objects.get(kind="sale_held").facts["amounts"] == "2200 USDC"
+    assert CallEvent.objects.get(kind="sale_held").facts["amounts"] == "2,200 USDC"
     minutes(desk, 2)
     assert desk.call(loan).state == CallState.CURED_BY_MARKET
     assert desk.orders(loan) == []

@@ -41,7 +41,7 @@ def test_everything_stands_in_one_list(call: MarginCall, cast: Cast, client: Bro
     page = client.get(f"/portal/loans/{loan.public_id}/activity/").content.decode()
     told = (
         "Loan quoted", "Loan active", "Collateral pledged", "Margin call issued", "Margin call acknowledged",
-        "by Alice", "Repaid", "95,000.00", "Margin call cured", "Margin call: pay 90000.24 USD",
+        "by Alice", "Repaid", "95,000.00", "Margin call cured", "Margin call: pay 90,000.24 USD",
     )  # fmt: skip
     for words in told:
         assert words in page, words

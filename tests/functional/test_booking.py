@@ -181,7 +181,7 @@ def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Pro
     assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
     assert str(made.annual_rate) == "0.095000000000"
     told = Notice.objects.get(kind="loan_offer")
-    assert (told.client, told.subject) == (cast.harbourside, "An offer to you: 250000 USD")
+    assert (told.client, told.subject) == (cast.harbourside, "An offer to you: 250,000 USD")
     assert "at 9.50 % a year" in told.body
 
 
