@@ -174,8 +174,8 @@ def test_every_call_of_a_crowd_has_all_that_a_call_has(gathered, played, desk, c
             "cure_period_s": 1200,
         }
         assert call.notice.key == f"call:{call.public_id}:1"
-        assert f"pay {call.cash_cure.normalize():f} USD" in call.notice.body
-        assert f"add {cure.quantity.normalize():f} BTC" in call.notice.body
+        assert f"pay {call.cash_cure.normalize():,f} USD" in call.notice.body
+        assert f"add {cure.quantity.normalize():,f} BTC" in call.notice.body
         told = set(call.notice.deliveries.values_list("channel", "address"))
         assert told == {("portal", "portal"), *(("email", address) for address in users[call.client_id])}
         announced = Event.objects.filter(payload__call=str(call.public_id)).order_by("pk")
