@@ -7,7 +7,7 @@ from decimal import Decimal
 from deploy import databases
 from deploy.benches import desk as desks
 from deploy.benches import pages
-from deploy.benches.compare import Result, UnableToBench, machine
+from deploy.benches.compare import Result, UnableToBench, against
 from deploy.benches.desk import Desk
 from lending import clock
 from lending.models import Role
@@ -51,35 +51,12 @@ def run(*, loans: int = 20_000, rounds: int = 3) -> list[Result]:
         cycle.forget()
     if calls != each * rounds:
         raise UnableToBench(f"{rounds} ticks should have called {each} accounts each, {calls} calls were issued")
+    sizes = {"loans": loans, "rounds": rounds}
+    marked = ("crash", f"the marking cycle of a tick that calls {each} accounts", statistics.median(called), "reported")
+    shown = ("crash queue", f"the console's queue of {calls} open calls: p95", full.p95_s, "reported")
     return [
-        Result(
-            bench=bench,
-            loans=loans,
-            rounds=rounds,
-            a=a,
-            b=b,
-            a_s=a_s,
-            b_s=b_s,
-            ratio=a_s / b_s,
-            target="reported",
-            machine=machine(),
-        )
-        for bench, a, b, a_s, b_s in (
-            (
-                "crash",
-                f"the marking cycle of a tick that calls {each} accounts",
-                "that of a tick that calls nobody",
-                statistics.median(called),
-                statistics.median(quiet),
-            ),
-            (
-                "crash queue",
-                f"the console's queue of {calls} open calls: p95",
-                "the same page before the crash",
-                full.p95_s,
-                empty.p95_s,
-            ),
-        )
+        *against("that of a tick that calls nobody", statistics.median(quiet), [marked], **sizes),
+        *against("the same page before the crash", empty.p95_s, [shown], **sizes),
     ]
 
 
