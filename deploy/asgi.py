@@ -1,3 +1,4 @@
+import gc
 import os
 import warnings
 
@@ -10,3 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "deploy.settings")
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators", category=Warning)
 
 application = get_asgi_application()
+
+# What is loaded by now stays: a full collection that looks at it again holds up whichever request it falls on.
+gc.collect()
+gc.freeze()

@@ -3,8 +3,6 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,9 +21,6 @@ class Postings(Lines):
     def signed(self, row: Posting) -> SafeString:
         return amount(row.amount, row.asset.code)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("account", "asset", "client", "loan__asset", "book")
-
 
 @admin.register(Entry)
 class EntryAdmin(Table):
@@ -35,7 +30,6 @@ class EntryAdmin(Table):
     search_fields = ("idempotency_key",)
     date_hierarchy = "effective_at"
     ordering = ("-effective_at", "-pk")
-    list_select_related = ("reverses",)
     fields = ("idempotency_key", "kind", "effective_at", "recorded_at", "reverses", "actor", "fingerprint")
     readonly_fields = ("fingerprint",)
     inlines = (Postings,)
@@ -54,7 +48,6 @@ class PostingAdmin(Table):
     list_filter = ("category", "asset", "book", "account__kind")
     search_fields = ("entry__idempotency_key", "account__key")
     ordering = ("-entry__effective_at", "-pk")
-    list_select_related = ("entry", "account", "asset", "client", "book")
     fields = ("entry", "account", "signed", "category", "client", "loan", "book", "cause")
     readonly_fields = ("signed",)
 
@@ -77,9 +70,9 @@ class LedgerAccountAdmin(Table):
     seen_by = SEE_BOOKS
     client_path = "client"
     list_display = ("key", "kind", "asset", "client", "standing", "opened_at")
+    list_select_related = ("balance",)
     list_filter = ("kind", "asset")
     search_fields = ("key",)
-    list_select_related = ("asset", "client", "balance")
     fields = ("key", "kind", "asset", "client", "margin_account", "loan", "book", "party", "stripe", "standing")
     readonly_fields = ("standing",)
 

@@ -28,7 +28,6 @@ class ClientAdmin(Table):
     list_display = ("name", "kind", "jurisdiction", "stage", "relationship_manager", "created_at")
     list_filter = ("stage", "kind")
     search_fields = ("name",)
-    list_select_related = ("relationship_manager",)
     change_list_template = "admin/guided.html"
     inlines = (ClientPeople, ClientLoans)
     fields = (

@@ -25,7 +25,6 @@ class ApprovalAdmin(Table):
     list_display = ("kind", "client", "state", "maker", "checker", "requested_at", "expires_at")
     list_filter = ("state", "kind")
     ordering = ("-requested_at", "-pk")
-    list_select_related = ("client", "maker", "checker")
     fields = ("public_id", "kind", "state", "executed_at")
 
     def get_urls(self) -> list[URLPattern]:
@@ -83,7 +82,6 @@ class AuditRecordAdmin(Table):
     list_filter = ("action", "object_kind")
     search_fields = ("object_id",)
     ordering = ("-happened_at", "-pk")
-    list_select_related = ("actor",)
     fields = (
         "happened_at", "action", "actor", "object_kind", "object_id", "client", "before", "after", "reason", "address",
     )  # fmt: skip

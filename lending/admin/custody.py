@@ -35,7 +35,6 @@ class DepositAdmin(Table):
     list_filter = ("state", "asset")
     search_fields = ("custodian_ref", "address__address")
     ordering = ("-seen_at", "-pk")
-    list_select_related = ("client", "asset")
     change_form_template = "admin/deposit.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -82,7 +81,6 @@ class WithdrawalAdmin(Table):
     list_display = ("key", "client", "asset", "quantity", "purpose", "state", "maker", "checker", "requested_at")
     list_filter = ("state", "purpose", "asset")
     ordering = ("-requested_at", "-pk")
-    list_select_related = ("client", "asset", "maker", "checker")
 
 
 @admin.register(CustodyBreak)
@@ -91,7 +89,6 @@ class CustodyBreakAdmin(Table):
     list_display = ("custodian", "asset", "ledger_quantity", "custodian_quantity", "found_at", "closed_at")
     list_filter = ("custodian",)
     ordering = ("-found_at",)
-    list_select_related = ("asset",)
 
 
 class Deliveries(Lines):
@@ -106,5 +103,4 @@ class NoticeAdmin(Table):
     list_filter = ("kind",)
     search_fields = ("subject",)
     ordering = ("-created_at", "-pk")
-    list_select_related = ("client",)
     inlines = (Deliveries,)

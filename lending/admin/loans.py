@@ -37,7 +37,6 @@ class LoanAdmin(Table):
     list_display = ("__str__", "client", "state", "principal_outstanding", "annual_rate", "maturity_date", "product")
     list_filter = ("state", "product", "asset")
     search_fields = ("client__name", "public_id")
-    list_select_related = ("client", "product", "asset")
     ordering = ("-pk",)
     change_list_template = "admin/guided.html"
 
@@ -176,7 +175,6 @@ def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
 @admin.register(Product)
 class ProductAdmin(Table):
     list_display = ("code", "name", "asset", "day_count", "terms", "origination_fee", "book")
-    list_select_related = ("asset", "terms", "book")
 
 
 @admin.register(LadderTerms)
@@ -204,7 +202,7 @@ class Movements(Lines):
     fields = readonly_fields = ("effective_at", "kind", "asset", "quantity", "entry")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("asset", "entry").order_by("-effective_at", "-pk")
+        return super().get_queryset(request).order_by("-effective_at", "-pk")
 
 
 class AccountLoans(Lines):
@@ -219,5 +217,4 @@ class MarginAccountAdmin(Table):
     list_display = ("public_id", "client", "kind", "terms", "version", "frozen", "created_at")
     list_filter = ("kind", "frozen")
     search_fields = ("client__name", "public_id")
-    list_select_related = ("client", "terms")
     inlines = (AccountLoans, Pledges, Movements)

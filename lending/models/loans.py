@@ -82,6 +82,8 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
 class Loan(models.Model):
     """A fixed-term bullet loan against the collateral of its margin account."""
 
+    named_by = ("asset",)
+
     public_id = PublicIdField()
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="loans")
     margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="loans")

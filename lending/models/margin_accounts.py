@@ -80,6 +80,8 @@ class LadderTerms(models.Model):
 class MarginAccount(models.Model):
     """One ring-fenced loan, or a pool of loans that share collateral. Its row is the serialisation point."""
 
+    named_by = ("client",)
+
     class Kind(models.TextChoices):
         RING_FENCED = "ring_fenced"
         POOL = "pool"
@@ -138,6 +140,8 @@ class Freeze(models.Model):
 
 class Pledge(models.Model):
     """How much of one asset secures a margin account, and how much of that is held for a sale."""
+
+    named_by = ("asset",)
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
     margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="pledges")

@@ -43,7 +43,6 @@ class BlockAdmin(Table):
     list_display = ("asset", "window_start", "quantity", "filled_quantity", "state", "created_at", "closed_at")
     list_filter = ("state", "asset")
     ordering = ("-window_start", "asset")
-    list_select_related = ("asset",)
     inlines = (Rfqs, Parts)
 
 
@@ -61,7 +60,6 @@ class RfqAdmin(Table):
     list_display = ("block", "clip", "quantity", "mark_price", "collar_price", "basis", "state", "opened_at", "note")
     list_filter = ("state", "basis")
     ordering = ("-opened_at", "-pk")
-    list_select_related = ("block__asset",)
     inlines = (Quotes,)
     change_form_template = "admin/repair.html"
 
@@ -128,7 +126,6 @@ class FillAdmin(Table):
     )
     list_filter = ("dealer", "block__asset")
     ordering = ("-executed_at", "-pk")
-    list_select_related = ("dealer", "block__asset")
     inlines = (Allocations,)
 
 
@@ -139,7 +136,6 @@ class SettlementAdmin(Table):
     list_display = ("fill", "dealer", "asset", "quantity", "cash", "state", "due_at", "settled_at", "reason")
     list_filter = ("state", "dealer", "asset")
     ordering = ("-due_at", "-pk")
-    list_select_related = ("fill", "dealer", "asset")
     change_form_template = "admin/repair.html"
 
     def get_urls(self) -> list[URLPattern]:

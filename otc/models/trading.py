@@ -22,6 +22,8 @@ class Dealer(models.Model):
 class Block(models.Model):
     """The orders of one asset and window, netted into one sale."""
 
+    named_by = ("asset",)
+
     class State(models.TextChoices):
         OPEN = "open"
         WORKING = "working"
@@ -67,6 +69,8 @@ class BlockOrder(models.Model):
 
 class Rfq(models.Model):
     """A request for quote for one clip of a block, sent to every enabled dealer."""
+
+    named_by = ("block__asset",)
 
     class Basis(models.TextChoices):
         """What allows the sale; but for the first, it stands for the orders that two persons agreed to, alone."""
@@ -192,6 +196,8 @@ class ThrottleDecision(models.Model):
 
 class Fill(models.Model):
     """An execution as the dealer reports it, unique by the dealer's own id."""
+
+    named_by = ("dealer",)
 
     dealer = models.ForeignKey(Dealer, on_delete=models.PROTECT)
     dealer_fill_id = models.CharField(max_length=80)

@@ -21,7 +21,6 @@ class MarginStatusAdmin(Table):
     list_display = ("margin_account", "state", "ltv", "episode", "since")
     list_filter = ("state",)
     ordering = ("-since",)
-    list_select_related = ("margin_account__client",)
 
 
 class Cures(Lines):
@@ -59,7 +58,6 @@ class MarginCallAdmin(Table):
     list_filter = ("state", "level", "cure_asset")
     search_fields = ("client__name", "public_id")
     ordering = ("-issued_at", "-pk")
-    list_select_related = ("client", "cure_asset")
     inlines = (Cures, Evidence)
 
 
@@ -76,7 +74,6 @@ class SaleCauseAdmin(Table):
     list_display = ("margin_account", "kind", "episode", "declared_at", "closed_at", "outcome")
     list_filter = ("kind", "outcome")
     ordering = ("-declared_at", "-pk")
-    list_select_related = ("margin_account__client",)
     inlines = (Orders,)
 
 
@@ -88,7 +85,6 @@ class LiquidationOrderAdmin(Table):
     list_filter = ("state", "asset")
     search_fields = ("client__name", "public_id")
     ordering = ("-ordered_at", "-pk")
-    list_select_related = ("client", "asset")
 
 
 @admin.register(Incident)
@@ -97,7 +93,6 @@ class IncidentAdmin(Table):
     list_display = ("opened_at", "kind", "summary", "asset", "client", "closed_at", "acknowledged_by")
     list_filter = ("kind", "asset")
     ordering = ("-opened_at", "-pk")
-    list_select_related = ("asset", "client", "acknowledged_by")
 
 
 @admin.register(DecisionLog)
@@ -106,4 +101,3 @@ class DecisionLogAdmin(Table):
     list_display = ("first_at", "client", "decision", "reason", "count", "last_at")
     list_filter = ("decision", "reason")
     ordering = ("-last_at", "-pk")
-    list_select_related = ("client",)

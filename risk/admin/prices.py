@@ -12,7 +12,6 @@ class MarkAdmin(Table):
     units = {"price": "=USD", "last_good_price": "=USD"}
     seen_by = STAFF_ROLES
     list_display = ("asset", "price", "quality", "as_of", "spread", "last_good_at", "outage_since")
-    list_select_related = ("asset",)
     ordering = ("asset__code",)
 
 
@@ -34,7 +33,6 @@ class AssetPolicyAdmin(Table):
         ("lower_bound", "upper_bound", "daily_volume_usd", "clip_usd", "throttle_usd_per_minute"), "=USD"
     )
     list_display = ("asset", "quorum", "clamp", "max_deviation", "max_spread", "band", "collar", "halted_at")
-    list_select_related = ("asset",)
 
 
 @admin.register(PriceSnapshot)
@@ -46,7 +44,6 @@ class PriceSnapshotAdmin(Table):
 @admin.register(AssetOutage)
 class AssetOutageAdmin(Table):
     list_display = ("asset", "start_at", "end_at")
-    list_select_related = ("asset",)
     ordering = ("-start_at",)
 
 

@@ -82,6 +82,8 @@ class RejectedTicks(models.Model):
 class AssetPolicy(models.Model):
     """How an asset is priced and sold: clamp, quorum, bounds, band, liquidity."""
 
+    named_by = ("asset",)
+
     asset = models.OneToOneField("lending.Asset", on_delete=models.PROTECT, related_name="policy")
     quorum = models.PositiveSmallIntegerField(default=3)
     clamp = RatioField(default="0.005")
@@ -111,6 +113,8 @@ class AssetPolicy(models.Model):
 
 class Mark(models.Model):
     """The newest published price of an asset; one row each, updated together once per round."""
+
+    named_by = ("asset",)
 
     asset = models.OneToOneField("lending.Asset", on_delete=models.PROTECT, related_name="mark")
     price = AmountField(null=True, help_text="USD; null when there is none")
@@ -153,6 +157,8 @@ class PriceSnapshot(models.Model):
 
 class AssetOutage(models.Model):
     """A span in which an asset had no GOOD mark for more than 60 s; pauses clocks and starts grace."""
+
+    named_by = ("asset",)
 
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
     start_at = models.DateTimeField()
