@@ -1,37 +1,28 @@
 """Loans: quoted, accepted, approved, funded against a permit, due, closed. Every step is in the declared table."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from lending import access, audit, events, ids, interest, ledger, margin_accounts, outbox, permits, withdrawals
+from lending import access, audit, events, interest, ledger, margin_accounts, permits, withdrawals
 from lending.engine import entries, money
 from lending.models import (
     LOAN_TRANSITIONS,
     AuditRecord,
-    Client,
     Event,
-    LadderTerms,
     Loan,
     LoanEvent,
     LoanState,
     MarginAccount,
-    Product,
     Role,
     User,
 )
 
 OWING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
-DEFAULT_MARGIN = Decimal("0.05")
-
-
-class UnableToQuote(Exception):
-    """A loan can not be quoted on these terms; the message says why."""
 
 
 class UnableToMove(Exception):
@@ -51,124 +42,6 @@ def locked(loan: Loan) -> Loan:
     """Return the loan as it stands, locked; the caller holds its margin account's lock."""
     rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "product", "book")
     return rows.get(pk=loan.pk)
-
-
-@transaction.atomic
-def quote(
-    *,
-    client: Client,
-    product: Product,
-    principal: Decimal,
-    annual_rate: Decimal,
-    maturity_date: date,
-    quoted_until: datetime,
-    made_by: User,
-    now: datetime,
-    default_rate: Decimal | None = None,
-    terms: LadderTerms | None = None,
-    margin_account: MarginAccount | None = None,
-    payout_address: str = "",
-    public_id: UUID | None = None,
-) -> Loan:
-    """
-    Offer a loan to a client until an instant, with a margin account of its own unless one is given.
-
-    Without a default rate it is the annual rate plus five points; without terms the product's ladder.
-
-    Raises
-    ------
-    UnableToQuote
-        If the principal is not positive or finer than the asset, a rate is outside [0, 1), maturity is not after
-        today, the offer ends in the past, or the margin account is another client's.
-    lending.access.UnableToAccess
-        If made_by is no relationship manager, or is one who does not see the client.
-    """
-    access.require_role(made_by, Role.RELATIONSHIP_MANAGER)
-    access.require_client(made_by, client)
-    with money.exact():
-        default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
-    check_terms(client, product, principal, annual_rate, default_rate, margin_account)
-    if maturity_date <= now.astimezone(UTC).date():
-        raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
-    if quoted_until <= now:
-        raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
-    public_id = public_id or ids.new()
-    if margin_account is None:
-        margin_account = MarginAccount.objects.create(
-            public_id=ids.derived("margin_account", public_id),
-            client=client,
-            terms=margin_accounts.kept(terms or product.terms),
-            created_at=now,
-        )
-    loan = Loan.objects.create(
-        public_id=public_id,
-        client=client,
-        margin_account=margin_account,
-        product=product,
-        book=product.book,
-        asset=product.asset,
-        principal=principal,
-        annual_rate=annual_rate,
-        default_rate=default_rate,
-        day_count=product.day_count,
-        origination_fee=product.origination_fee,
-        maturity_date=maturity_date,
-        quoted_until=quoted_until,
-        payout_address=payout_address,
-        made_by=made_by,
-    )
-    for record in step(loan, "", LoanState.QUOTED, actor=made_by, cause="quoted", evidence={}, now=now):
-        record.save(force_insert=True)
-    return loan
-
-
-@transaction.atomic
-def accept(loan: Loan, *, by: User, now: datetime) -> Loan:
-    """
-    Accept an offer on behalf of its client.
-
-    Raises
-    ------
-    lending.access.UnableToAccess
-        If `by` may not sign for the client.
-    UnableToMove
-        If the offer has ended, or the loan is not an open offer.
-    """
-    loan = _lock(loan)
-    access.require_signer(by, loan.client)
-    if loan.state == LoanState.QUOTED and now >= loan.quoted_until:
-        raise UnableToMove(f"the offer ended at {loan.quoted_until:%Y-%m-%d %H:%M} UTC; ask for a new one")
-    _move(loan, LoanState.ACCEPTED, actor=by, cause="accepted by the client's signer", now=now, accepted_by=by)
-    return loan
-
-
-@transaction.atomic
-def approve(loan: Loan, *, by: User, now: datetime) -> Loan:
-    """
-    Approve an accepted loan as the second person.
-
-    Raises
-    ------
-    lending.access.UnableToAccess
-        If `by` quoted the loan, manages its client, or holds no risk role.
-    UnableToMove
-        If the loan is not accepted, or is approved already.
-    """
-    loan = _lock(loan)
-    access.require_checker(by, client=loan.client, maker=loan.made_by)
-    _move(loan, LoanState.APPROVED, actor=by, cause="approved by a second person", now=now, approved_by=by)
-    return loan
-
-
-@transaction.atomic
-def collateral_pending(loan: Loan, *, actor: User | None, now: datetime) -> Loan:
-    """Wait for an approved loan's collateral, and have deposit addresses opened for it at the custodian."""
-    loan = _lock(loan)
-    transition(loan, LoanState.COLLATERAL_PENDING, actor=actor, cause="waiting for collateral", now=now)
-    account = str(loan.margin_account.public_id)
-    # Per loan, not per account: a second loan of a pool may be in another asset.
-    outbox.put("custody.address", {"margin_account": account}, key=f"address:{loan.public_id}", now=now)
-    return loan
 
 
 @transaction.atomic
@@ -193,7 +66,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     check_funding(account, loan, permit, actor, now=now)
     draft, net = disbursement(loan, now=now)
     ledger.post(draft, now=now, actor=actor)
-    _move(
+    transition(
         loan,
         LoanState.ACTIVE,
         actor=actor,
@@ -251,14 +124,6 @@ def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft, Decimal]:
     return draft, net
 
 
-def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
-    """Drop a loan that was not funded; UnableToMove when it was."""
-    with transaction.atomic():
-        loan = _lock(loan)
-        transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
-    return loan
-
-
 def mature_due(*, now: datetime) -> int:
     """Move loans whose maturity has come to MATURED, and those unpaid a day later to DEFAULTED; return how many."""
     today = now.astimezone(UTC).date()
@@ -273,29 +138,9 @@ def close_due(*, now: datetime) -> int:
     return sum(_close(loan, now) for loan in ready.order_by("margin_account_id", "pk"))
 
 
-def transition(
-    loan: Loan,
-    state: LoanState,
-    *,
-    actor: User | None,
-    cause: str,
-    now: datetime,
-    evidence: Mapping[str, Any] | None = None,
-) -> None:
-    """
-    Move a loan to a state that the declared table allows, and remember actor, cause and evidence.
-
-    Raises
-    ------
-    UnableToMove
-        If the table has no such step, or somebody else moved the loan meanwhile.
-    """
-    _move(loan, state, actor=actor, cause=cause, now=now, evidence=evidence)
-
-
 @transaction.atomic
 def _mature(loan: Loan, now: datetime) -> int:
-    loan = _lock(loan)
+    loan = lock(loan)
     moved = 0
     if loan.state == LoanState.ACTIVE and now >= interest.maturity_at(loan):
         transition(loan, LoanState.MATURED, actor=None, cause="maturity date", now=now)
@@ -310,19 +155,20 @@ def _mature(loan: Loan, now: datetime) -> int:
 
 @transaction.atomic
 def _close(loan: Loan, now: datetime) -> int:
-    loan = _lock(loan)
+    loan = lock(loan)
     if loan.state not in (LoanState.REPAID, LoanState.RECOVERED) or owes(loan):
         return 0
     transition(loan, LoanState.CLOSED, actor=None, cause="repaid and collateral returned", now=now)
     return 1
 
 
-def _lock(loan: Loan) -> Loan:
+def lock(loan: Loan) -> Loan:
+    """Return the loan as it stands, locked after its margin account."""
     margin_accounts.lock(loan.margin_account_id)
     return locked(loan)
 
 
-def _move(
+def transition(
     loan: Loan,
     state: LoanState,
     *,
@@ -332,7 +178,16 @@ def _move(
     evidence: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> None:
-    """Move a loan as `transition` does, and set what becomes known with the step in the same statement."""
+    """
+    Move a loan to a state that the declared table allows, and remember actor, cause and evidence.
+
+    `values` are the loan's fields that become known with the step; they are written in the same statement.
+
+    Raises
+    ------
+    UnableToMove
+        If the table has no such step, or somebody else moved the loan meanwhile.
+    """
     _check_declared(loan, state)
     before = loan.state
     if not Loan.objects.filter(pk=loan.pk, state=before).update(state=state, **values):
@@ -348,26 +203,6 @@ def _check_declared(loan: Loan, state: LoanState, *, only_from: LoanState | None
     if wrong_start or (LoanState(loan.state), LoanState(state)) not in LOAN_TRANSITIONS:
         now_is, wanted = LoanState(loan.state).label.lower(), LoanState(state).label.lower()
         raise UnableToMove(f"{loan} is {now_is} and can not become {wanted}")
-
-
-def check_terms(
-    client: Client,
-    product: Product,
-    principal: Decimal,
-    annual_rate: Decimal,
-    default_rate: Decimal,
-    margin_account: MarginAccount | None,
-) -> None:
-    """Check the terms of an offer as `quote` says."""
-    asset = product.asset
-    if not money.is_positive(principal) or principal != money.quantize_down(principal, asset.decimals):
-        raise UnableToQuote(f"{principal} is not a principal that {asset.code} allows ({asset.decimals} decimals)")
-    if not 0 <= annual_rate < 1:
-        raise UnableToQuote(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
-    if not annual_rate <= default_rate < 1:
-        raise UnableToQuote(f"a default rate of {default_rate} is below the annual rate, or not a rate")
-    if margin_account is not None and margin_account.client_id != client.pk:
-        raise UnableToQuote("the margin account is another client's")
 
 
 def step(

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, custody, ids, ledger, loans, margin_accounts, withdrawals
+from lending import access, custody, ids, ledger, loans, margin_accounts, offers, withdrawals
 from lending.engine import money
 from lending.models import (
     AuditRecord,
@@ -56,7 +56,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
 
     Raises
     ------
-    lending.loans.UnableToQuote
+    lending.offers.UnableToQuote
         If the terms of one make no loan; nothing is written then.
     lending.access.UnableToAccess
         If a manager, signer or approver may not act for a client.
@@ -164,10 +164,10 @@ def _check_people(offers: Sequence[Offer], approved_by: User) -> None:
 def _offered(offer: Offer, now: datetime) -> Loan:
     product = offer.product
     with money.exact():
-        default_rate = offer.annual_rate + loans.DEFAULT_MARGIN
-    loans.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
+        default_rate = offer.annual_rate + offers.DEFAULT_MARGIN
+    offers.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
     if offer.maturity_date <= now.date():
-        raise loans.UnableToQuote(f"a loan can not mature on {offer.maturity_date}, that is not after today")
+        raise offers.UnableToQuote(f"a loan can not mature on {offer.maturity_date}, that is not after today")
     return Loan(
         public_id=offer.public_id,
         client=offer.client,

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from lending import collateral, ids, ledger, loans, notices, permits
+from lending import collateral, ids, ledger, loans, notices, offers, permits
 from lending.engine import entries
 from lending.models import Asset, Client, Deposit, DepositAddress, Loan, MarginAccount, Product, User
 from risk import cycle, margin_calls, prices
@@ -21,7 +21,7 @@ def _product() -> Product:
 def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = Decimal(600_000)) -> Loan:
     """Return a loan that the client's relationship manager has offered."""
     client = client or cast.harbourside
-    return loans.quote(
+    return offers.quote(
         client=client,
         product=_product(),
         principal=principal,
@@ -53,9 +53,9 @@ def running(
 ) -> Loan:
     """Return a funded loan of a client, secured by bitcoin."""
     loan = offered(cast, client, principal=principal)
-    loan = loans.accept(loan, by=signer or cast.alice, now=NOW)
-    loan = loans.approve(loan, by=cast.rhea, now=NOW)
-    loan = loans.collateral_pending(loan, actor=cast.olga, now=NOW)
+    loan = offers.accept(loan, by=signer or cast.alice, now=NOW)
+    loan = offers.approve(loan, by=cast.rhea, now=NOW)
+    loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)
     bitcoin = deposited(loan.client, "BTC", btc)
     collateral.pledge(loan.margin_account, bitcoin, btc, key=f"pledge:{loan.public_id}", now=NOW)
     account = loan.margin_account

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, loans, panels, schedules, staff
+from lending import access, loans, offers, panels, schedules, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
@@ -156,19 +156,19 @@ def _buttons(loan: Loan) -> list[tuple[str, str]]:
 
 
 def _approve(request: HttpRequest, loan: Loan, now: datetime) -> str:
-    loans.approve(loan, by=request.user, now=now)  # type: ignore[arg-type]
+    offers.approve(loan, by=request.user, now=now)  # type: ignore[arg-type]
     return "Approved by you, as the second person."
 
 
 def _ask_collateral(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(request.user, Role.OPERATIONS)
-    loans.collateral_pending(loan, actor=request.user, now=now)  # type: ignore[arg-type]
+    offers.collateral_pending(loan, actor=request.user, now=now)  # type: ignore[arg-type]
     return "The custodian opens addresses; the client sees them in the portal."
 
 
 def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(request.user, Role.RELATIONSHIP_MANAGER, Role.RISK_HEAD, Role.OPERATIONS)
-    loans.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
+    offers.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
     return "Cancelled."
 
 

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, interest, ledger, loans, panels, repayments, schedules
+from lending import access, interest, ledger, loans, offers, panels, repayments, schedules
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
@@ -151,7 +151,7 @@ def accept(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Accept a quoted loan for the client."""
     quoted = own_loan(request, public_id)
     try:
-        loans.accept(quoted, by=request.user, now=request.reading.now)
+        offers.accept(quoted, by=request.user, now=request.reading.now)
     except (loans.UnableToMove, PermissionDenied) as refusal:
         messages.error(request, f"Not accepted: {refusal}.")
     else:

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, loans, people, schedules, staff
+from lending import access, offers, people, schedules, staff
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import letters, previews, prices
@@ -100,7 +100,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
     asked, now, maker = form.cleaned_data, staff.now(request), request.user
     try:
         with transaction.atomic():
-            offer = loans.quote(
+            offer = offers.quote(
                 client=client,
                 product=asked["product"],
                 principal=asked["principal"],
@@ -114,7 +114,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
             )
             letters.offered(offer, now=now)
             return offer
-    except (loans.UnableToQuote, access.UnableToAccess) as refusal:
+    except (offers.UnableToQuote, access.UnableToAccess) as refusal:
         form.add_error(None, f"Not offered: {refusal}.")
         return None
 

@@ -7,7 +7,7 @@ from itertools import count
 import factory
 from factory.django import DjangoModelFactory
 
-from lending import collateral, ledger, loans, margin_accounts, permits, ports
+from lending import collateral, ledger, loans, margin_accounts, offers, permits, ports
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import entries
 from lending.models import (
@@ -277,7 +277,7 @@ def quoted_loan(
 ) -> Loan:
     """Return a loan that robin has quoted."""
     client = client or ClientFactory()
-    return loans.quote(
+    return offers.quote(
         client=client,
         product=product or ProductFactory(),
         principal=Decimal(principal),
@@ -293,9 +293,9 @@ def quoted_loan(
 def pending_loan(client: Client | None = None, *, now: dt.datetime = NOW, **terms: object) -> Loan:
     """Return a loan that waits for its collateral: quoted, accepted by the client, approved by rhea."""
     loan = quoted_loan(client, now=now, **terms)  # type: ignore[arg-type]
-    loans.accept(loan, by=borrower(f"signer{loan.client_id}", loan.client), now=now)
-    loans.approve(loan, by=staff("rhea", Role.RISK), now=now)
-    return loans.collateral_pending(loan, actor=None, now=now)
+    offers.accept(loan, by=borrower(f"signer{loan.client_id}", loan.client), now=now)
+    offers.approve(loan, by=staff("rhea", Role.RISK), now=now)
+    return offers.collateral_pending(loan, actor=None, now=now)
 
 
 def active_loan(

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import collateral, interest, ledger, loans, margin_accounts, notices, repayments
+from lending import collateral, interest, ledger, loans, margin_accounts, notices, offers, repayments
 from lending.engine import entries, money
 from lending.models import (
     Asset,
@@ -124,14 +124,14 @@ class Desk:
             )[0],
             terms=terms or self.terms,
         )
-        loan = loans.quote(
+        loan = offers.quote(
             client=client, product=product, principal=Decimal(principal), annual_rate=Decimal("0.10"),
             maturity_date=(self.now + dt.timedelta(days=180)).date(), quoted_until=self.now + dt.timedelta(days=1),
             made_by=self.manager, now=self.now,
         )  # fmt: skip
-        loan = loans.accept(loan, by=borrower, now=self.now)
-        loan = loans.approve(loan, by=self.risk, now=self.now)
-        loan = loans.collateral_pending(loan, actor=self.manager, now=self.now)
+        loan = offers.accept(loan, by=borrower, now=self.now)
+        loan = offers.approve(loan, by=self.risk, now=self.now)
+        loan = offers.collateral_pending(loan, actor=self.manager, now=self.now)
         for code, quantity in pledged.items():
             self.top_up(loan, code, quantity, kind=PledgeMovement.Kind.PLEDGE)
         permit = permits.issue_draw(loan.margin_account, loan.asset, loan.principal, now=self.now)

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.test import Client as Browser
 
-from lending import approvals
+from lending import approvals, offers
 from lending.models import Approval, Entry, Loan, LoanState, Posting
 from tests import stories
 from tests.cast import NOW, Cast
@@ -35,9 +35,8 @@ def test_clients_and_loans_are_made_on_the_guided_way_alone(
 
 
 def accepted(cast: Cast) -> Loan:
-    from lending import loans
 
-    return loans.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    return offers.accept(stories.offered(cast), by=cast.alice, now=NOW)
 
 
 def press(browser: Browser, loan: Loan, button: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import approvals, loans
+from lending import approvals, offers
 from lending.models import Client, ClientUser, Loan
 from risk.models import MarginCall, Mark
 from tests import stories
@@ -70,7 +70,7 @@ def test_a_client_for_whom_nobody_signs_is_a_task(cast: Cast, client: Browser) -
 
 @pytest.mark.parametrize(("who", "may"), [("rhea", True), ("robin", False), ("olga", False)])
 def test_who_may_approve_reads_so(cast: Cast, client: Browser, who: str, may: bool) -> None:
-    loans.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    offers.accept(stories.offered(cast), by=cast.alice, now=NOW)
     page = home(client, getattr(cast, who))
     assert "anybody of risk but Robin" in page
     assert ("(you may)" in page) is may

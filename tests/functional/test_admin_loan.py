@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import freezes, loans, repayments
+from lending import freezes, offers, repayments
 from lending.models import Loan
 from tests import stories
 from tests.cast import NOW, Cast
@@ -41,7 +41,7 @@ def test_an_offer_shows_its_next_step_and_its_schedule(cast: Cast, client: Brows
 
 
 def test_the_step_says_who_may_do_it(cast: Cast, client: Browser) -> None:
-    loan = loans.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    loan = offers.accept(stories.offered(cast), by=cast.alice, now=NOW)
     assert "(you may)" in page(client, cast.rhea, loan)
     assert "(you may)" not in page(client, cast.robin, loan)
     assert "anybody of risk but Robin" in page(client, cast.robin, loan)

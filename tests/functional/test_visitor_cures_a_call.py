@@ -8,7 +8,7 @@ import time_machine
 from django.test import Client as Browser
 
 from deploy.demo import outside
-from lending import custody, loans, notices
+from lending import custody, notices, offers
 from lending.models import Deposit, DepositAddress, Loan
 from lending.ports import CustodianRefused, CustodianUnavailable
 from risk import margin_calls
@@ -144,9 +144,9 @@ def waiting(cast: Cast, settings) -> Loan:
     stories.market("40000", at=LOOKS - timedelta(seconds=20))
     loan = stories.offered(cast)
     now = NOW + timedelta(minutes=1)
-    loan = loans.accept(loan, by=cast.alice, now=now)
-    loan = loans.approve(loan, by=cast.rhea, now=now)
-    loan = loans.collateral_pending(loan, actor=cast.olga, now=now)
+    loan = offers.accept(loan, by=cast.alice, now=now)
+    loan = offers.approve(loan, by=cast.rhea, now=now)
+    loan = offers.collateral_pending(loan, actor=cast.olga, now=now)
     DepositAddress.objects.create(
         client=loan.client,
         margin_account=loan.margin_account,

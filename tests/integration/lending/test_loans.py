@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import access, ledger, loans, permits
+from lending import access, ledger, loans, offers, permits
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.models import AuditRecord, Loan, LoanEvent, LoanState, Role, Withdrawal
@@ -61,7 +61,7 @@ def test_without_a_payout_address_the_proceeds_stay_in_the_free_balance() -> Non
     ],
 )
 def test_terms_that_make_no_loan_are_refused(terms: dict[str, object], message: str) -> None:
-    with pytest.raises(loans.UnableToQuote, match=message):
+    with pytest.raises(offers.UnableToQuote, match=message):
         make.quoted_loan(**terms)  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ def test_only_a_relationship_manager_who_sees_the_client_quotes() -> None:
     other = make.staff("rupert", Role.RELATIONSHIP_MANAGER)
     for user, message in ((make.staff("rhea", Role.RISK), "relationship manager"), (other, "no such client")):
         with pytest.raises(access.UnableToAccess, match=message):
-            loans.quote(
+            offers.quote(
                 client=client,
                 product=make.ProductFactory(),
                 principal=Decimal(1),
@@ -88,36 +88,36 @@ def test_an_offer_is_accepted_by_a_signer_of_the_client_before_it_ends() -> None
     viewer = make.borrower("bob", loan.client, Role.BORROWER_VIEWER)
     for user in (outsider, viewer):
         with pytest.raises(access.UnableToAccess, match="may not sign for"):
-            loans.accept(loan, by=user, now=NOW)
+            offers.accept(loan, by=user, now=NOW)
     alice = make.borrower("alice", loan.client)
     with pytest.raises(loans.UnableToMove, match="the offer ended at 2021-05-19 09:00 UTC"):
-        loans.accept(loan, by=alice, now=NOW + HOUR)
-    assert loans.accept(loan, by=alice, now=NOW).accepted_by == alice
+        offers.accept(loan, by=alice, now=NOW + HOUR)
+    assert offers.accept(loan, by=alice, now=NOW).accepted_by == alice
     with pytest.raises(loans.UnableToMove, match="is accepted and can not become accepted"):
-        loans.accept(loan, by=alice, now=NOW)
+        offers.accept(loan, by=alice, now=NOW)
 
 
 def test_an_approval_needs_a_second_person_who_does_not_manage_the_client() -> None:
     loan = make.quoted_loan()
-    loans.accept(loan, by=make.borrower("alice", loan.client), now=NOW)
+    offers.accept(loan, by=make.borrower("alice", loan.client), now=NOW)
     robin = make.staff("robin", Role.RELATIONSHIP_MANAGER, Role.RISK)
     with pytest.raises(access.UnableToAccess, match="made this and can not also approve"):
-        loans.approve(loan, by=robin, now=NOW)
+        offers.approve(loan, by=robin, now=NOW)
     with pytest.raises(access.UnableToAccess, match="risk"):
-        loans.approve(loan, by=make.staff("dana", Role.DESK_TRADER), now=NOW)
-    loans.approve(loan, by=make.staff("rhea", Role.RISK), now=NOW)
+        offers.approve(loan, by=make.staff("dana", Role.DESK_TRADER), now=NOW)
+    offers.approve(loan, by=make.staff("rhea", Role.RISK), now=NOW)
     with pytest.raises(loans.UnableToMove, match="is approved and can not become approved"):
-        loans.approve(loan, by=make.staff("rita", Role.RISK_HEAD), now=NOW)
+        offers.approve(loan, by=make.staff("rita", Role.RISK_HEAD), now=NOW)
 
 
 def test_the_manager_of_the_client_does_not_approve_what_a_colleague_quoted() -> None:
     loan = make.quoted_loan()
-    loans.accept(loan, by=make.borrower("alice", loan.client), now=NOW)
+    offers.accept(loan, by=make.borrower("alice", loan.client), now=NOW)
     rhea = make.staff("rhea", Role.RISK)
     loan.client.relationship_manager = rhea
     loan.client.save()
     with pytest.raises(access.UnableToAccess, match=r"manages .* and can not approve"):
-        loans.approve(loan, by=rhea, now=NOW)
+        offers.approve(loan, by=rhea, now=NOW)
 
 
 def test_the_database_refuses_the_maker_as_checker_and_undeclared_steps() -> None:
@@ -202,7 +202,7 @@ def test_a_loan_matures_defaults_a_day_later_and_does_neither_before() -> None:
 def test_a_loan_that_was_funded_is_not_cancelled() -> None:
     loan = make.active_loan()
     with pytest.raises(loans.UnableToMove, match="is active and can not become cancelled"):
-        loans.cancel(loan, actor=make.staff("robin"), cause="client walked away", now=NOW)
+        offers.cancel(loan, actor=make.staff("robin"), cause="client walked away", now=NOW)
     other = make.quoted_loan()
-    cancelled = loans.cancel(other, actor=make.staff("robin"), cause="client walked away", now=NOW)
+    cancelled = offers.cancel(other, actor=make.staff("robin"), cause="client walked away", now=NOW)
     assert cancelled.state == LoanState.CANCELLED

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.forms.models import model_to_dict
 
-from lending import access, custody, ids, loans, opening, outbox, permits
+from lending import access, custody, ids, loans, offers, opening, outbox, permits
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.models import (
     Client,
@@ -111,7 +111,7 @@ def test_loans_opened_at_once_are_what_single_verbs_leave(custodian: PaperCustod
     signer = make.borrower("alice", client)
     rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
 
-    single = loans.quote(
+    single = offers.quote(
         client=client,
         product=make.ProductFactory(),
         principal=Decimal(500_000),
@@ -123,12 +123,12 @@ def test_loans_opened_at_once_are_what_single_verbs_leave(custodian: PaperCustod
         public_id=ids.derived("test", 0),
         now=NOW,
     )
-    loans.accept(single, by=signer, now=NOW)
-    loans.approve(single, by=rhea, now=NOW)
-    loans.collateral_pending(single, actor=olga, now=NOW)
+    offers.accept(single, by=signer, now=NOW)
+    offers.approve(single, by=rhea, now=NOW)
+    offers.collateral_pending(single, actor=olga, now=NOW)
     outbox.deliver_due(now=NOW)
-    offers = [offer(client, signer, number) for number in (1, 2)]
-    together = opening.open_offers(offers, approved_by=rhea, actor=olga, now=NOW)
+    wanted = [offer(client, signer, number) for number in (1, 2)]
+    together = opening.open_offers(wanted, approved_by=rhea, actor=olga, now=NOW)
     for loan in (single, *together):
         send_collateral(custodian, loan)
     custody.poll_due(now=LATER)
@@ -151,8 +151,8 @@ def test_one_bad_offer_and_nothing_is_written() -> None:
     rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
     good = offer(client, alice)
     for bad, error, message in (
-        (offer(client, alice, 2, principal=Decimal("0.001")), loans.UnableToQuote, "is not a principal"),
-        (offer(client, alice, 2, maturity_date=NOW.date()), loans.UnableToQuote, "that is not after today"),
+        (offer(client, alice, 2, principal=Decimal("0.001")), offers.UnableToQuote, "is not a principal"),
+        (offer(client, alice, 2, maturity_date=NOW.date()), offers.UnableToQuote, "that is not after today"),
         (offer(client, bob, 2), access.UnableToAccess, "Bob may not sign for"),
     ):
         with pytest.raises(error, match=message):

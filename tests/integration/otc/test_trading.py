@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from lending import ledger, loans, repayments
+from lending import ledger, loans, offers, repayments
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.models import Entry, LoanState, Posting, Repayment
@@ -215,7 +215,7 @@ def test_a_sale_pays_the_loans_of_a_pool_by_maturity(desk):
     desk.loan.margin_account.save(update_fields=["kind"])
     usdc = make.asset("USDC")
     mark("USDC", "0.98", now=desk.now)
-    early = loans.quote(
+    early = offers.quote(
         client=desk.loan.client,
         product=make.ProductFactory(code="u", asset=usdc),
         principal=D(100_000),
@@ -226,9 +226,9 @@ def test_a_sale_pays_the_loans_of_a_pool_by_maturity(desk):
         margin_account=desk.loan.margin_account,
         now=desk.now,
     )
-    loans.accept(early, by=make.borrower("alice", early.client), now=desk.now)
-    loans.approve(early, by=make.staff("rhea"), now=desk.now)
-    loans.collateral_pending(early, actor=None, now=desk.now)
+    offers.accept(early, by=make.borrower("alice", early.client), now=desk.now)
+    offers.approve(early, by=make.staff("rhea"), now=desk.now)
+    offers.collateral_pending(early, actor=None, now=desk.now)
     make.capital("USDC", "100000", now=desk.now)
     loans.fund(early, permit=make.draw_permit(early, now=desk.now), actor=make.staff("olga"), now=desk.now)
     desk.until_quoted()

@@ -1,0 +1,165 @@
+"""Offers: loans quoted to a client, accepted by a signer, approved by a second person, waiting for collateral."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from lending import access, ids, loans, margin_accounts, outbox
+from lending.engine import money
+from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
+
+DEFAULT_MARGIN = Decimal("0.05")
+
+
+class UnableToQuote(Exception):
+    """A loan can not be quoted on these terms; the message says why."""
+
+
+@transaction.atomic
+def quote(
+    *,
+    client: Client,
+    product: Product,
+    principal: Decimal,
+    annual_rate: Decimal,
+    maturity_date: date,
+    quoted_until: datetime,
+    made_by: User,
+    now: datetime,
+    default_rate: Decimal | None = None,
+    terms: LadderTerms | None = None,
+    margin_account: MarginAccount | None = None,
+    payout_address: str = "",
+    public_id: UUID | None = None,
+) -> Loan:
+    """
+    Offer a loan to a client until an instant, with a margin account of its own unless one is given.
+
+    Without a default rate it is the annual rate plus five points; without terms the product's ladder.
+
+    Raises
+    ------
+    UnableToQuote
+        If the principal is not positive or finer than the asset, a rate is outside [0, 1), maturity is not after
+        today, the offer ends in the past, or the margin account is another client's.
+    lending.access.UnableToAccess
+        If made_by is no relationship manager, or is one who does not see the client.
+    """
+    access.require_role(made_by, Role.RELATIONSHIP_MANAGER)
+    access.require_client(made_by, client)
+    with money.exact():
+        default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
+    check_terms(client, product, principal, annual_rate, default_rate, margin_account)
+    if maturity_date <= now.astimezone(UTC).date():
+        raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
+    if quoted_until <= now:
+        raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
+    public_id = public_id or ids.new()
+    if margin_account is None:
+        margin_account = MarginAccount.objects.create(
+            public_id=ids.derived("margin_account", public_id),
+            client=client,
+            terms=margin_accounts.kept(terms or product.terms),
+            created_at=now,
+        )
+    loan = Loan.objects.create(
+        public_id=public_id,
+        client=client,
+        margin_account=margin_account,
+        product=product,
+        book=product.book,
+        asset=product.asset,
+        principal=principal,
+        annual_rate=annual_rate,
+        default_rate=default_rate,
+        day_count=product.day_count,
+        origination_fee=product.origination_fee,
+        maturity_date=maturity_date,
+        quoted_until=quoted_until,
+        payout_address=payout_address,
+        made_by=made_by,
+    )
+    for record in loans.step(loan, "", LoanState.QUOTED, actor=made_by, cause="quoted", evidence={}, now=now):
+        record.save(force_insert=True)
+    return loan
+
+
+@transaction.atomic
+def accept(loan: Loan, *, by: User, now: datetime) -> Loan:
+    """
+    Accept an offer on behalf of its client.
+
+    Raises
+    ------
+    lending.access.UnableToAccess
+        If `by` may not sign for the client.
+    lending.loans.UnableToMove
+        If the offer has ended, or the loan is not an open offer.
+    """
+    loan = loans.lock(loan)
+    access.require_signer(by, loan.client)
+    if loan.state == LoanState.QUOTED and now >= loan.quoted_until:
+        raise loans.UnableToMove(f"the offer ended at {loan.quoted_until:%Y-%m-%d %H:%M} UTC; ask for a new one")
+    loans.transition(
+        loan, LoanState.ACCEPTED, actor=by, cause="accepted by the client's signer", now=now, accepted_by=by
+    )
+    return loan
+
+
+@transaction.atomic
+def approve(loan: Loan, *, by: User, now: datetime) -> Loan:
+    """
+    Approve an accepted loan as the second person.
+
+    Raises
+    ------
+    lending.access.UnableToAccess
+        If `by` quoted the loan, manages its client, or holds no risk role.
+    lending.loans.UnableToMove
+        If the loan is not accepted, or is approved already.
+    """
+    loan = loans.lock(loan)
+    access.require_checker(by, client=loan.client, maker=loan.made_by)
+    loans.transition(loan, LoanState.APPROVED, actor=by, cause="approved by a second person", now=now, approved_by=by)
+    return loan
+
+
+@transaction.atomic
+def collateral_pending(loan: Loan, *, actor: User | None, now: datetime) -> Loan:
+    """Wait for an approved loan's collateral, and have deposit addresses opened for it at the custodian."""
+    loan = loans.lock(loan)
+    loans.transition(loan, LoanState.COLLATERAL_PENDING, actor=actor, cause="waiting for collateral", now=now)
+    account = str(loan.margin_account.public_id)
+    # Per loan, not per account: a second loan of a pool may be in another asset.
+    outbox.put("custody.address", {"margin_account": account}, key=f"address:{loan.public_id}", now=now)
+    return loan
+
+
+def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
+    """Drop a loan that was not funded; lending.loans.UnableToMove when it was."""
+    with transaction.atomic():
+        loan = loans.lock(loan)
+        loans.transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
+    return loan
+
+
+def check_terms(
+    client: Client,
+    product: Product,
+    principal: Decimal,
+    annual_rate: Decimal,
+    default_rate: Decimal,
+    margin_account: MarginAccount | None,
+) -> None:
+    """Check the terms of an offer as `quote` says."""
+    asset = product.asset
+    if not money.is_positive(principal) or principal != money.quantize_down(principal, asset.decimals):
+        raise UnableToQuote(f"{principal} is not a principal that {asset.code} allows ({asset.decimals} decimals)")
+    if not 0 <= annual_rate < 1:
+        raise UnableToQuote(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
+    if not annual_rate <= default_rate < 1:
+        raise UnableToQuote(f"a default rate of {default_rate} is below the annual rate, or not a rate")
+    if margin_account is not None and margin_account.client_id != client.pk:
+        raise UnableToQuote("the margin account is another client's")
