@@ -14,13 +14,13 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from lending import ids, ledger, margin_accounts
+from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
 from lending.engine.interest import Step
 from lending.models import Loan, LoanState, Repayment
 
 ACCRUING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
-_BATCH = 500
+BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
 _REASON_LENGTH = 120  # of what may stand in an entry's key
 _INSTANT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
@@ -117,7 +117,7 @@ def accrue_due(*, now: datetime) -> int:
     total, after = 0, 0
     while True:
         due = Loan.objects.filter(state__in=ACCRUING, accrued_at__lt=midnight, margin_account_id__gt=after)
-        ids = list(due.order_by("margin_account_id").values_list("margin_account_id", flat=True).distinct()[:_BATCH])
+        ids = list(due.order_by("margin_account_id").values_list("margin_account_id", flat=True).distinct()[:BATCH])
         if not ids:
             return total
         after = ids[-1]
@@ -151,14 +151,15 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
     )
     loans = list(due.select_related("asset").order_by("pk"))
     paid = _principal_paid(loan.pk for loan in loans)
-    drafts, days = [], 0
-    for loan in loans:
-        for end in _day_ends(loan, midnight):
-            if draft := _end_day(loan, paid[loan.pk], end):
-                drafts.append(draft)
-            days += 1
-    ledger.post_many(drafts, now=now)
-    Loan.objects.bulk_update(loans, ["interest_due", "interest_posted", "accrued_at"])
+    days, end = 0, _first_end(min(map(_accrued_at, loans), default=midnight))
+    while end <= midnight:
+        # A day of all loans at a time: an outage of a month is not held in memory as a whole.
+        running = [loan for loan in loans if _accrued_at(loan) < end]
+        drafts = [_end_day(loan, paid[loan.pk], end) for loan in running]
+        ledger.post_many([draft for draft in drafts if draft], now=now)
+        days += len(running)
+        end += _DAY
+    bulk.update(loans, ["interest_due", "interest_posted", "accrued_at"])
     margin_accounts.touch_many(loan.margin_account_id for loan in loans)
     return days
 
@@ -230,10 +231,14 @@ def _principal_paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Step]]:
 
 
 def _day_ends(loan: Loan, midnight: datetime) -> Iterable[datetime]:
-    end = _midnight(_accrued_at(loan).date()) + _DAY
+    end = _first_end(_accrued_at(loan))
     while end <= midnight:
         yield end
         end += _DAY
+
+
+def _first_end(at: datetime) -> datetime:
+    return _midnight(at.astimezone(UTC).date()) + _DAY
 
 
 def _accrued_at(loan: Loan) -> datetime:

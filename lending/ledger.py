@@ -37,7 +37,7 @@ __all__ = [
     "verify_seals",
 ]
 
-BATCH = 2_000  # entries per statement
+BATCH = 10_000  # entries per statement
 _ENTRY_FIELDS = [field.attname for field in Entry._meta.concrete_fields]
 
 

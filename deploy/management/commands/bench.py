@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deploy.benches import alert, crash, cycle, ledger, load, mark, pages, peers, tick
+from deploy.benches import accrual, alert, crash, cycle, ledger, load, mark, pages, peers, tick
 from deploy.benches.compare import Result
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
+    "accrual": accrual.run,
     "alert": alert.run,
     "crash": crash.run,
     "cycle": cycle.run,

@@ -41,6 +41,12 @@ def test_cycle_decides_accounts_and_times_the_mark_beside_it() -> None:
     assert found["a_s"] > found["b_s"]
 
 
+def test_accrual_posts_a_day_of_every_loan_beside_an_insert_of_as_many_rows() -> None:
+    kept, bare = bench("accrual", loans=40, rounds=1)
+    assert "a day of 40 loans: 40 entries and 80 postings" in kept["a"] == bare["a"]
+    assert kept["a_s"] == bare["a_s"]
+
+
 def test_crash_calls_a_part_of_the_book_in_one_tick_and_opens_the_queue() -> None:
     tick, queue = bench("crash", loans=40, rounds=3)
     assert "calls 10 accounts" in tick["a"]

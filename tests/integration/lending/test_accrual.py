@@ -1,0 +1,115 @@
+"""The daily accrual of many loans is one batch: as many questions for a hundred loans as for two, each day once."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from lending import interest, ledger
+from lending.engine import accounts
+from lending.engine.chart import AccountKind
+from lending.engine.interest import Step, cumulative, round_up
+from lending.models import Entry, Loan, LoanState, MarginAccount, Product
+from tests.factories import lending as make
+
+pytestmark = pytest.mark.django_db
+NOW = make.NOW  # 08:00
+MIDNIGHT = dt.datetime(2021, 5, 20, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
+
+def running(number: int, product: Product) -> list[Loan]:
+    """Write loans as rows, funded at NOW, of odd amounts and every day count; the ledger knows their interest alone."""
+    client = make.ClientFactory()
+    counts = ("ACT/360", "ACT/365F", "ACT/ACT ISDA", "30/360", "30E/360")
+    terms = product.terms
+    held = MarginAccount.objects.bulk_create(
+        MarginAccount(client=client, terms=terms, shard=0, created_at=NOW) for _ in range(number)
+    )
+    rows = Loan.objects.bulk_create(
+        Loan(
+            client=client,
+            margin_account=account,
+            product=product,
+            book=product.book,
+            asset=product.asset,
+            principal=Decimal(100_000 + 1_237 * n),
+            principal_outstanding=Decimal(100_000 + 1_237 * n),
+            annual_rate=Decimal("0.0831"),
+            default_rate=Decimal("0.1331"),
+            day_count=counts[n % len(counts)],
+            maturity_date=dt.date(2021, 8, 1),
+            quoted_until=NOW,
+            start_at=NOW,
+            accrued_at=NOW,
+            made_by=client.relationship_manager,
+            approved_by=make.staff("rhea"),
+        )
+        for n, account in enumerate(held)
+    )
+    mine = Loan.objects.filter(pk__in=[row.pk for row in rows])
+    for state in (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE):
+        mine.update(state=state)
+    return list(mine.order_by("pk"))
+
+
+def questions(now: dt.datetime, posted: list[int]) -> tuple[int, int]:
+    """Accrue, and return how many statements Django sent and how many the ledger did."""
+    posted.clear()
+    with CaptureQueriesContext(connection) as through:
+        interest.accrue_due(now=now)
+    return len(through), len(posted)
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_a_batch_asks_as_often_for_a_hundred_loans_as_for_two(
+    days: int, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> None:
+    settings.LENDING_HOUSE_STRIPES = 1  # opening another row of income would be a question of its own
+    posted: list[int] = []
+    run = ledger._execute
+
+    def counted(sql: str, parameters: list[object], *, prepare: bool = False) -> tuple[object, ...]:
+        posted.append(1)
+        return run(sql, parameters, prepare=prepare)
+
+    monkeypatch.setattr(ledger, "_execute", counted)
+    product = make.ProductFactory()
+    running(2, product)
+    interest.accrue_due(now=MIDNIGHT)  # opens the accounts of the house
+    few = questions(MIDNIGHT + days * DAY, posted)
+    running(98, product)
+    interest.accrue_due(now=MIDNIGHT + days * DAY)
+    many = questions(MIDNIGHT + 2 * days * DAY, posted)
+    assert Loan.objects.filter(accrued_at=MIDNIGHT + 2 * days * DAY).count() == 100
+    assert few == many == (few[0], days), "a statement of postings a day, whatever the number of loans"
+    assert few[0] < 10
+    assert interest.BATCH >= 10_000
+
+
+def test_a_batch_posts_what_each_loan_earned_and_each_day_once() -> None:
+    loans = running(25, make.ProductFactory())
+    at = MIDNIGHT + 9 * DAY
+    assert interest.accrue_due(now=MIDNIGHT) == 25
+    assert interest.accrue_due(now=at + dt.timedelta(hours=3)) == 25 * 9
+    assert interest.accrue_due(now=at + dt.timedelta(hours=4)) == 0
+    for loan in loans:
+        loan.refresh_from_db()
+        terms = [Step(NOW, loan.principal)], [Step(NOW, loan.annual_rate)]
+        earned = round_up(cumulative(loan.day_count, *terms, at), 2)
+        assert loan.interest_due == loan.interest_posted == earned
+        receivable = accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, "USD", loan.client_id, loan.pk)
+        assert ledger.balance(receivable) == earned
+        assert loan.accrued_at == at
+        for day in (dt.date(2021, 5, 19) + n * DAY for n in range(10)):
+            assert Entry.objects.filter(idempotency_key=f"accrual:{loan.public_id}:{day}").count() == 1
+
+
+def test_loans_that_lag_behind_are_brought_to_the_same_midnight() -> None:
+    loans = running(4, make.ProductFactory())
+    Loan.objects.filter(pk=loans[0].pk).update(accrued_at=MIDNIGHT, interest_posted=Decimal(0))
+    assert interest.accrue_due(now=MIDNIGHT + 2 * DAY) == 3 * 3 + 2
+    assert set(Loan.objects.values_list("accrued_at", flat=True)) == {MIDNIGHT + 2 * DAY}
