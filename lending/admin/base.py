@@ -65,12 +65,12 @@ class _Looking:
             found.append(columns[key])
         return found
 
-    def read_with(self) -> set[str]:
-        """Return the lookups whose rows are read along with each row: what is written of it may name any of them."""
+    def read_with(self, shown: Sequence[Any] = ()) -> set[str]:
+        """Return the lookups whose rows are read along with a row that shows some columns, without a word all of it."""
         links = [field.name for field in self.model._meta.fields if field.many_to_one or field.one_to_one]
+        named = [name for name in links if not shown or name in shown or name == "asset"]
         units = [unit for unit in self.units.values() if not unit.startswith("=")]
-        more = getattr(self, "list_select_related", False) or ()
-        return {step for path in (*links, *units, *more) for step in _steps(self.model, path)}
+        return {step for path in (*named, *units) for step in _steps(self.model, path)}
 
     def _leads_nowhere(self, name: str, request: HttpRequest) -> bool:
         """Return whether a field links to a table that the reader may not see."""
@@ -129,6 +129,7 @@ class Table(_Looking, ModelAdmin):
     """
 
     client_path: str | None = None
+    list_reads: tuple[str, ...] = ()  # what a list's own columns read beside the row's links
     list_per_page = 50
     show_full_result_count = False
 
@@ -136,10 +137,19 @@ class Table(_Looking, ModelAdmin):
         return self.has_view_permission(request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request).select_related(*self.read_with())
+        rows = super().get_queryset(request)
         if self.client_path is None or roles(request) & access.SEES_EVERY_CLIENT:
             return rows
         return rows.filter(**{f"{self.client_path}__in": staff.clients(request)})
+
+    def get_list_select_related(self, request: HttpRequest) -> list[str]:
+        """Return what a list reads along with its rows: no more than it shows, a row of everything is slow to make."""
+        return [*self.read_with(self.list_display), *self.list_reads]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return a row with all that its page names, read at once."""
+        found = super().get_object(request, object_id, from_field)
+        return found and self.get_queryset(request).select_related(*self.read_with()).get(pk=found.pk)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Refuse every lookup but those the table offers: a guessed prefix would tell a password's hash."""

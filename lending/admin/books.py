@@ -43,6 +43,7 @@ class EntryAdmin(Table):
 class PostingAdmin(Table):
     seen_by = SEE_BOOKS
     client_path = "client"
+    list_reads = ("entry",)
     list_display = ("entry_link", "effective_at", "account", "signed", "category", "client", "book")
     list_display_links = None
     list_filter = ("category", "asset", "book", "account__kind")
@@ -70,7 +71,7 @@ class LedgerAccountAdmin(Table):
     seen_by = SEE_BOOKS
     client_path = "client"
     list_display = ("key", "kind", "asset", "client", "standing", "opened_at")
-    list_select_related = ("balance",)
+    list_reads = ("balance",)
     list_filter = ("kind", "asset")
     search_fields = ("key",)
     fields = ("key", "kind", "asset", "client", "margin_account", "loan", "book", "party", "stripe", "standing")
