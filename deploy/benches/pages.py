@@ -68,16 +68,27 @@ def run(*, loans: int = 400, rounds: int = 40, seed: int = 7) -> list[Result]:
 
 def walked(loans: int, *, rounds: int, seed: int) -> Iterator[tuple[tuple[str, str], Taken]]:
     """Yield what each kind of page takes, by who opens it, on a desk that has come through part of the crash."""
+    with in_the_crash(loans, seed=seed):
+        for email, door in DOORS:
+            with signed_in(email) as browser:
+                for page in every_page(browser, door):
+                    yield (email.partition("@")[0], page.kind), timed(browser, page.path, rounds=rounds)
+
+
+@contextlib.contextmanager
+def in_the_crash(loans: int, *, seed: int) -> Iterator[None]:
+    """Stand, with the clock stopped, on a desk that has come through part of the crash."""
     scenario, span = scenarios.stage(settings.PLIMSOLL_SCENARIO, seed=seed, start_at=START, end_at=END)
     with replay.world(scenario, seed=seed):
         played = replay.play(scenario, seed=seed, loans=loans, span=span)
-        stands_at = START.timestamp() + played.simulated_s
-        at = datetime.fromtimestamp(stands_at, UTC)
+        at = datetime.fromtimestamp(START.timestamp() + played.simulated_s, UTC)
         clock.start(sim_origin=at, wall_origin=clock.wall_now(), speed=Decimal(0))
-        for email, door in DOORS:
-            with signed_in(email) as browser:
-                for page in crawl.pages(lambda path, browser=browser: _fetch(browser, path), door):  # type: ignore[misc]
-                    yield (email.partition("@")[0], page.kind), timed(browser, page.path, rounds=rounds)
+        yield
+
+
+def every_page(browser: Client, door: str) -> Iterator[crawl.Page]:
+    """Yield one page of every kind that a door leads to."""
+    return crawl.pages(lambda path: _fetch(browser, path), door)
 
 
 @contextlib.contextmanager
