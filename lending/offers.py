@@ -11,6 +11,7 @@ from lending.engine import money
 from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
 
 DEFAULT_MARGIN = Decimal("0.05")
+REASON_LENGTH = 160  # of why a client does not take an offer
 
 
 class UnableToQuote(Exception):
@@ -105,6 +106,30 @@ def accept(loan: Loan, *, by: User, now: datetime) -> Loan:
     loans.transition(
         loan, LoanState.ACCEPTED, actor=by, cause="accepted by the client's signer", now=now, accepted_by=by
     )
+    return loan
+
+
+@transaction.atomic
+def decline(loan: Loan, *, by: User, reason: str, now: datetime) -> Loan:
+    """
+    Turn an offer down on behalf of its client; a reason may be empty.
+
+    Raises
+    ------
+    lending.access.UnableToAccess
+        If `by` may not sign for the client.
+    lending.loans.UnableToMove
+        If the loan is not an open offer, or the reason is too long.
+    """
+    loan = loans.lock(loan)
+    access.require_signer(by, loan.client)
+    if loan.state != LoanState.QUOTED:
+        raise loans.UnableToMove(f"{loan} is no offer any more: it is {loan.get_state_display().lower()}")
+    why = reason.strip()
+    if len(why) > REASON_LENGTH:
+        raise loans.UnableToMove(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
+    cause = f"declined by the client: {why}" if why else "declined by the client"
+    loans.transition(loan, LoanState.CANCELLED, actor=by, cause=cause, now=now)
     return loan
 
 

@@ -13,7 +13,7 @@ from lending import access, staff
 from lending.models import Role
 from lending.models.fields import AmountField, RatioField
 from lending.staff import roles
-from lending.templatetags.plimsoll import amount, percent
+from lending.templatetags.plimsoll import amount, percent, short
 
 # Whoever knows when a client is called could trade ahead of the sale.
 SEE_CLIENTS = access.STAFF_ROLES - {Role.DESK_TRADER}
@@ -121,6 +121,11 @@ def _column(name: str, title: str, write: Callable[[Any], str]) -> Callable[[Any
     return column
 
 
+@admin.display(description="id", ordering="public_id")
+def _short_id(row: Any) -> str:
+    return short(row.public_id)
+
+
 class Table(_Looking, ModelAdmin):
     """
     A table to look at.
@@ -157,7 +162,9 @@ class Table(_Looking, ModelAdmin):
         return any(name and f"{lookup}__".startswith(f"{name}__") for name in offered)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return self.written(super().get_list_display(request), request)
+        """Return the columns of a list; a row's id stands there by its first eight characters, as people say it."""
+        columns = {"public_id": _short_id}
+        return self.written([columns.get(name, name) for name in super().get_list_display(request)], request)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         every = [field.name for field in self.model._meta.fields if not field.primary_key]

@@ -140,7 +140,11 @@ def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:
         return None
 
 
-_WORDS = {"approve": "Approve", "ask_collateral": "Ask for the collateral", "cancel": "Cancel it"}
+_WORDS = {
+    "approve": ("Approve", ""),
+    "ask_collateral": ("Ask for the collateral", ""),
+    "cancel": ("Cancel it", "quiet"),
+}
 _OFFERED = {
     LoanState.QUOTED: ("cancel",),
     LoanState.ACCEPTED: ("approve", "cancel"),
@@ -149,10 +153,14 @@ _OFFERED = {
 }
 
 
-def _buttons(loan: Loan) -> list[tuple[str, str]]:
-    """Return the buttons that a loan's state allows; whether the reader's role does, its verb decides and says."""
+def _buttons(loan: Loan) -> list[tuple[str, str, str]]:
+    """
+    Return address, words and look of the buttons that a loan's state allows.
+
+    Whether the reader's role does, its verb decides and says.
+    """
     names = _OFFERED.get(LoanState(loan.state), ())
-    return [(reverse(f"admin:lending_loan_{name}", args=[loan.pk]), _WORDS[name]) for name in names]
+    return [(reverse(f"admin:lending_loan_{name}", args=[loan.pk]), *_WORDS[name]) for name in names]
 
 
 def _approve(request: HttpRequest, loan: Loan, now: datetime) -> str:

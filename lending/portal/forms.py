@@ -5,10 +5,18 @@ from typing import Any
 
 from django import forms
 
-from lending import ids
+from lending import ids, offers
 from lending.models import Loan
 
 _AMOUNT = {"inputmode": "decimal", "autocomplete": "off"}
+
+
+class DeclineForm(forms.Form):
+    """Why an offer is turned down, if its client wants to say."""
+
+    reason = forms.CharField(
+        label="Why?", help_text="You need not say.", max_length=offers.REASON_LENGTH, required=False, strip=True
+    )
 
 
 class TransferForm(forms.Form):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -46,6 +47,11 @@ class FirstPasswordView(PasswordResetConfirmView):
 
     template_name = "first_password.html"
     success_url = SIGN_IN
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Keep the password, and say so where it is asked for next."""
+        messages.success(self.request, "Your password is kept. Sign in with it.")
+        return super().form_valid(form)
 
 
 class SignInView(LoginView):

@@ -19,7 +19,7 @@ from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
 from lending.models import Client, DepositAddress, Loan, LoanState, Notice
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
-from lending.portal.forms import RepaymentForm
+from lending.portal.forms import DeclineForm, RepaymentForm
 
 _QUOTE_GOOD = timedelta(hours=1)
 _NOTICES = 5
@@ -105,7 +105,14 @@ def free_balance(loan: Loan) -> Decimal:
     return -ledger.balance(AccountKey(AccountKind.CLIENT_FREE, loan.asset.code, client_id=loan.client_id))
 
 
-def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = None, status: int = 200) -> HttpResponse:
+def _loan_page(
+    request: SignedIn,
+    shown: Loan,
+    *,
+    form: RepaymentForm | None = None,
+    decline: DeclineForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
     now = request.reading.now
     owing = interest.in_debt(shown.margin_account.loans.all())
     payoffs, quotes = interest.payoffs_at(owing, now, now + _QUOTE_GOOD)
@@ -128,6 +135,7 @@ def _loan_page(request: SignedIn, shown: Loan, *, form: RepaymentForm | None = N
             "schedule": _schedule(shown, now),
             "free": free,
             "form": form,
+            "decline": decline or DeclineForm(),
             "may_sign": signer,
             "may_accept": signer and shown.state == LoanState.QUOTED and shown.quoted_until > now,
             "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
@@ -156,6 +164,23 @@ def accept(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
         messages.error(request, f"Not accepted: {refusal}.")
     else:
         messages.success(request, "Accepted. The desk now checks it and tells you where to send the collateral.")
+    return redirect("portal_loan", public_id=public_id)
+
+
+@require_POST
+@borrower_only
+def decline(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Turn an offer down for the client."""
+    offered = own_loan(request, public_id)
+    form = DeclineForm(request.POST)
+    if not form.is_valid():
+        return _loan_page(request, offered, decline=form, status=422)
+    try:
+        offers.decline(offered, by=request.user, reason=form.cleaned_data["reason"], now=request.reading.now)
+    except (loans.UnableToMove, PermissionDenied) as refusal:
+        messages.error(request, f"Not declined: {refusal}.")
+    else:
+        messages.success(request, "Declined. Your relationship manager sees it; nothing is owed.")
     return redirect("portal_loan", public_id=public_id)
 
 

@@ -1,6 +1,6 @@
 """What is asked on the way from a new client to an offer."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +8,11 @@ from django import forms
 
 from lending import margin_accounts
 from lending.engine import money
+from lending.engine.schedule import due_date
 from lending.models import Asset, Client, LadderTerms, Product, Role
 from risk.models import AssetPolicy
+
+USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
 
 
 class ClientForm(forms.ModelForm):
@@ -77,6 +80,9 @@ class TermsForm(forms.Form):
     def __init__(self, data: Any = None, *, today: date) -> None:
         super().__init__(data)
         self.today = today
+        maturity = self.fields["maturity_date"]
+        maturity.initial = due_date(today, USUAL_MONTHS)
+        maturity.widget.attrs["min"] = (today + timedelta(days=1)).isoformat()
         policies = AssetPolicy.objects.filter(asset__kind=Asset.Kind.CRYPTO).select_related("asset")
         self.assets = [policy.asset for policy in policies.order_by("asset__code")]
         for asset in self.assets:

@@ -80,6 +80,7 @@ READ = {
 WRITE = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/portal/loans/{loan}/accept/":             "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/decline/":            "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/claim/":             "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",

@@ -66,6 +66,23 @@ def test_an_offer_says_where_the_money_goes_above_the_button(cast: Cast, client:
     assert page.index("wire:GB29-NWBK") < page.index("Accept this loan")
 
 
+def test_an_offer_is_declined_by_a_signer(cast: Cast, client: Browser) -> None:
+    offer = stories.offered(cast)
+    client.force_login(cast.alice)
+    assert "Decline this offer" in client.get(f"/portal/loans/{offer.public_id}/").content.decode()
+    long = client.post(f"/portal/loans/{offer.public_id}/decline/", {"reason": "x" * 161})
+    assert long.status_code == 422
+    assert "at most 160 characters" in long.content.decode()
+    assert "x" * 161 in long.content.decode()
+    answer = client.post(f"/portal/loans/{offer.public_id}/decline/", {"reason": "Rate too high"}, follow=True)
+    assert "Declined. Your relationship manager sees it" in answer.content.decode()
+    offer.refresh_from_db()
+    assert offer.state == LoanState.CANCELLED
+    assert offer.events.last().cause == "declined by the client: Rate too high"
+    again = client.post(f"/portal/loans/{offer.public_id}/decline/", follow=True).content.decode()
+    assert "is no offer any more: it is cancelled" in again
+
+
 def test_an_offer_is_not_accepted_by_a_viewer(cast: Cast, client: Browser) -> None:
     offer = stories.offered(cast)
     client.force_login(cast.bob)
