@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 
-from lending import access, audit, events, interest, ledger, margin_accounts, permits, withdrawals
+from lending import access, audit, events, interest, ledger, margin_accounts, permits, schedules, withdrawals
 from lending.engine import entries, money
 from lending.models import (
     LOAN_TRANSITIONS,
@@ -77,6 +77,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
         accrued_at=now,
         principal_outstanding=loan.principal,
     )
+    schedules.write([loan], start_at=now)
     margin_accounts.touch(account)
     if loan.payout_address:
         withdrawals.request(

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, custody, ids, ledger, loans, margin_accounts, offers, withdrawals
+from lending import access, custody, ids, ledger, loans, margin_accounts, offers, schedules, withdrawals
 from lending.engine import money
 from lending.models import (
     AuditRecord,
@@ -122,6 +122,7 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     for loan in funded:
         loan.state, loan.start_at, loan.accrued_at = LoanState.ACTIVE, now, now
         loan.principal_outstanding = loan.principal
+    schedules.write(funded, start_at=now)
     evidence = [{"snapshot": permit.snapshot_id, "permit_version": permit.version} for _, permit in draws]
     steps = [(loan, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE, actor, "funded") for loan in funded]
     _remember(steps, now, evidence=evidence)
@@ -180,6 +181,9 @@ def _offered(offer: Offer, now: datetime) -> Loan:
         day_count=product.day_count,
         origination_fee=product.origination_fee,
         maturity_date=offer.maturity_date,
+        schedule_kind=product.schedule_kind,
+        frequency_months=product.frequency_months,
+        calendar=product.calendar,
         quoted_until=now + _OFFER_ENDS_AFTER,
         payout_address=offer.payout_address,
         made_by=offer.client.relationship_manager,

@@ -1,14 +1,13 @@
-"""What a bullet loan will cost, and when: nothing here is posted, and every amount is as the books would have it."""
+"""Schedules: what a loan is to pay and when, from the engine alone; agreed when it is funded and kept as rows."""
 
-from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from lending.engine import interest, money
-from lending.engine.interest import Step
-from lending.models import Loan
+from lending import calendars
+from lending.engine import money, schedule
+from lending.models import Loan, ScheduleKind, ScheduleRow
 
 
 class UnableToSchedule(ValueError):
@@ -17,16 +16,23 @@ class UnableToSchedule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A day of a schedule: interest earned until its start, and what is to be paid on it, in the loan's asset."""
+    """What is to be paid for one period, in the loan's asset, and the principal that is left then."""
 
-    date: date
+    due_date: date
+    pay_date: date
+    principal: Decimal
     interest: Decimal
-    due: Decimal
+    balance: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        with money.exact():
+            return self.principal + self.interest
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What the client is paid, the interest at the end of each month, and what is due at maturity, in the asset."""
+    """What the client is paid, what is to be paid back period by period, and its sums, in the loan's asset."""
 
     fee: Decimal
     paid_out: Decimal
@@ -34,8 +40,13 @@ class Schedule:
     interest: Decimal
     total: Decimal
 
+    @property
+    def is_moved(self) -> bool:
+        """Return whether a due date falls on a day on which no money moves."""
+        return any(row.pay_date != row.due_date for row in self.rows)
 
-def bullet(
+
+def planned(
     *,
     principal: Decimal,
     annual_rate: Decimal,
@@ -44,54 +55,105 @@ def bullet(
     decimals: int,
     start_at: datetime,
     maturity_date: date,
+    schedule_kind: str,
+    frequency_months: int,
+    calendar: str,
 ) -> Schedule:
     """
-    Return the schedule of a loan that is repaid at once at 00:00 UTC of its maturity date, if nothing is paid before.
+    Return the schedule of a loan that is funded at an instant, if nothing is paid before.
 
-    Interest is by the day count, linear in seconds, and rounds up at the asset's decimals, as the daily
-    accrual does.
+    Periods are counted back from maturity. A due date on which no money moves is paid on the next day on which it
+    does, and interest counts until then: it is what the books will have posted at 00:00 UTC of the pay date.
 
     Raises
     ------
     UnableToSchedule
-        If maturity is not after the start.
+        If maturity is not after the start, or the terms are none of `engine.schedule.build`.
     """
-    end_at = datetime.combine(maturity_date, time.min, tzinfo=UTC)
-    if end_at <= start_at:
+    start_date = start_at.astimezone(UTC).date()
+    if maturity_date <= start_date:
         raise UnableToSchedule(f"a loan can not mature on {maturity_date:%d %b %Y}, that is not after it starts")
-    with money.exact():
-        fee = money.quantize_up(principal * origination_fee, decimals)
-        paid_out = principal - fee
-
-    def earned(until: datetime) -> Decimal:
-        steps = [Step(start_at, principal)], [Step(start_at, annual_rate)]
-        return interest.round_up(interest.cumulative(day_count, *steps, until), decimals)
-
-    rows = [Row(day.date(), earned(day), money.ZERO) for day in _month_ends(start_at, end_at)]
-    with money.exact():
-        total = principal + earned(end_at)
-    return Schedule(fee, paid_out, (*rows, Row(maturity_date, earned(end_at), total)), earned(end_at), total)
+    dates: tuple[date, ...] = (maturity_date,)
+    try:
+        if schedule_kind != ScheduleKind.BULLET:
+            dates = schedule.due_dates(start_date, maturity_date, frequency_months)
+        rows = schedule.build(
+            principal, annual_rate, day_count, start_date, len(dates), frequency_months, schedule_kind,
+            Decimal(1).scaleb(-decimals), due_dates=dates,
+        )  # fmt: skip
+        pay_dates = [calendars.following(calendar, day) for day in dates]
+        level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT
+        rows = schedule.booked(rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level)
+    except schedule.UnableToBuild as refusal:
+        raise UnableToSchedule(str(refusal)) from refusal
+    found = [
+        Row(row.due_date, day, row.principal, row.interest, row.balance)
+        for row, day in zip(rows, pay_dates, strict=True)
+    ]
+    return _summed(principal, origination_fee, decimals, found)
 
 
 def of_loan(loan: Loan, *, now: datetime) -> Schedule:
-    """Return the schedule of a loan from its funding, or from now on while it is not funded."""
-    return bullet(
+    """
+    Return a loan's schedule: the rows that were written when it was funded, or what they would be if it were now.
+
+    Of a loan that was funded before rows were kept it is what they would have been.
+
+    Raises
+    ------
+    UnableToSchedule
+        If it is not funded and its terms have no schedule any more.
+    """
+    rows = list(ScheduleRow.objects.filter(loan=loan).order_by("version", "number")) if loan.start_at else []
+    if not rows:
+        return _planned(loan, loan.start_at or now)
+    newest = [row for row in rows if row.version == rows[-1].version]
+    found = [Row(row.due_date, row.pay_date, row.principal, row.interest, row.balance) for row in newest]
+    return _summed(loan.principal, loan.origination_fee, loan.asset.decimals, found)
+
+
+def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
+    """
+    Write down the schedules of loans that are funded at an instant, in one statement, and return their rows.
+
+    Raises
+    ------
+    UnableToSchedule
+        If the terms of one have no schedule.
+    """
+    return ScheduleRow.objects.bulk_create(
+        ScheduleRow(
+            client_id=loan.client_id,
+            loan=loan,
+            number=number,
+            due_date=row.due_date,
+            pay_date=row.pay_date,
+            principal=row.principal,
+            interest=row.interest,
+            balance=row.balance,
+        )
+        for loan in loans
+        for number, row in enumerate(_planned(loan, start_at).rows, 1)
+    )
+
+
+def _planned(loan: Loan, start_at: datetime) -> Schedule:
+    return planned(
         principal=loan.principal,
         annual_rate=loan.annual_rate,
         day_count=loan.day_count,
         origination_fee=loan.origination_fee,
         decimals=loan.asset.decimals,
-        start_at=loan.start_at or now,
+        start_at=start_at,
         maturity_date=loan.maturity_date,
+        schedule_kind=loan.schedule_kind,
+        frequency_months=loan.frequency_months,
+        calendar=loan.calendar,
     )
 
 
-def _month_ends(start_at: datetime, end_at: datetime) -> Iterator[datetime]:
-    """Yield the first instant after each month that ends between two instants."""
-    day = start_at.astimezone(UTC).date()
-    while True:
-        day = day.replace(day=monthrange(day.year, day.month)[1]) + timedelta(days=1)
-        at = datetime.combine(day, time.min, tzinfo=UTC)
-        if at >= end_at:
-            return
-        yield at
+def _summed(principal: Decimal, origination_fee: Decimal, decimals: int, rows: Sequence[Row]) -> Schedule:
+    with money.exact():
+        fee = money.quantize_up(principal * origination_fee, decimals)
+        interest = sum((row.interest for row in rows), money.ZERO)
+        return Schedule(fee, principal - fee, tuple(rows), interest, principal + interest)

@@ -54,6 +54,7 @@ class LoanAdmin(Table):
             path("<int:pk>/approve/", guard(self.approve), name="lending_loan_approve"),
             path("<int:pk>/ask-collateral/", guard(self.ask_collateral), name="lending_loan_ask_collateral"),
             path("<int:pk>/story/", guard(self.story), name="lending_loan_story"),
+            path("<int:pk>/payments/", guard(self.payments), name="lending_loan_payments"),
             path("<int:pk>/cancel/", guard(self.cancel), name="lending_loan_cancel"),
             *super().get_urls(),
         ]
@@ -77,16 +78,28 @@ class LoanAdmin(Table):
 
     def story(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show what happened to a loan: the part of its page that is fetched by itself, or a page of its own."""
+        shown = self._shown(request, pk)
+        return self._part(request, "story", f"What happened to {shown}", _story(request, shown))
+
+    def payments(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show what a loan is to pay and when: the part of its page that is fetched by itself, or a page of its own."""
+        shown = self._shown(request, pk)
+        return self._part(request, "payments", f"What {shown} is to pay", _payments(request, shown))
+
+    def _shown(self, request: HttpRequest, pk: int) -> Loan:
         shown = self.get_object(request, str(pk))
         if shown is None:
             raise Http404("no such loan")
         if not self.has_view_permission(request, shown):
             raise PermissionDenied
-        context = _story(request, shown)
+        return shown
+
+    def _part(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
         if request.headers.get("HX-Request"):
-            return TemplateResponse(request, "admin/loan_story.html", context)
-        frame = {**self.admin_site.each_context(request), "title": f"What happened to {shown}", "opts": self.opts}
-        return TemplateResponse(request, "admin/loan_story_page.html", {**frame, **context})
+            return TemplateResponse(request, f"admin/loan_{name}.html", context)
+        frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
+        part = f"admin/loan_{name}.html"
+        return TemplateResponse(request, "admin/loan_part_page.html", {**frame, **context, "part": part})
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Approve an accepted loan as the second person."""
@@ -109,7 +122,8 @@ def _whole(request: HttpRequest, shown: Loan) -> dict[str, Any]:
         "loan": shown,
         "now": now,
         "step": next_step(shown, signers=signers, held=roles(request), reader_id=request.user.pk or 0, now=now),
-        "schedule": _schedule(shown, now),
+        # Of a loan that was funded it is rows, and fetched by itself.
+        "schedule": _schedule(shown, now) if shown.start_at is None else None,
         "asset": shown.asset.code,
         "buttons": _buttons(shown),
         "panels": panels.render("admin.loan", request, shown, now=now),
@@ -130,6 +144,12 @@ def _story(request: HttpRequest, shown: Loan) -> dict[str, Any]:
         "notices": notices[:_NOTICES],
         "reads_books": bool(roles(request) & SEE_BOOKS),
     }
+
+
+def _payments(request: HttpRequest, shown: Loan) -> dict[str, Any]:
+    """Return what a loan is to pay, as it was agreed."""
+    now = staff.now(request)
+    return {"loan": shown, "now": now, "asset": shown.asset.code, "schedule": _schedule(shown, now)}
 
 
 def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:
@@ -182,7 +202,7 @@ def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 @admin.register(Product)
 class ProductAdmin(Table):
-    list_display = ("code", "name", "asset", "day_count", "terms", "origination_fee", "book")
+    list_display = ("code", "name", "asset", "schedule_kind", "day_count", "terms", "origination_fee", "book")
 
 
 @admin.register(LadderTerms)

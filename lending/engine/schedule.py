@@ -1,15 +1,18 @@
 """What is due on a loan by its terms: a row per period, with principal, interest and the balance after it."""
 
 from calendar import monthrange
-from datetime import date
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
 from lending.engine import interest, money
+from lending.engine.interest import Step
 from lending.engine.money import Rounding
 
+_SHORTEST_PERIOD = timedelta(days=7)
 KINDS = ("bullet", "interest_only", "equal_principal", "equal_instalment")
 
 
@@ -37,6 +40,7 @@ def build(
     rounding: Rounding | Decimal | int | str,
     *,
     instalment: Decimal | None = None,
+    due_dates: Sequence[date] | None = None,
 ) -> tuple[Row, ...]:
     """
     Return the rows of a loan's schedule, one per period; their principal sums to the principal exactly.
@@ -68,6 +72,9 @@ def build(
         The instalment that was agreed. Without it, the level payment of an annuity over the periods' own lengths,
         rounded: principal = instalment x sum over k of 1 / ((1 + r_1) ... (1 + r_k)), r_i the interest on 1 in period
         i.
+    due_dates : sequence of date, optional
+        The due dates that were agreed, one per period, ascending and after the start: where periods are counted back
+        from a maturity, the first may be a part of one.
 
     Returns
     -------
@@ -76,8 +83,8 @@ def build(
     Raises
     ------
     UnableToBuild
-        If the terms are out of the ranges above, the last due date is beyond the calendar, or an agreed instalment
-        does not cover the interest or is not asked for by the kind.
+        If the terms are out of the ranges above, the last due date is beyond the calendar, agreed due dates are not
+        one per period in order, or an agreed instalment does not cover the interest or is not asked for by the kind.
     lending.engine.interest.UnknownDayCount
         If the convention is unknown.
     ValueError
@@ -89,7 +96,11 @@ def build(
     interest.check_date(start_date)
     _check(principal, annual_rate, periods, frequency_months, rounding)
     _check_kind(kind, instalment, rounding)
-    dates = [start_date, *(due_date(start_date, k * frequency_months) for k in range(1, periods + 1))]
+    if due_dates is None:
+        due_dates = [due_date(start_date, k * frequency_months) for k in range(1, periods + 1)]
+    dates = [start_date, *due_dates]
+    if len(due_dates) != periods or any(after <= before for before, after in pairwise(dates)):
+        raise UnableToBuild(f"{periods} periods need as many due dates, each after the one before it")
     # At one per period: the interest on an amount of 1.
     growth = [Fraction(annual_rate) * interest.years(convention, start, end) for start, end in pairwise(dates)]
     if kind == "bullet":  # one period of interest, whatever the dates between
@@ -111,6 +122,80 @@ def build(
             balance -= paid
         rows.append(Row(day, paid, earned, balance))
     return tuple(rows)
+
+
+def due_dates(start_date: date, maturity_date: date, frequency_months: int) -> tuple[date, ...]:
+    """
+    Return the days on which periods end, counted back from maturity, each on its day of the month.
+
+    What is left at the start is a shorter first period; less than a week of it is joined to the next.
+
+    Raises
+    ------
+    UnableToBuild
+        If the months of a period are not a whole number from 1 on, or the periods begin before the calendar does.
+    """
+    _check_count("months of a period", frequency_months)
+    found: list[date] = [maturity_date]
+    while (day := due_date(maturity_date, -frequency_months * len(found))) >= start_date + _SHORTEST_PERIOD:
+        found.append(day)
+    return tuple(reversed(found))
+
+
+def booked(
+    rows: Sequence[Row],
+    annual_rate: Decimal,
+    convention: str,
+    start_at: datetime,
+    pay_dates: Sequence[date],
+    decimals: int,
+    *,
+    level: bool = False,
+) -> tuple[Row, ...]:
+    """
+    Return rows with the interest that the books will have posted when each is paid at 00:00 UTC of its pay date.
+
+    Books count interest from the instant of funding to the instant of payment, linear in seconds, and round up the
+    sum so far: so a row's interest is what that sum grew by since the row before it.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        As `build` returns them: due dates and principal.
+    annual_rate, convention
+        As `build` takes them.
+    start_at : datetime
+        Aware; the instant of funding, before the first pay date.
+    pay_dates : sequence of date
+        One per row, ascending: the due date, or the next day on which money moves.
+    decimals : int
+        Of the loan's asset.
+    level : bool
+        Keep what is paid per row, and let principal be what interest leaves of it; else keep the principal. The last
+        row takes what is left either way.
+
+    Raises
+    ------
+    UnableToBuild
+        If there is not one pay date per row in order after the start.
+    """
+    ends = [datetime.combine(day, time.min, tzinfo=UTC) for day in pay_dates]
+    if len(ends) != len(rows) or any(after <= before for before, after in pairwise([start_at, *ends])):
+        raise UnableToBuild(f"{len(rows)} rows need as many pay dates after {start_at:%Y-%m-%d}, in order")
+    rate, found, posted = [Step(start_at, annual_rate)], [], money.ZERO
+    with money.exact():
+        sum_due = rows[0].principal + rows[0].interest
+        balance = rows[0].principal + rows[0].balance
+        principal = [Step(start_at, balance)]
+        for row, end in zip(rows, ends, strict=True):
+            so_far = interest.round_up(interest.cumulative(convention, principal, rate, end), decimals)
+            earned, posted = so_far - posted, so_far
+            wanted = max(sum_due - earned, money.ZERO) if level else row.principal
+            paid = balance if end == ends[-1] else min(wanted, balance)
+            balance -= paid
+            principal.append(Step(end, balance))
+            found.append(Row(row.due_date, paid, earned, balance))
+    return tuple(found)
 
 
 def due_date(start_date: date, months: int) -> date:
@@ -144,13 +229,17 @@ def _check(principal: Decimal, annual_rate: Decimal, periods: int, frequency_mon
     for name, amount in (("principal", principal), ("rate", annual_rate)):
         if not isinstance(amount, Decimal):
             raise UnableToBuild(f"a {name} is a Decimal, not {amount!r}")
-    for name, count in (("periods", periods), ("months of a period", frequency_months)):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise UnableToBuild(f"the {name} are a whole number from 1 on, not {count!r}")
+    _check_count("periods", periods)
+    _check_count("months of a period", frequency_months)
     if not _is_amount(principal, rounding):
         raise UnableToBuild(f"{principal} is not a principal above zero in steps of {rounding.step}")
     if not annual_rate.is_finite() or not 0 <= annual_rate < 1:
         raise UnableToBuild(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
+
+
+def _check_count(name: str, count: int) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise UnableToBuild(f"the {name} are a whole number from 1 on, not {count!r}")
 
 
 def _check_kind(kind: str, instalment: Decimal | None, rounding: Rounding) -> None:

@@ -18,6 +18,7 @@ from lending.models.loans import (
 )
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
+from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
 from lending.models.users import Role, RoleGrant, User
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "AuditRecord",
     "AuditSeal",
     "Book",
+    "Calendar",
     "Client",
     "ClientUser",
     "CustodyBreak",
@@ -39,6 +41,7 @@ __all__ = [
     "Event",
     "EventStream",
     "Freeze",
+    "Frequency",
     "LadderTerms",
     "LedgerAccount",
     "LedgerBalance",
@@ -60,6 +63,8 @@ __all__ = [
     "Repayment",
     "Role",
     "RoleGrant",
+    "ScheduleKind",
+    "ScheduleRow",
     "Seal",
     "User",
     "Withdrawal",

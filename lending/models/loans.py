@@ -6,6 +6,7 @@ from django.db.models import F, Q
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.margin_accounts import LadderTerms, MarginAccount
+from lending.models.schedules import Calendar, Frequency, ScheduleKind
 from lending.models.users import User
 
 
@@ -17,7 +18,40 @@ class DayCount(models.TextChoices):
     THIRTY_E_360 = "30E/360", "30E/360"
 
 
-class Product(models.Model):
+class Payments(models.Model):
+    """When a loan is paid back: what its product offers, and what was agreed for it."""
+
+    schedule_kind = models.CharField(
+        max_length=20, choices=ScheduleKind.choices, default=ScheduleKind.BULLET, db_default=ScheduleKind.BULLET
+    )
+    frequency_months = models.PositiveSmallIntegerField(
+        choices=Frequency.choices, default=Frequency.MONTHLY, db_default=Frequency.MONTHLY
+    )
+    calendar = models.CharField(
+        max_length=4,
+        choices=Calendar.choices,
+        blank=True,
+        default=Calendar.EVERY_DAY,
+        db_default=Calendar.EVERY_DAY,
+        help_text="a day on which no money moves is put off to the next one on which it does",
+    )
+
+    class Meta:
+        abstract = True
+
+    @property
+    def how_paid(self) -> str:
+        """Return in words how it is paid back."""
+        every = Frequency(self.frequency_months).label
+        return {
+            ScheduleKind.BULLET: "all at once at maturity",
+            ScheduleKind.INTEREST_ONLY: f"interest {every}, the principal at maturity",
+            ScheduleKind.EQUAL_PRINCIPAL: f"an equal part of the principal {every}, and interest",
+            ScheduleKind.EQUAL_INSTALMENT: f"equal instalments {every}",
+        }[ScheduleKind(self.schedule_kind)]
+
+
+class Product(Payments):
     """What a relationship manager can offer: defaults that never reach back to a signed loan."""
 
     code = models.CharField(max_length=30, unique=True)
@@ -79,8 +113,8 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
 )
 
 
-class Loan(models.Model):
-    """A fixed-term bullet loan against the collateral of its margin account."""
+class Loan(Payments):
+    """A loan of a fixed term against the collateral of its margin account."""
 
     named_by = ("asset",)
 

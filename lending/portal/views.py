@@ -132,7 +132,8 @@ def _loan_page(
             "loan": shown,
             "payoff": payoff,
             "quote": quotes.get(shown.pk),
-            "schedule": _schedule(shown, now),
+            # Of a loan that was paid out it is rows, and fetched by itself.
+            "schedule": _schedule(shown, now) if shown.start_at is None else None,
             "free": free,
             "form": form,
             "decline": decline or DeclineForm(),
@@ -143,6 +144,16 @@ def _loan_page(
         },
         status=status,
     )
+
+
+@require_safe
+@borrower_only
+def payments(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Show what a loan is to pay and when: the part of its page that is fetched by itself, or a page of its own."""
+    shown, now = own_loan(request, public_id), request.reading.now
+    context = {"now": now, "loan": shown, "schedule": _schedule(shown, now)}
+    part = request.headers.get("HX-Request")
+    return render(request, "portal/schedule.html" if part else "portal/schedule_page.html", context)
 
 
 def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:

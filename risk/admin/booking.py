@@ -145,10 +145,11 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
         marks = prices.current(now=now)
         found = previews.of_terms(product.terms, product.asset, principal, form.planned(), marks=marks)
         if asked.get("rate") is not None and asked.get("maturity_date") is not None:
-            schedule = schedules.bullet(
+            schedule = schedules.planned(
                 principal=principal, annual_rate=asked["rate"] / 100, day_count=product.day_count,
                 origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
-                maturity_date=asked["maturity_date"],
+                maturity_date=asked["maturity_date"], schedule_kind=product.schedule_kind,
+                frequency_months=product.frequency_months, calendar=product.calendar,
             )  # fmt: skip
         if not found.fits:
             missing.append("marks that can be used" if found.unusable else "enough collateral")

@@ -29,14 +29,16 @@ def page(browser: Browser, user: object, loan: Loan) -> str:
     assert answer.status_code == 200
     story = browser.get(f"/admin/lending/loan/{loan.pk}/story/", headers={"HX-Request": "true"})
     assert story.status_code == 200
-    return str(answer.content.decode() + story.content.decode())
+    payments = browser.get(f"/admin/lending/loan/{loan.pk}/payments/", headers={"HX-Request": "true"})
+    assert payments.status_code == 200
+    return str(answer.content.decode() + story.content.decode() + payments.content.decode())
 
 
 def test_an_offer_shows_its_next_step_and_its_schedule(cast: Cast, client: Browser) -> None:
     html = page(client, cast.robin, stories.offered(cast))
     assert "Accept the offer in the portal" in html
     assert "Alice" in html
-    assert "Due at maturity" in html
+    assert "To be paid back in all" in html
     assert "Cancel it" in html
 
 
@@ -76,10 +78,12 @@ def test_another_managers_loan_is_not_there(cast: Cast, client: Browser) -> None
     client.force_login(cast.robin)
     address = f"/admin/lending/loan/{loan.pk}/change/"
     assert client.get(address, follow=True).redirect_chain[-1][0] == "/admin/"
-    assert client.get(f"/admin/lending/loan/{loan.pk}/story/").status_code == 404
+    for page_of in ("story", "payments"):
+        assert client.get(f"/admin/lending/loan/{loan.pk}/{page_of}/").status_code == 404
     client.force_login(cast.dana)
     assert client.get(address).status_code in {302, 403}
-    assert client.get(f"/admin/lending/loan/{loan.pk}/story/").status_code == 404
+    for page_of in ("story", "payments"):
+        assert client.get(f"/admin/lending/loan/{loan.pk}/{page_of}/").status_code == 404
 
 
 def test_the_page_writes_nothing(cast: Cast, client: Browser) -> None:
@@ -97,6 +101,7 @@ def test_no_page_links_to_what_its_reader_may_not_open(cast: Cast, client: Brows
         f"/admin/lending/client/{loan.client_id}/change/",
         f"/admin/lending/loan/{loan.pk}/change/",
         f"/admin/lending/loan/{loan.pk}/story/",
+        f"/admin/lending/loan/{loan.pk}/payments/",
         f"/admin/lending/marginaccount/{loan.margin_account_id}/change/",
         "/admin/lending/client/",
     ):
@@ -116,7 +121,7 @@ def test_the_pages_hold_their_queries(
         freezes.freeze(loan.margin_account, reason="A court order", by=cast.rhea, now=LATER)
         freezes.ask_to_lift(loan.margin_account, reason="Withdrawn", maker=cast.rhea, now=LATER)
     client.force_login(getattr(cast, who))
-    pages = [f"/admin/lending/loan/{loan.pk}/{page_of}/" for page_of in ("change", "story")]
+    pages = [f"/admin/lending/loan/{loan.pk}/{page_of}/" for page_of in ("change", "story", "payments")]
     if who in {"robin", "olga"}:
         pages.append(f"/admin/releases/{loan.pk}/")
     for address in pages:

@@ -60,6 +60,7 @@ READ = {
     "/portal/loans/{loan}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/history/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/activity/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/payments/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",

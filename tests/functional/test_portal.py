@@ -172,7 +172,10 @@ def test_a_payoff_quote_holds_for_an_hour_and_says_until_when(loan: Loan, cast: 
 
 def test_the_schedule_says_what_falls_due_and_when(loan: Loan, cast: Cast, client: Browser) -> None:
     client.force_login(cast.bob)
-    page = client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    address = f"/portal/loans/{loan.public_id}/payments/"
+    assert f'hx-get="{address}"' in client.get(f"/portal/loans/{loan.public_id}/").content.decode()
+    assert "<html" not in client.get(address, headers={"HX-Request": "true"}).content.decode()
+    page = client.get(address).content.decode()
     # 183.5 days of 600,000 at 10 % ACT/360: 30,583.34, due with the principal
     assert "30,583.34" in page
     assert "630,583.34" in page

@@ -32,6 +32,7 @@ def pages(call: MarginCall) -> list[str]:
         f"/portal/loans/{loan.public_id}/",
         f"/portal/loans/{loan.public_id}/?move=-20&repaid=1000",
         f"/portal/loans/{loan.public_id}/activity/",
+        f"/portal/loans/{loan.public_id}/payments/",
         f"/portal/loans/{loan.public_id}/history/",
         f"/portal/loans/{loan.public_id}/what-if/?move=-20",
         f"/portal/calls/{call.public_id}/",
