@@ -62,11 +62,15 @@ GROUPS = (
         ),
     ),
     (
-        "Custody",
+        "Custody and bank",
         (
             Link("lending_deposit_changelist", "Deposits", "south_west"),
             Link("lending_withdrawal_changelist", "Withdrawals", "north_east"),
             Link("lending_custodybreak_changelist", "Breaks", "difference"),
+            Link("lending_bank", "Bank", "account_balance"),
+            Link("lending_bankline_changelist", "Bank lines", "receipt_long"),
+            Link("lending_bankstatement_changelist", "Bank statements", "description"),
+            Link("lending_bankaccount_changelist", "Bank accounts", "savings"),
         ),
     ),
     (

@@ -24,6 +24,7 @@ EVERY_S: dict[str, float] = {
     "lending.tasks.expire_approvals": 5,
     "lending.tasks.seal_ledger": 2,
     "lending.tasks.reconcile_custody": 30,
+    "lending.tasks.match_bank_lines": 30,
     "otc.tasks.trade": 0.5,
 }
 

@@ -243,6 +243,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "collateral_release": "risk.releases.carry_out",
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
+    "bank_line": "lending.bank_lines.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
@@ -254,6 +255,7 @@ LENDING_APPROVAL_WORDS = {
     "collateral_release": "release collateral",
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
+    "bank_line": "account for a line of a bank statement",
     "withdrawal_address": "allow an address for withdrawals",
     "close_quote": "end a dealer's quote",
     "waive_call": "waive a margin call",
@@ -279,6 +281,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "admin.home": (
         "risk.admin.home.calls",
         "lending.admin.home.pipeline",
+        "lending.admin.bank.old_lines",
         "risk.admin.home.closest",
         "lending.admin.home.clients",
         "lending.admin.home.ahead",

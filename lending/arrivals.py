@@ -44,7 +44,7 @@ def credit_due(*, now: datetime, limit: int = LIMIT) -> int:
     if not keys:
         return 0
     credited = _credit_collateral(keys, now)
-    return len(credited) + sum(_credit(pk, now) for pk in keys if pk not in credited)
+    return len(credited) + sum(credit(pk, now=now) for pk in keys if pk not in credited)
 
 
 @transaction.atomic
@@ -156,7 +156,8 @@ def _heading(row: Deposit, book_id: int, now: datetime) -> entries.Heading:
 
 
 @transaction.atomic
-def _credit(pk: int, now: datetime) -> int:
+def credit(pk: int, *, now: datetime) -> int:
+    """Credit one deposit if it is confirmed and nobody else is at it, and return how many that were."""
     rows = Deposit.objects.select_for_update(of=("self",), skip_locked=True).select_related(
         "asset", "address__margin_account__client"
     )
@@ -181,12 +182,23 @@ def _credit(pk: int, now: datetime) -> int:
     elif is_capital:
         ledger.post(entries.capital(heading, asset=code, amount=quantity, custodian=deposit.custodian), now=now)
     else:
-        deposit.state, deposit.credited_at = Deposit.State.UNMATCHED, None
-        unknown = entries.unmatched_deposit(heading, asset=code, quantity=quantity, custodian=deposit.custodian)
-        ledger.post(unknown, now=now)
+        hold(deposit, now=now)
+        return 1
     deposit.save(update_fields=["state", "credited_at"])
     news(deposit.state, deposit, now).save()
     return 1
+
+
+def hold(deposit: Deposit, *, now: datetime) -> None:
+    """Keep a confirmed deposit that nobody could be found for on an account of its own."""
+    heading = _heading(deposit, margin_accounts.house_book().pk, now)
+    unknown = entries.unmatched_deposit(
+        heading, asset=deposit.asset.code, quantity=deposit.quantity, custodian=deposit.custodian
+    )
+    ledger.post(unknown, now=now)
+    deposit.state, deposit.credited_at = Deposit.State.UNMATCHED, None
+    deposit.save(update_fields=["state", "credited_at"])
+    news(deposit.state, deposit, now).save()
 
 
 def use(deposit: Deposit, account: MarginAccount, purpose: DepositAddress.Purpose | str, *, now: datetime) -> None:

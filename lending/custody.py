@@ -83,7 +83,7 @@ def poll_due(*, now: datetime) -> int:
     assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
     needed = {code: row.needed for code, row in assets.items() if row.needed}
     mine = Deposit.objects.filter(custodian=custodian.name)
-    read = mine.aggregate(last=Max("position"))["last"] or 0
+    read = max(mine.aggregate(last=Max("position"))["last"] or 0, 0)
     pending = mine.filter(state=Deposit.State.PENDING).order_by("position")
     waiting = list(pending.values_list("custodian_ref", flat=True)[:MOST_WAITING])
     try:
@@ -125,13 +125,17 @@ def _take_down(
     addresses = DepositAddress.objects.filter(address__in={report.address for report in reports})
     by_address = {(row.address, row.asset_id): row for row in addresses}
     # Read again under a lock: another poller may have taken the same news down, and it may be credited by now.
-    rows = Deposit.objects.select_for_update().filter(custodian=custodian, custodian_ref__in=waiting)
-    pending = {row.custodian_ref: row for row in rows.filter(state=Deposit.State.PENDING).order_by("position")}
+    mine = Deposit.objects.filter(custodian=custodian)
+    rows = mine.select_for_update().filter(custodian_ref__in=waiting, state=Deposit.State.PENDING)
+    pending = {row.custodian_ref: row for row in rows.order_by("position")}
+    # What a bank statement told first is the same receipt, and is not counted again.
+    told = mine.filter(custodian_ref__in=[report.ref for report in reports], position__lt=0)
+    known = {*waiting, *told.values_list("custodian_ref", flat=True)}
     new, changed = [], []
     for report in reports:
         asset = assets.get(report.asset)
         row = pending.get(report.ref)
-        if row is None and report.ref in waiting:
+        if row is None and report.ref in known:
             continue
         if asset is None:
             logger.error("deposit %s of %s: no such asset", report.ref, report.asset)

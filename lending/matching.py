@@ -54,7 +54,7 @@ def ask(deposit: Deposit, loan: Loan, *, reason: str, maker: User, now: datetime
         "loan": str(loan.public_id),
         "asset": deposit.asset.code,
         "quantity": money.text(deposit.quantity),
-        "as": str(_purpose(deposit, loan)),
+        "as": str(purpose_of(deposit, loan)),
         "reason": said[:400],
     }
     return approvals.request(KIND, payload, maker=maker, now=now, client=loan.client)
@@ -79,14 +79,48 @@ def carry_out(approval: Approval, *, now: datetime) -> Deposit:
         If it was matched meanwhile, or the loan can not take it any more.
     """
     asked = approval.payload
-    loan = Loan.objects.select_related("asset", "client").get(public_id=asked["loan"])
+    deposit = Deposit.objects.get(public_id=asked["deposit"])
+    loan = Loan.objects.get(public_id=asked["loan"])
+    try:
+        return give(
+            deposit,
+            loan,
+            _Purpose(asked["as"]),
+            reason=asked["reason"],
+            maker=approval.maker,
+            checker=approval.checker,
+            now=now,
+        )
+    except UnableToMatch as refused:
+        raise approvals.UnableToApprove(str(refused)) from refused
+
+
+@transaction.atomic
+def give(
+    deposit: Deposit,
+    loan: Loan,
+    purpose: DepositAddress.Purpose,
+    *,
+    reason: str,
+    maker: User,
+    checker: User | None,
+    now: datetime,
+) -> Deposit:
+    """
+    Give a deposit that nobody claims to a loan's client and put it to its purpose, for a caller who may decide it.
+
+    Raises
+    ------
+    UnableToMatch
+        If it is matched by now, or the loan can not take it.
+    """
     account = margin_accounts.lock(loan.margin_account_id)
-    rows = Deposit.objects.select_for_update(of=("self",)).select_related("asset")
-    deposit = rows.get(public_id=asked["deposit"])
+    loan = Loan.objects.select_related("asset", "client").get(pk=loan.pk)
+    deposit = Deposit.objects.select_for_update(of=("self",)).select_related("asset").get(pk=deposit.pk)
     if deposit.state != Deposit.State.UNMATCHED:
-        raise approvals.UnableToApprove(f"the deposit is {deposit.get_state_display().lower()} by now")
+        raise UnableToMatch(f"the deposit is {deposit.get_state_display().lower()} by now")
     if not candidates(deposit).filter(pk=loan.pk).exists():
-        raise approvals.UnableToApprove(f"{loan} can not take it any more")
+        raise UnableToMatch(f"{loan} can not take {deposit.asset.code}")
     heading = entries.Heading(
         key=f"match:{deposit.custodian}:{deposit.custodian_ref}",
         effective_at=deposit.confirmed_at or now,
@@ -94,23 +128,23 @@ def carry_out(approval: Approval, *, now: datetime) -> Deposit:
         client_id=loan.client_id,
     )
     draft = entries.matched_deposit(heading, asset=deposit.asset.code, quantity=deposit.quantity)
-    ledger.post(draft, now=now, actor=approval.checker)
+    ledger.post(draft, now=now, actor=checker or maker)
     deposit.client, deposit.state, deposit.credited_at = loan.client, Deposit.State.CREDITED, now
     deposit.save(update_fields=["client", "state", "credited_at"])
     audit.write(
         "deposit_matched",
-        actor=approval.checker,
+        actor=checker or maker,
         obj=deposit,
-        after={"loan": str(loan.public_id), "as": asked["as"], "maker": approval.maker.email},
-        reason=asked["reason"],
+        after={"loan": str(loan.public_id), "as": purpose, "maker": maker.email},
+        reason=reason,
         now=now,
     )
     arrivals.news(deposit.state, deposit, now).save()
-    arrivals.use(deposit, account, _Purpose(asked["as"]), now=now)
+    arrivals.use(deposit, account, purpose, now=now)
     return deposit
 
 
-def _purpose(deposit: Deposit, loan: Loan) -> DepositAddress.Purpose:
+def purpose_of(deposit: Deposit, loan: Loan) -> DepositAddress.Purpose:
     """Return what a deposit is for: what was lent pays the loan, anything else secures it."""
     pays = deposit.asset_id == loan.asset_id and loan.state in loans.OWING
     return _Purpose.REPAYMENT if pays else _Purpose.COLLATERAL

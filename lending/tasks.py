@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from lending import approvals, clock, custody, events, interest, ledger, loans, notices, outbox
+from lending import approvals, bank_matching, clock, custody, events, interest, ledger, loans, notices, outbox
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,12 @@ def send_withdrawals() -> None:
 def reconcile_custody() -> None:
     """Hold the ledger against the custodian."""
     custody.reconcile(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def match_bank_lines() -> None:
+    """Hold open lines of bank statements against what was booked since."""
+    bank_matching.match_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

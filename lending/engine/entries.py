@@ -316,6 +316,17 @@ def funding_cost(heading: Heading, *, asset: str, amount: Decimal, lender: str) 
     )
 
 
+def bank_charge(heading: Heading, *, asset: str, amount: Decimal, bank: str) -> Draft:
+    """Return the entry of what a bank took from the desk's cash for its own work."""
+    _positive(heading, amount)
+    return draft(
+        heading,
+        "bank_charge",
+        Line(house(AccountKind.EXECUTION_COST, asset), amount, Category.EXECUTION_COST),
+        _credit(custody(asset, bank), amount),
+    )
+
+
 def reversal(heading: Heading, lines: Iterable[Line]) -> Draft:
     """Return the entry that takes back lines that were posted."""
     return draft(heading, "reversal", *(_credit(line.account, line.amount, line.category) for line in lines))

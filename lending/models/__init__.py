@@ -1,6 +1,7 @@
 """The books: clients, loans, collateral, the ledger, and the shared kernel."""
 
 from lending.models.assets import Asset, AssetNetwork, Pair
+from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
@@ -28,6 +29,9 @@ __all__ = [
     "AssetNetwork",
     "AuditRecord",
     "AuditSeal",
+    "BankAccount",
+    "BankLine",
+    "BankStatement",
     "Book",
     "Calendar",
     "Client",

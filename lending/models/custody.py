@@ -46,7 +46,9 @@ class Deposit(models.Model):
     public_id = PublicIdField()
     custodian = models.CharField(max_length=40)
     custodian_ref = models.CharField(max_length=120, help_text="the custodian's own id")
-    position = models.BigIntegerField(help_text="in the custodian's own list; what was read so far is its maximum")
+    position = models.BigIntegerField(
+        help_text="in the custodian's own list; what was read so far is its maximum; below zero: from a bank statement"
+    )
     client = models.ForeignKey(Client, on_delete=models.PROTECT, null=True, help_text="null only while unmatched")
     sent_to = models.CharField(max_length=120, help_text="the address it arrived at, known to us or not")
     address = models.ForeignKey(DepositAddress, on_delete=models.PROTECT, null=True)

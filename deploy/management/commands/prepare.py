@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.demo import books, desk, outside
+from deploy.demo import banks, books, desk, outside
 from deploy.demo.reference import demo_password
 from lending import clock
 from lending.models import Client, PlatformClock
@@ -68,6 +68,7 @@ class Command(BaseCommand):
         book = books.of_size(loans or _FEWER, price, seed=seed) if drawn else books.showcase(price, seed=seed)
         with outside.in_process(custodian="lending.adapters.custodian_inprocess.of_data_dir"):
             desk.build(scenario, book, now=span.start_at, say=self.stderr.write)
+            banks.send(now=span.start_at)
         clock.start(
             sim_origin=span.start_at,
             wall_origin=clock.wall_now(),
