@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, allow_list, audit, events, ledger, margin_accounts, permits, withdrawals
+from lending import access, allow_list, audit, events, ledger, margin_accounts, permits, term_sheets, withdrawals
 from lending.engine import accounts, entries, money
 from lending.models import (
     Asset,
@@ -51,13 +51,12 @@ def pledge(
     now: datetime,
     kind: str = _Kind.PLEDGE,
     received_at: datetime | None = None,
-    haircut: Decimal | None = None,
 ) -> PledgeMovement:
     """
     Turn a client's free balance into collateral of a margin account; the same key pledges once.
 
-    `received_at` is when the transfer arrived, which is what a margin call's deadline is held against. `haircut`
-    applies when the asset is new to the account, which otherwise keeps what was agreed.
+    `received_at` is when the transfer arrived, which is what a margin call's deadline is held against. An
+    asset that is new to the account has the haircut that its term sheet names.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def pledge(
             margin_account=account,
             asset=asset,
             quantity=quantity,
-            haircut=haircut or 0,
+            haircut=term_sheets.haircut(account.pk, asset),
         )
     margin_accounts.touch(account)
     return _moved(account, asset, quantity, kind=kind, key=key, effective_at=received_at or now, entry=entry, now=now)

@@ -19,6 +19,7 @@ from lending.engine import entries, interest, money
 from lending.engine.interest import Step
 from lending.models import Loan, LoanState, Repayment
 
+DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
 ACCRUING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
 _REASON_LENGTH = 120  # of what may stand in an entry's key
@@ -52,7 +53,7 @@ def maturity_at(loan: Loan) -> datetime:
 
 def default_at(loan: Loan) -> datetime:
     """Return the instant from which an unpaid loan is in default and bears the default rate: a day after maturity."""
-    return maturity_at(loan) + _DAY
+    return maturity_at(loan) + DEFAULT_AFTER
 
 
 def payoff(loan: Loan, *, now: datetime) -> Payoff:

@@ -97,7 +97,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
 
 def check_funding(account: MarginAccount, loan: Loan, permit: permits.Permit, actor: User, *, now: datetime) -> None:
     """Check that a locked loan may be funded by somebody of operations, as `fund` says."""
-    _check_declared(loan, LoanState.ACTIVE, only_from=LoanState.COLLATERAL_PENDING)
+    check_declared(loan, LoanState.ACTIVE, only_from=LoanState.COLLATERAL_PENDING)
     if actor.pk == loan.approved_by_id:
         raise UnableToFund(f"{actor} approved this loan and can not also fund it")
     if actor.pk == loan.made_by_id:
@@ -189,7 +189,7 @@ def transition(
     UnableToMove
         If the table has no such step, or somebody else moved the loan meanwhile.
     """
-    _check_declared(loan, state)
+    check_declared(loan, state)
     before = loan.state
     if not Loan.objects.filter(pk=loan.pk, state=before).update(state=state, **values):
         raise UnableToMove(f"{loan} is no longer {LoanState(before).label.lower()}")
@@ -199,7 +199,8 @@ def transition(
         record.save(force_insert=True)
 
 
-def _check_declared(loan: Loan, state: LoanState, *, only_from: LoanState | None = None) -> None:
+def check_declared(loan: Loan, state: LoanState, *, only_from: LoanState | None = None) -> None:
+    """Check that the declared table leads from a loan's state to the wanted one; UnableToMove if not."""
     wrong_start = only_from is not None and loan.state != only_from
     if wrong_start or (LoanState(loan.state), LoanState(state)) not in LOAN_TRANSITIONS:
         now_is, wanted = LoanState(loan.state).label.lower(), LoanState(state).label.lower()

@@ -5,8 +5,9 @@ How long a lock is waited for stands in the database settings (lock_timeout); it
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from django.db.models import F
 
@@ -56,8 +57,13 @@ def with_transfers(terms: LadderTerms, *, minimum_transfer: Decimal, call_roundi
     return own
 
 
-def kept(terms: LadderTerms) -> LadderTerms:
-    """Return a ladder as an account can stand on it: one that was made for it is written down."""
+def kept(terms: LadderTerms, figures: Mapping[str, Any]) -> LadderTerms:
+    """Return the row of a ladder with exactly these figures: the given one where it has them, else one of its own."""
+    if any(Decimal(getattr(terms, name)) != value for name, value in figures.items()):
+        terms = copy.copy(terms)
+        terms.pk, terms.is_preset = None, False
+        for name, value in figures.items():
+            setattr(terms, name, value)
     if terms.pk is None:
         terms.save(force_insert=True)
     return terms

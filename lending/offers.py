@@ -1,17 +1,23 @@
 """Offers: loans quoted to a client, accepted by a signer, approved by a second person, waiting for collateral."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from lending import access, ids, loans, margin_accounts, outbox
+from lending import access, ids, loans, margin_accounts, outbox, schedules, term_sheets
 from lending.engine import money
+from lending.engine.terms import UnableToWrite
 from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
 
 DEFAULT_MARGIN = Decimal("0.05")
 REASON_LENGTH = 160  # of why a client does not take an offer
+
+
+OF_PRODUCT = ("day_count", "origination_fee", "schedule_kind", "frequency_months", "calendar")
 
 
 class UnableToQuote(Exception):
@@ -33,18 +39,21 @@ def quote(
     terms: LadderTerms | None = None,
     margin_account: MarginAccount | None = None,
     payout_address: str = "",
+    collateral: Mapping[str, Decimal] | None = None,
     public_id: UUID | None = None,
 ) -> Loan:
     """
     Offer a loan to a client until an instant, with a margin account of its own unless one is given.
 
-    Without a default rate it is the annual rate plus five points; without terms the product's ladder.
+    Its term sheet is drawn first: the loan's columns and its ladder are read from that. Without a default rate it is
+    the annual rate plus five points; without terms the product's ladder. `collateral` is what is expected, in units by
+    asset code.
 
     Raises
     ------
     UnableToQuote
-        If the principal is not positive or finer than the asset, a rate is outside [0, 1), maturity is not after
-        today, the offer ends in the past, or the margin account is another client's.
+        If the principal is not positive or finer than the asset, a rate is outside [0, 1) or finer than the books
+        keep it, maturity is not after today, the offer ends in the past, or the margin account is another client's.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -58,11 +67,29 @@ def quote(
     if quoted_until <= now:
         raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
     public_id = public_id or ids.new()
+    ladder = margin_account.terms if margin_account else terms or product.terms
+    drawn = drawn_sheet(
+        public_id=public_id,
+        client=client,
+        product=product,
+        loan_terms={
+            "principal": principal,
+            "annual_rate": annual_rate,
+            "default_rate": default_rate,
+            "maturity_date": maturity_date,
+            "quoted_until": quoted_until,
+            "payout_address": payout_address,
+        },
+        ladder=ladder,
+        kind=margin_account.kind if margin_account else MarginAccount.Kind.RING_FENCED,
+        collateral=collateral,
+        now=now,
+    )
     if margin_account is None:
         margin_account = MarginAccount.objects.create(
             public_id=ids.derived("margin_account", public_id),
             client=client,
-            terms=margin_accounts.kept(terms or product.terms),
+            terms=margin_accounts.kept(ladder, drawn.ladder),
             created_at=now,
         )
     loan = Loan.objects.create(
@@ -72,43 +99,49 @@ def quote(
         product=product,
         book=product.book,
         asset=product.asset,
-        principal=principal,
-        annual_rate=annual_rate,
-        default_rate=default_rate,
-        day_count=product.day_count,
-        origination_fee=product.origination_fee,
-        maturity_date=maturity_date,
-        schedule_kind=product.schedule_kind,
-        frequency_months=product.frequency_months,
-        calendar=product.calendar,
-        quoted_until=quoted_until,
-        payout_address=payout_address,
         made_by=made_by,
+        **drawn.loan,
     )
+    term_sheets.new(loan, drawn, made_by=made_by, now=now).save(force_insert=True)
     for record in loans.step(loan, "", LoanState.QUOTED, actor=made_by, cause="quoted", evidence={}, now=now):
         record.save(force_insert=True)
     return loan
 
 
+def drawn_sheet(*, product: Product, loan_terms: Mapping[str, Any], now: datetime, **sheet: Any) -> term_sheets.Drawn:
+    """Return the term sheet of an offer whose terms are checked, as `term_sheets.draw` does; UnableToQuote if none."""
+    given = {name: getattr(product, name) for name in OF_PRODUCT} | dict(loan_terms)
+    try:
+        return term_sheets.draw(product=product, loan_terms=given, now=now, **sheet)
+    except (UnableToWrite, schedules.UnableToSchedule) as refusal:
+        raise UnableToQuote(str(refusal)) from refusal
+
+
 @transaction.atomic
-def accept(loan: Loan, *, by: User, now: datetime) -> Loan:
+def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> Loan:
     """
-    Accept an offer on behalf of its client.
+    Accept an offer on behalf of its client, which binds the signer to the hash of its term sheet.
+
+    `read` is the hash of the sheet that the signer had in sight, where the door knows it.
 
     Raises
     ------
     lending.access.UnableToAccess
         If `by` may not sign for the client.
     lending.loans.UnableToMove
-        If the offer has ended, or the loan is not an open offer.
+        If the offer has ended, the loan is not an open offer, or its sheet is no longer the one that was read.
     """
     loan = loans.lock(loan)
     access.require_signer(by, loan.client)
     if loan.state == LoanState.QUOTED and now >= loan.quoted_until:
         raise loans.UnableToMove(f"the offer ended at {loan.quoted_until:%Y-%m-%d %H:%M} UTC; ask for a new one")
-    loans.transition(
-        loan, LoanState.ACCEPTED, actor=by, cause="accepted by the client's signer", now=now, accepted_by=by
-    )
+    loans.check_declared(loan, LoanState.ACCEPTED)
+    try:
+        sheet = term_sheets.accept(loan, by=by, read=read, now=now)
+    except term_sheets.UnableToAgree as refusal:
+        raise loans.UnableToMove(str(refusal)) from refusal
+    cause, evidence = "accepted by the client's signer", sheet.as_evidence
+    loans.transition(loan, LoanState.ACCEPTED, actor=by, cause=cause, evidence=evidence, now=now, accepted_by=by)
     return loan
 
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, custody, ids, ledger, loans, margin_accounts, offers, schedules, withdrawals
+from lending import access, custody, ids, ledger, loans, margin_accounts, offers, schedules, term_sheets, withdrawals
 from lending.engine import money
 from lending.models import (
     AuditRecord,
@@ -26,6 +27,8 @@ from lending.models import (
     MarginAccount,
     Product,
     Role,
+    TermSheet,
+    TermSheetAcceptance,
     User,
 )
 from lending.permits import Permit
@@ -44,6 +47,7 @@ class Offer:
     maturity_date: date
     accepted_by: User
     payout_address: str = ""
+    collateral: tuple[tuple[str, Decimal], ...] = ()  # what is expected, in units by asset code
     public_id: UUID
 
 
@@ -62,20 +66,22 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
         If a manager, signer or approver may not act for a client.
     """
     _check_people(offers, approved_by)
-    made = [_offered(offer, now) for offer in offers]
+    drawn = [_drawn(offer, now) for offer in offers]
+    made = [_offered(offer, sheet) for offer, sheet in zip(offers, drawn, strict=True)]
     accounts = MarginAccount.objects.bulk_create(
         MarginAccount(
             public_id=ids.derived("margin_account", loan.public_id),
             client_id=loan.client_id,
-            terms_id=loan.product.terms_id,
+            terms=margin_accounts.kept(loan.product.terms, sheet.ladder),
             shard=0,  # the database sets it
             created_at=now,
         )
-        for loan in made
+        for loan, sheet in zip(made, drawn, strict=True)
     )
     for loan, account in zip(made, accounts, strict=True):
         loan.margin_account = account
     made = Loan.objects.bulk_create(made)
+    signed = _signed(made, drawn, now)
     keys = [loan.pk for loan in made]
     before = LoanState.QUOTED
     _remember([(loan, "", before, loan.made_by, "quoted") for loan in made], now)
@@ -86,7 +92,8 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
     ):
         values = {"approved_by": approved_by} if state == LoanState.APPROVED else {}
         Loan.objects.filter(pk__in=keys, state=before).update(state=state, **values)
-        _remember([(loan, before, state, who, cause) for loan, who in zip(made, actors, strict=True)], now)
+        steps = [(loan, before, state, who, cause) for loan, who in zip(made, actors, strict=True)]
+        _remember(steps, now, evidence=signed if state == LoanState.ACCEPTED else None)
         before = state
     for loan in made:
         loan.state, loan.approved_by = before, approved_by
@@ -162,40 +169,62 @@ def _check_people(offers: Sequence[Offer], approved_by: User) -> None:
             raise access.UnableToAccess(f"{offer.accepted_by} may not sign for {offer.client}")
 
 
-def _offered(offer: Offer, now: datetime) -> Loan:
+def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:
     product = offer.product
     with money.exact():
         default_rate = offer.annual_rate + offers.DEFAULT_MARGIN
     offers.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
     if offer.maturity_date <= now.date():
         raise offers.UnableToQuote(f"a loan can not mature on {offer.maturity_date}, that is not after today")
+    return offers.drawn_sheet(
+        public_id=offer.public_id,
+        client=offer.client,
+        product=product,
+        loan_terms={
+            "principal": offer.principal,
+            "annual_rate": offer.annual_rate,
+            "default_rate": default_rate,
+            "maturity_date": offer.maturity_date,
+            "quoted_until": now + _OFFER_ENDS_AFTER,
+            "payout_address": offer.payout_address,
+        },
+        ladder=product.terms,
+        collateral=dict(offer.collateral),
+        now=now,
+    )
+
+
+def _offered(offer: Offer, sheet: term_sheets.Drawn) -> Loan:
+    product = offer.product
     return Loan(
         public_id=offer.public_id,
         client=offer.client,
         product=product,
         book_id=product.book_id,
         asset=product.asset,
-        principal=offer.principal,
-        annual_rate=offer.annual_rate,
-        default_rate=default_rate,
-        day_count=product.day_count,
-        origination_fee=product.origination_fee,
-        maturity_date=offer.maturity_date,
-        schedule_kind=product.schedule_kind,
-        frequency_months=product.frequency_months,
-        calendar=product.calendar,
-        quoted_until=now + _OFFER_ENDS_AFTER,
-        payout_address=offer.payout_address,
         made_by=offer.client.relationship_manager,
         accepted_by=offer.accepted_by,
+        **sheet.loan,
     )
+
+
+def _signed(made: Sequence[Loan], drawn: Sequence[term_sheets.Drawn], now: datetime) -> list[dict[str, Any]]:
+    """Write the term sheets of loans and their acceptances, and return what the steps name as their evidence."""
+    sheets = TermSheet.objects.bulk_create(
+        term_sheets.new(loan, sheet, made_by=loan.made_by, now=now) for loan, sheet in zip(made, drawn, strict=True)
+    )
+    TermSheetAcceptance.objects.bulk_create(
+        term_sheets.acceptance(sheet, signer=sheet.loan.accepted_by, now=now)  # type: ignore[arg-type]
+        for sheet in sheets
+    )
+    return [sheet.as_evidence for sheet in sheets]
 
 
 def _remember(
     steps: Sequence[tuple[Loan, str, str, User | None, str]],
     now: datetime,
     *,
-    evidence: Sequence[dict[str, int]] | None = None,
+    evidence: Sequence[dict[str, Any]] | None = None,
 ) -> None:
     facts = evidence or [{}] * len(steps)
     records = [

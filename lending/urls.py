@@ -15,6 +15,7 @@ urlpatterns = [
     path("portal/notices/", views.notices, name="portal_notices"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/payments/", views.payments, name="portal_payments"),
+    path("portal/loans/<uuid:public_id>/term-sheet/<int:version>/", views.term_sheet, name="portal_term_sheet"),
     path("portal/loans/<uuid:public_id>/accept/", views.accept, name="portal_accept"),
     path("portal/loans/<uuid:public_id>/decline/", views.decline, name="portal_decline"),
     path("portal/loans/<uuid:public_id>/repay/", views.repay, name="portal_repay"),

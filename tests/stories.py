@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from lending import collateral, ids, ledger, loans, notices, offers, permits
 from lending.engine import entries
@@ -18,7 +19,7 @@ def _product() -> Product:
     return known or ProductFactory(code="term-usd", name="Term loan in USD", origination_fee=Decimal(0))
 
 
-def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = Decimal(600_000)) -> Loan:
+def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = Decimal(600_000), **terms: Any) -> Loan:
     """Return a loan that the client's relationship manager has offered."""
     client = client or cast.harbourside
     return offers.quote(
@@ -26,10 +27,10 @@ def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = De
         product=_product(),
         principal=principal,
         annual_rate=Decimal("0.10"),
-        maturity_date=date(2021, 11, 19),
         quoted_until=NOW + timedelta(days=1),
         made_by=client.relationship_manager,
         now=NOW,
+        **{"maturity_date": date(2021, 11, 19), **terms},
     )
 
 
@@ -50,9 +51,10 @@ def running(
     signer: User | None = None,
     principal: Decimal = Decimal(600_000),
     btc: Decimal = Decimal(25),
+    **terms: Any,
 ) -> Loan:
     """Return a funded loan of a client, secured by bitcoin."""
-    loan = offered(cast, client, principal=principal)
+    loan = offered(cast, client, principal=principal, **terms)
     loan = offers.accept(loan, by=signer or cast.alice, now=NOW)
     loan = offers.approve(loan, by=cast.rhea, now=NOW)
     loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)

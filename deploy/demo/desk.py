@@ -73,7 +73,7 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
     wanted = [plan for party in book for plan in party.loans]
     _capital(wanted, now=before)
     people = _People.of()
-    products = {product.code: product for product in Product.objects.select_related("asset", "book")}
+    products = {product.code: product for product in Product.objects.select_related("asset", "book", "terms")}
     offers = []
     for done, party in enumerate(book, 1):
         client, signer = _client(party.number, people, now=before)
@@ -168,6 +168,7 @@ def _offer(plan: Plan, client: Client, signer: User, products: dict[str, Product
         maturity_date=now.date() + timedelta(days=plan.term_days),
         accepted_by=signer,
         payout_address=f"paper:client:{client.public_id}",
+        collateral=plan.collateral,
         public_id=plan.public_id,
     )
 

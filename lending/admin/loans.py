@@ -7,10 +7,11 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, loans, offers, panels, schedules, staff
+from lending import access, loans, offers, panels, schedules, staff, term_sheets
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
@@ -25,6 +26,7 @@ from lending.models import (
     Product,
     Role,
 )
+from lending.papers import files
 from lending.staff import roles
 
 _NOTICES = 25
@@ -45,7 +47,7 @@ class LoanAdmin(Table):
         named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
         account = ("margin_account__terms", "margin_account__client")
         rows = self.get_queryset(request).select_related(*named, *account)
-        return rows.filter(pk=object_id).first() if object_id.isdigit() else None
+        return term_sheets.beside(rows).filter(pk=object_id).first() if object_id.isdigit() else None
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""
@@ -53,6 +55,7 @@ class LoanAdmin(Table):
         return [
             path("<int:pk>/approve/", guard(self.approve), name="lending_loan_approve"),
             path("<int:pk>/ask-collateral/", guard(self.ask_collateral), name="lending_loan_ask_collateral"),
+            path("<int:pk>/term-sheet/<int:version>/", guard(self.term_sheet), name="lending_loan_term_sheet"),
             path("<int:pk>/story/", guard(self.story), name="lending_loan_story"),
             path("<int:pk>/payments/", guard(self.payments), name="lending_loan_payments"),
             path("<int:pk>/cancel/", guard(self.cancel), name="lending_loan_cancel"),
@@ -100,6 +103,13 @@ class LoanAdmin(Table):
         frame = {**self.admin_site.each_context(request), "title": title, "opts": self.opts}
         part = f"admin/loan_{name}.html"
         return TemplateResponse(request, "admin/loan_part_page.html", {**frame, **context, "part": part})
+
+    def term_sheet(self, request: HttpRequest, pk: int, version: int) -> HttpResponse:
+        """Hand out a version of a loan's term sheet as a PDF."""
+        shown = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_view_permission(request, shown):
+            raise PermissionDenied
+        return files.of_term_sheet(get_object_or_404(term_sheets.versions(shown), version=version))
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Approve an accepted loan as the second person."""

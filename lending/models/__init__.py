@@ -20,6 +20,7 @@ from lending.models.loans import (
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
 from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
+from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
 
 __all__ = [
@@ -70,6 +71,8 @@ __all__ = [
     "ScheduleKind",
     "ScheduleRow",
     "Seal",
+    "TermSheet",
+    "TermSheetAcceptance",
     "User",
     "Withdrawal",
     "WithdrawalAddress",

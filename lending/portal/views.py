@@ -13,11 +13,12 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, interest, ledger, loans, offers, panels, repayments, schedules
+from lending import access, interest, ledger, loans, offers, panels, repayments, schedules, term_sheets
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
 from lending.models import Client, DepositAddress, Loan, LoanState, Notice
+from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
 
@@ -88,9 +89,10 @@ def own_loan(request: SignedIn, public_id: uuid.UUID) -> Loan:
     """Return a loan of the reader's clients; anybody else's does not exist."""
     mine = Loan.objects.filter(client__in=clients_of(request))
     whole = mine.select_related(
-        "client__relationship_manager", "asset", "product", "margin_account__terms", "margin_account__client"
-    )
-    return get_object_or_404(whole, public_id=public_id)
+        "client__relationship_manager", "asset", "product", "margin_account__terms", "margin_account__client",
+        "accepted_by",
+    )  # fmt: skip
+    return get_object_or_404(term_sheets.beside(whole), public_id=public_id)
 
 
 @require_safe
@@ -170,12 +172,20 @@ def accept(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Accept a quoted loan for the client."""
     quoted = own_loan(request, public_id)
     try:
-        offers.accept(quoted, by=request.user, now=request.reading.now)
+        offers.accept(quoted, by=request.user, read=request.POST.get("sheet", ""), now=request.reading.now)
     except (loans.UnableToMove, PermissionDenied) as refusal:
         messages.error(request, f"Not accepted: {refusal}.")
     else:
         messages.success(request, "Accepted. The desk now checks it and tells you where to send the collateral.")
     return redirect("portal_loan", public_id=public_id)
+
+
+@require_safe
+@borrower_only
+def term_sheet(request: SignedIn, public_id: uuid.UUID, version: int) -> HttpResponse:
+    """Hand out a version of a loan's term sheet as a PDF."""
+    sheets = term_sheets.versions(own_loan(request, public_id))
+    return files.of_term_sheet(get_object_or_404(sheets, version=version))
 
 
 @require_POST

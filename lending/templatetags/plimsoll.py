@@ -9,18 +9,19 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from lending.papers.figures import CASH
+
 register = template.Library()
 
 _DASH = SafeString('<span class="muted">–</span>')
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _CASH_DECIMALS = 2
-_MONEY = {"USD", "EUR", "USDC", "USDT"}
 _COIN_DECIMALS = 8
 
 
 def plain(amount: Decimal, asset: str) -> str:
     """Return an amount with thousands separators: cents for money, up to eight places for coins."""
-    if asset in _MONEY:
+    if asset in CASH:
         return f"{amount:,.{_CASH_DECIMALS}f}"
     whole = f"{amount:,.{_COIN_DECIMALS}f}".rstrip("0").rstrip(".")
     return whole if Decimal(whole.replace(",", "")) or not amount else f"{amount.normalize():f}"

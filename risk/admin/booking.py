@@ -108,6 +108,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
                 maturity_date=asked["maturity_date"],
                 quoted_until=now + timedelta(hours=asked["hours"]),
                 payout_address=asked["payout_address"],
+                collateral={held.code: quantity for held, quantity in form.planned().items()},
                 terms=form.ladder,
                 made_by=maker,  # type: ignore[arg-type]
                 now=now,

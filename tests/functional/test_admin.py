@@ -34,9 +34,9 @@ def test_clients_and_loans_are_made_on_the_guided_way_alone(
     assert (f'href="/admin/book/">{words}<' in page) == shown
 
 
-def accepted(cast: Cast) -> Loan:
+def accepted(cast: Cast, **terms: str) -> Loan:
 
-    return offers.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    return offers.accept(stories.offered(cast, **terms), by=cast.alice, now=NOW)
 
 
 def press(browser: Browser, loan: Loan, button: str) -> str:
@@ -56,8 +56,7 @@ def test_another_person_approves_and_operations_asks_for_collateral(cast: Cast, 
 
 @pytest.mark.parametrize("who", ["rhea", "olga"])
 def test_whoever_approves_or_funds_sees_where_the_money_goes(cast: Cast, client: Browser, who: str) -> None:
-    loan = accepted(cast)
-    Loan.objects.filter(pk=loan.pk).update(payout_address="wire:GB29-NWBK")
+    loan = accepted(cast, payout_address="wire:GB29-NWBK")
     client.force_login(getattr(cast, who))
     assert "wire:GB29-NWBK" in client.get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
 

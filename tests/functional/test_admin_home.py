@@ -117,9 +117,9 @@ def test_a_loan_that_is_called_is_no_longer_close(cast: Cast, client: Browser) -
 
 
 def test_what_falls_due_within_thirty_days_is_listed(cast: Cast, client: Browser) -> None:
-    loan = stories.running(cast)
+    stories.running(cast)
     assert "Nothing falls due" in home(client, cast.robin)
-    Loan.objects.filter(pk=loan.pk).update(maturity_date=(NOW + timedelta(days=30)).date())
+    stories.running(cast, maturity_date=(NOW + timedelta(days=30)).date())
     page = home(client, cast.robin)
     assert "18 Jun 2021" in page
     # 600,000 at 10 % ACT/360: 166.666... a day, rounded up

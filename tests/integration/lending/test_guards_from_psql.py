@@ -9,16 +9,18 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import connection
 
-from lending import ledger
+from lending import ledger, offers
 from lending.engine import entries
 from lending.engine.entries import Heading
 from lending.models import Approval, Entry, Loan, Posting
 from risk.models import LiquidationOrder, MarginCall, PriceSnapshot, SaleCause
+from tests.factories import lending as make
 from tests.factories.lending import AT, AssetFactory, BookFactory, LoanFactory, UserFactory
 
 D = Decimal
@@ -301,8 +303,11 @@ def test_the_maker_as_checker_of_an_approval(books: Books) -> None:
 
 
 def test_the_maker_as_checker_of_a_loan(books: Books) -> None:
-    loan = books.loan
-    assert psql(f"UPDATE lending_loan SET state = 'accepted' WHERE id = {loan.pk};").returncode == 0
+    loan = make.quoted_loan()
+    signer = make.borrower("signer", loan.client)
+    by_hand = f"UPDATE lending_loan SET state = 'accepted', accepted_by_id = {signer.pk} WHERE id = {loan.pk};"
+    assert "loan is accepted by whoever accepted its newest term sheet" in refused(by_hand)
+    offers.accept(loan, by=signer, now=loan.quoted_until - timedelta(minutes=1))
     update = f"UPDATE lending_loan SET state = 'approved', approved_by_id = {{}} WHERE id = {loan.pk};"
     assert "loan_maker_is_not_checker" in refused(update.format(loan.made_by_id))
     assert "loan_active_was_approved" in refused(update.format("NULL"))

@@ -22,6 +22,7 @@ from lending.models import (
     PledgeMovement,
     Posting,
     Role,
+    TermSheet,
     User,
     Withdrawal,
 )
@@ -83,6 +84,9 @@ def written(loan: Loan) -> list[object]:
         Withdrawal.objects.filter(key__contains=str(loan.public_id)),
     )
     tables += [[plain(row) for row in rows] for rows in found]
+    sheet = TermSheet.objects.get(loan=loan)
+    tables.append(sheet.content.replace(str(loan.public_id), "its own"))
+    assert tables[2][1]["evidence"].pop("sha256") == sheet.fingerprint  # type: ignore[index]
     named = (str(loan.public_id), str(account.public_id))
     entries = Entry.objects.filter(idempotency_key__regex="|".join(named)).order_by("kind")
     tables.append(

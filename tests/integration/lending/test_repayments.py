@@ -70,9 +70,9 @@ def test_a_payment_before_the_daily_run_leaves_the_ended_days_their_interest(loa
         ("30E/360", "1458.34", 12),
     ],
 )
-def test_interest_accrues_by_the_loans_day_count(loan: Loan, day_count: str, posted: str, days: int) -> None:
+def test_interest_accrues_by_the_loans_day_count(day_count: str, posted: str, days: int) -> None:
     """From 19 May 08:00 to 1 June are 12 2/3 days at 45,000 a year; under 30/360 the 31st earns nothing."""
-    Loan.objects.filter(pk=loan.pk).update(day_count=day_count)
+    loan = make.active_loan(product=make.ProductFactory(code="counted", day_count=day_count))
     for day in range(1, 14):
         interest.accrue_due(now=NOW + day * DAY)
     loan.refresh_from_db()

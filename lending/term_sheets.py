@@ -1,0 +1,223 @@
+"""
+Term sheets: drawn once, printed for people and read back for the engine, so that what is signed is what runs.
+
+A loan's columns and its ladder are never taken from anywhere else: `draw` writes the terms down and `Drawn` reads them
+from what it wrote. A sheet is final from the moment it is offered; other terms are a new version.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Func, JSONField, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import JSONObject
+
+from lending import access, interest, schedules
+from lending.engine import money, terms
+from lending.models import (
+    Asset,
+    Client,
+    LadderTerms,
+    Loan,
+    MarginAccount,
+    Product,
+    TermSheet,
+    TermSheetAcceptance,
+    User,
+)
+
+SECURES = {
+    MarginAccount.Kind.RING_FENCED: "this loan alone",
+    MarginAccount.Kind.POOL: "every loan of its margin account",
+}
+HAIRCUT = money.ZERO  # of collateral that a sheet does not name
+
+
+class UnableToAgree(Exception):
+    """A term sheet can not be accepted; the message says why."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The content of a term sheet, before or after it was offered; everything is read from its canonical text."""
+
+    text: str
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Return the content as plain data."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+    @property
+    def hash(self) -> bytes:
+        """Return the SHA-256 of the text."""
+        return terms.fingerprint(self.text)
+
+    @property
+    def loan(self) -> dict[str, Any]:
+        """Return the columns of the loan, by name, but for its asset."""
+        return {name: value for name, value in terms.read_part(self.content, "loan").items() if name != "asset"}
+
+    @property
+    def ladder(self) -> dict[str, Any]:
+        """Return the columns of the ladder, by name."""
+        return terms.read_part(self.content, "ladder")
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Return what is the same for every loan, by name."""
+        return terms.read_part(self.content, "rules")
+
+    @property
+    def collateral(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Return the quantity that is expected of each asset, and its haircut, by code."""
+        return {row["asset"]: (Decimal(row["quantity"]), Decimal(row["haircut"])) for row in self.content["collateral"]}
+
+
+def draw(
+    *,
+    public_id: UUID,
+    client: Client,
+    product: Product,
+    loan_terms: Mapping[str, Any],
+    ladder: LadderTerms,
+    kind: str = MarginAccount.Kind.RING_FENCED,
+    collateral: Mapping[str, Decimal] | None = None,
+    now: datetime,
+) -> Drawn:
+    """
+    Return the term sheet of a loan in an asset of its product: what runs, and what that comes to if paid out now.
+
+    Parameters
+    ----------
+    loan_terms : mapping
+        The values of the `loan` part of `terms.TERMS` by name, but for the asset.
+    collateral : mapping of asset code to Decimal
+        Units that are expected; what is zero is left out.
+
+    Raises
+    ------
+    lending.engine.terms.UnableToWrite
+        If a term is missing, unknown, or finer than the books keep it.
+    lending.schedules.UnableToSchedule
+        If the terms have no schedule from now on.
+    """
+    asset: Asset = product.asset
+    part = terms.written("loan", {**loan_terms, "asset": asset.code})
+    rules = {
+        "interest_decimals": asset.decimals,
+        "default_after_s": int(interest.DEFAULT_AFTER.total_seconds()),
+        "margin_account": SECURES[MarginAccount.Kind(kind)],
+    }
+    content = {
+        "format": terms.FORMAT,
+        "names": {
+            "loan": str(public_id),
+            "client": client.name,
+            "client_id": str(client.public_id),
+            "product": product.name,
+        },
+        "loan": part,
+        "rules": terms.written("rules", rules),
+        "ladder": terms.written("ladder", {term.name: getattr(ladder, term.name) for term in terms.of_part("ladder")}),
+        "collateral": [
+            {"asset": code, "quantity": money.text(quantity), "haircut": money.text(HAIRCUT)}
+            for code, quantity in sorted((collateral or {}).items())
+            if quantity
+        ],
+    }
+    drawn = Drawn(terms.canonical(content))
+    content["schedule"] = _schedule(schedules.of_loan(Loan(asset=asset, **drawn.loan), now=now), now)
+    return Drawn(terms.canonical(content))
+
+
+def _schedule(found: schedules.Schedule, start_at: datetime) -> dict[str, Any]:
+    """Return a schedule as plain data: amounts in the loan's asset, from an assumed instant of paying out."""
+    plain = asdict(found)
+    rows = [_plain(row) for row in plain.pop("rows")]
+    return {"start_at": terms.instant_text(start_at), **_plain(plain), "rows": rows}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: money.text(value) if isinstance(value, Decimal) else str(value) for name, value in row.items()}
+
+
+def new(loan: Loan, drawn: Drawn, *, version: int = 1, made_by: User, now: datetime) -> TermSheet:
+    """Return a version of a loan's term sheet, not yet saved."""
+    return TermSheet(
+        client_id=loan.client_id,
+        loan=loan,
+        version=version,
+        content=drawn.text,
+        content_hash=drawn.hash,
+        offered_at=now,
+        made_by=made_by,
+    )
+
+
+def acceptance(sheet: TermSheet, *, signer: User, now: datetime) -> TermSheetAcceptance:
+    """Return the acceptance of exactly this sheet, not yet saved."""
+    return TermSheetAcceptance(
+        client_id=sheet.client_id, sheet=sheet, content_hash=sheet.content_hash, signer=signer, accepted_at=now
+    )
+
+
+def of(sheet: TermSheet) -> Drawn:
+    """Return what stands in an offered sheet."""
+    return Drawn(sheet.content)
+
+
+def versions(loan: Loan) -> QuerySet[TermSheet]:
+    """Return the versions of a loan's term sheet with their acceptances, the newest first."""
+    return TermSheet.objects.filter(loan=loan).select_related("acceptance__signer", "loan").order_by("-version")
+
+
+def beside(loans: QuerySet[Loan]) -> QuerySet[Loan]:
+    """Return loans with what a page says of their newest sheet as `sheet`, in the query that reads them anyway."""
+    sha256 = Func(F("content_hash"), Value("hex"), function="encode", output_field=TextField())
+    facts = JSONObject(version="version", sha256=sha256, offered_at="offered_at", accepted_at="acceptance__accepted_at")
+    newest_of = TermSheet.objects.filter(loan=OuterRef("pk")).order_by("-version").values(facts=facts)[:1]
+    return loans.annotate(sheet=Subquery(newest_of, output_field=JSONField()))
+
+
+def newest(loan: Loan) -> TermSheet | None:
+    """Return the newest version of a loan's term sheet; None for a loan that came without one."""
+    return versions(loan).first()
+
+
+def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermSheet:
+    """
+    Bind a signer of the client to the newest sheet of a locked loan, and return it.
+
+    `read` is the hash of what the signer had in sight, where the door knows it.
+
+    Raises
+    ------
+    UnableToAgree
+        If the loan has no sheet, it was accepted before, or other terms stand than those that were read.
+    lending.access.UnableToAccess
+        If `by` may not sign for the client.
+    """
+    access.require_signer(by, loan.client)
+    sheet = newest(loan)
+    if sheet is None:
+        raise UnableToAgree(f"{loan} has no term sheet to accept")
+    if sheet.accepted is not None:
+        raise UnableToAgree(f"version {sheet.version} of the term sheet is accepted already")
+    if read is not None and read != sheet.fingerprint:
+        raise UnableToAgree("the terms are no longer those that you read: read them again, then accept")
+    acceptance(sheet, signer=by, now=now).save(force_insert=True)
+    return sheet
+
+
+def haircut(margin_account_id: int, asset: Asset) -> Decimal:
+    """Return the haircut that the newest sheet of a margin account names for an asset that is new to it."""
+    newest_first = TermSheet.objects.filter(loan__margin_account=margin_account_id).order_by("-offered_at", "-pk")
+    agreed = (of(sheet).collateral.get(asset.code) for sheet in newest_first)
+    return next((found[1] for found in agreed if found), HAIRCUT)
