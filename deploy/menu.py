@@ -30,6 +30,13 @@ GROUPS = (
         ),
     ),
     (
+        "Compliance",
+        (
+            Link("lending_sanctionslist_changelist", "Sanctions lists", "policy"),
+            Link("lending_sanctionsentry_changelist", "List entries", "person_search"),
+        ),
+    ),
+    (
         "Margin",
         (
             Link("risk_margincall_changelist", "Margin calls", "notifications_active"),

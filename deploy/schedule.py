@@ -25,6 +25,7 @@ EVERY_S: dict[str, float] = {
     "lending.tasks.seal_ledger": 2,
     "lending.tasks.reconcile_custody": 30,
     "lending.tasks.match_bank_lines": 30,
+    "lending.tasks.take_in_lists": 3,
     "otc.tasks.trade": 0.5,
 }
 

@@ -4,7 +4,19 @@ import logging
 
 from celery import shared_task
 
-from lending import approvals, bank_matching, clock, custody, events, interest, ledger, loans, notices, outbox
+from lending import (
+    approvals,
+    bank_matching,
+    clock,
+    custody,
+    events,
+    interest,
+    ledger,
+    loans,
+    notices,
+    outbox,
+    sanctions,
+)
 
 log = logging.getLogger(__name__)
 
@@ -91,3 +103,9 @@ def expire_approvals() -> None:
 def seal_ledger() -> None:
     """Append the newest entries to the seal chain."""
     ledger.seal(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def take_in_lists() -> None:
+    """Take in the sanctions lists that wait."""
+    sanctions.take_in_due(now=clock.now())

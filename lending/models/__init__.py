@@ -19,6 +19,14 @@ from lending.models.loans import (
 )
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
+from lending.models.sanctions import (
+    SanctionsEntry,
+    SanctionsFile,
+    SanctionsList,
+    SanctionsName,
+    SanctionsUpload,
+    SanctionsVersion,
+)
 from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
 from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
@@ -68,6 +76,12 @@ __all__ = [
     "Repayment",
     "Role",
     "RoleGrant",
+    "SanctionsEntry",
+    "SanctionsFile",
+    "SanctionsList",
+    "SanctionsName",
+    "SanctionsUpload",
+    "SanctionsVersion",
     "ScheduleKind",
     "ScheduleRow",
     "Seal",

@@ -108,6 +108,7 @@ TABLES = {
     "lending.notice":               "Y Y Y Y - Y",
     "lending.posting":              "- Y Y Y - Y",
     "lending.product":              "Y Y Y Y - Y",
+    **dict.fromkeys(("lending.sanctionsentry", "lending.sanctionslist", "lending.sanctionsversion"), "- - - - - -"),
     "lending.user":                 "- Y - Y - Y",
     "lending.withdrawal":           "Y Y Y Y - Y",
     "otc.block":                    "- - Y Y Y Y",
