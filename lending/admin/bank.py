@@ -104,7 +104,6 @@ def old_lines(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -
 class BankAccountAdmin(Table):
     seen_by = SEE_BOOKS
     list_display = ("name", "identifier", "asset", "custodian", "reported_live", "second_person_above")
-    list_select_related = ("asset",)
     fields = ("code", "name", "identifier", "asset", "custodian", "reported_live", "second_person_above")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -154,7 +153,6 @@ class BankStatementAdmin(Table):
     list_display = ("number", "account", "opening_date", "closing_date", "opening", "closing", "form", "imported_at")
     list_filter = ("account",)
     ordering = ("-closing_date", "-pk")
-    list_select_related = ("account", "asset")
     inlines = (StatementLines,)
 
 
@@ -194,7 +192,6 @@ class BankLineAdmin(Table):
     list_filter = ("state", "account")
     search_fields = ("ref", "end_to_end", "payer", "text")
     ordering = ("-booked_date", "-pk")
-    list_select_related = ("account", "asset")
     change_form_template = "admin/bank_line.html"
     fields = (
         "account", "statement", "amount", "booked_date", "value_date", "payer", "text", "ref", "end_to_end", "state",

@@ -13,7 +13,7 @@ from lending import access, staff
 from lending.models import Role
 from lending.models.fields import AmountField, RatioField
 from lending.staff import roles
-from lending.templatetags.plimsoll import amount, percent, short
+from lending.templatetags.plimsoll import amount, figure, percent, short
 
 # Whoever knows when a client is called could trade ahead of the sale.
 SEE_CLIENTS = access.STAFF_ROLES - {Role.DESK_TRADER}
@@ -90,6 +90,9 @@ class _Looking:
             field = self.model._meta.get_field(name)
         except FieldDoesNotExist:
             return name
+        if name.endswith("_bps"):
+            title = str(field.verbose_name).removesuffix(" bps")
+            return _column(name, title, lambda row: figure(getattr(row, name), "bps"))
         if isinstance(field, RatioField):
             return _column(name, str(field.verbose_name), lambda row: percent(getattr(row, name), 3))
         if isinstance(field, AmountField):

@@ -93,6 +93,7 @@ class CustodyBreakAdmin(Table):
 
 class Deliveries(Lines):
     model = NoticeDelivery
+    verbose_name_plural = "deliveries"
     fields = readonly_fields = ("channel", "address", "attempts", "delivered_at", "evidence")
 
 
