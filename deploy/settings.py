@@ -235,6 +235,10 @@ CELERY_BEAT_SCHEDULE = beat(MARK_GROUPS)
 LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per account of the desk's own
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
+# Secrets of the custodian's webhooks, the newest first; without one no webhook is taken. Where the simulated custodian
+# sends its own to is its business alone.
+LENDING_CUSTODIAN_SECRETS = env.list("LENDING_CUSTODIAN_SECRETS", default=[])
+LENDING_CUSTODIAN_HOOKS = env.str("LENDING_CUSTODIAN_HOOKS", default="")
 LENDING_OUTBOX_HANDLERS = {
     "custody.address": "lending.custody.open_addresses",
     "person.invitation": "lending.people.send_invitation",
@@ -245,6 +249,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "match_deposit": "lending.matching.carry_out",
     "bank_line": "lending.bank_lines.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
+    "book_break": "lending.breaks.carry_out",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",
@@ -257,6 +262,7 @@ LENDING_APPROVAL_WORDS = {
     "match_deposit": "give a deposit to a loan",
     "bank_line": "account for a line of a bank statement",
     "withdrawal_address": "allow an address for withdrawals",
+    "book_break": "take a custody difference on the desk's books",
     "close_quote": "end a dealer's quote",
     "waive_call": "waive a margin call",
     "dispute_amend": "amend a margin call after a dispute",
@@ -280,6 +286,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "portal.loan": ("risk.portal.panels.loan",),
     "admin.home": (
         "risk.admin.home.calls",
+        "lending.admin.breaks.home",
         "lending.admin.home.pipeline",
         "lending.admin.bank.old_lines",
         "risk.admin.home.closest",

@@ -8,11 +8,21 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, allow_list, audit, events, ledger, margin_accounts, permits, term_sheets, withdrawals
+from lending import (
+    access,
+    allow_list,
+    audit,
+    breaks,
+    events,
+    ledger,
+    margin_accounts,
+    permits,
+    term_sheets,
+    withdrawals,
+)
 from lending.engine import accounts, entries, money
 from lending.models import (
     Asset,
-    CustodyBreak,
     Entry,
     Event,
     Loan,
@@ -254,11 +264,8 @@ def _check_releasable(account: MarginAccount, asset: Asset) -> None:
     broken = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.WORKOUT)
     if loan := Loan.objects.filter(margin_account=account, state__in=broken).first():
         raise UnableToRelease(f"nothing is released while {loan} is {loan.get_state_display().lower()}")
-    if gap := CustodyBreak.objects.filter(asset=asset, closed_at=None).first():
-        raise UnableToRelease(
-            f"the ledger has {money.text(gap.ledger_quantity)} {asset.code} and {gap.custodian} has "
-            f"{money.text(gap.custodian_quantity)}: releases wait until that is explained"
-        )
+    if why := breaks.blocks_releases(asset):
+        raise UnableToRelease(why)
 
 
 def _check_quantity(error: type[Exception], asset: Asset, quantity: Decimal) -> None:

@@ -1,33 +1,33 @@
-"""Coins and cash at the custodian: addresses, deposits in, withdrawals out, and the proof that both books agree."""
+"""Coins and cash at the custodian: addresses, deposits in, withdrawals out, exchanges with dealers."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Sum
+from django.db.models import Max
 
-from lending import arrivals, events, ids, ledger, ports, withdrawals
-from lending.engine import accounts, money
+from lending import arrivals, ids, ports, withdrawals
 from lending.models import (
     Asset,
-    CustodyBreak,
     CustodyReading,
     Deposit,
     DepositAddress,
     Event,
     Loan,
     MarginAccount,
-    Withdrawal,
 )
 from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport
 
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 2000
-_WAITING = (Deposit.State.PENDING, Deposit.State.CONFIRMED)
+# What the chain dropped may come back in another block; after so long it is the reconciliation that finds it.
+RETURNS_WITHIN = timedelta(days=7)
+_State = Deposit.State
+_OPEN = (_State.PENDING, _State.CONFIRMED, _State.REORGED)
 
 
 credit_due = arrivals.credit_due
@@ -78,21 +78,24 @@ def poll_due(*, now: datetime) -> int:
 
     A deposit is dated by the confirmation it needed, as the custodian saw it, and not by this look at it: an outage of
     either side must not make coins late that were there in time. Each look that saw everything leaves its instant.
+    What is confirmed and not credited yet, or was dropped by its chain, is asked about again.
     """
     custodian = ports.custodian()
     assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
     needed = {code: row.needed for code, row in assets.items() if row.needed}
     mine = Deposit.objects.filter(custodian=custodian.name)
     read = max(mine.aggregate(last=Max("position"))["last"] or 0, 0)
-    pending = mine.filter(state=Deposit.State.PENDING).order_by("position")
+    pending = mine.filter(state=_State.PENDING).order_by("position")
     waiting = list(pending.values_list("custodian_ref", flat=True)[:MOST_WAITING])
+    doubtful = mine.filter(state=_State.CONFIRMED) | mine.filter(state=_State.REORGED, seen_at__gt=now - RETURNS_WITHIN)
+    again = doubtful.order_by("-position").values_list("custodian_ref", flat=True)[:MOST_WAITING]
     try:
-        reports = custodian.deposits(after=read, refs=waiting, needed=needed, at=now)
+        reports = custodian.deposits(after=read, refs=[*waiting, *again], needed=needed, at=now)
     except CustodianUnavailable as error:
         logger.warning("deposits were not read: %s", error)
         return 0
     with transaction.atomic():
-        taken = _take_down(reports, waiting, assets, custodian.name, now) if reports else 0
+        taken = _take_down(reports, assets, custodian.name, now) if reports else 0
         if len(waiting) < MOST_WAITING:
             _note_reading(custodian.name, now)
     return taken
@@ -115,53 +118,52 @@ def _note_reading(custodian: str, now: datetime) -> None:
         CustodyReading.objects.filter(custodian=custodian, read_at__lt=now).update(read_at=now)
 
 
-def _take_down(
-    reports: list[DepositReport],
-    waiting: Collection[str],
-    assets: Mapping[str, Any],
-    custodian: str,
-    now: datetime,
-) -> int:
+def _take_down(reports: list[DepositReport], assets: Mapping[str, Any], custodian: str, now: datetime) -> int:
     addresses = DepositAddress.objects.filter(address__in={report.address for report in reports})
     by_address = {(row.address, row.asset_id): row for row in addresses}
     # Read again under a lock: another poller may have taken the same news down, and it may be credited by now.
-    mine = Deposit.objects.filter(custodian=custodian)
-    rows = mine.select_for_update().filter(custodian_ref__in=waiting, state=Deposit.State.PENDING)
-    pending = {row.custodian_ref: row for row in rows.order_by("position")}
-    # What a bank statement told first is the same receipt, and is not counted again.
-    told = mine.filter(custodian_ref__in=[report.ref for report in reports], position__lt=0)
-    known = {*waiting, *told.values_list("custodian_ref", flat=True)}
+    refs = [report.ref for report in reports]
+    rows = Deposit.objects.select_for_update().filter(custodian=custodian, custodian_ref__in=refs)
+    known = {row.custodian_ref: row for row in rows.order_by("position")}
     new, changed = [], []
     for report in reports:
         asset = assets.get(report.asset)
-        row = pending.get(report.ref)
-        if row is None and report.ref in known:
-            continue
+        row = known.get(report.ref)
         if asset is None:
             logger.error("deposit %s of %s: no such asset", report.ref, report.asset)
-            continue
-        if row is None:
+        elif row is None:
             address = by_address.get((report.address, asset.pk))
             row = _deposit(report, asset, address, custodian, now)
+            _move(row, report, asset.needed or 1, now)
             new.append(row)
-        elif (row.confirmations, row.screened) != (report.confirmations, report.screened) or report.reorged:
+        elif _is_news(row, report):
+            _move(row, report, asset.needed or 1, now)
             changed.append(row)
-        else:
-            continue
-        row.confirmations, row.screened = report.confirmations, report.screened
-        needed = asset.needed or 1
-        if report.reorged:
-            row.state = Deposit.State.REORGED
-            continue
-        # A transfer that is in no block yet can be replaced: where one confirmation is all, none is the final one.
-        if row.final_since is None and 1 <= needed - 1 <= report.confirmations:
-            row.final_since = now
-        if report.confirmations >= needed:
-            row.state, row.confirmed_at = Deposit.State.CONFIRMED, _confirmed_at(report, row, now)
     Deposit.objects.bulk_create(new, ignore_conflicts=True)
     Deposit.objects.bulk_update(changed, ["confirmations", "screened", "final_since", "state", "confirmed_at"])
     Event.objects.bulk_create(arrivals.news(row.state, row, now) for row in (*new, *changed))
     return len(new) + len(changed)
+
+
+def _is_news(row: Deposit, report: DepositReport) -> bool:
+    """Return whether a report changes what is known; what is credited is the reconciliation's to look at."""
+    if row.state == _State.PENDING:
+        return report.reorged or (row.confirmations, row.screened) != (report.confirmations, report.screened)
+    return row.state in _OPEN and report.reorged != (row.state == _State.REORGED)
+
+
+def _move(row: Deposit, report: DepositReport, needed: int, now: datetime) -> None:
+    """Bring a deposit that is not credited to where the custodian sees it."""
+    row.confirmations, row.screened = report.confirmations, report.screened
+    if report.reorged:
+        row.state, row.confirmed_at, row.final_since = _State.REORGED, None, None
+        return
+    row.state = _State.PENDING
+    # A transfer that is in no block yet can be replaced: where one confirmation is all, none is the final one.
+    if row.final_since is None and 1 <= needed - 1 <= report.confirmations:
+        row.final_since = now
+    if report.confirmations >= needed:
+        row.state, row.confirmed_at = _State.CONFIRMED, _confirmed_at(report, row, now)
 
 
 def _confirmed_at(report: DepositReport, row: Deposit, now: datetime) -> datetime:
@@ -238,71 +240,3 @@ def deliver_versus_payment(
     if report.refused:
         raise UnableToSettle(report.refused)
     return report.executed_at is not None
-
-
-# --- reconciliation -------------------------------------------------------------------------------------------------
-
-
-def reconcile(*, now: datetime) -> int:
-    """
-    Hold the ledger's custody against the custodian's balances, and return how many assets disagree.
-
-    A difference is no break as far as deposits that are not credited yet, or withdrawals that are under way, can
-    explain it, or while it was seen in one round only. A break blocks releases of its asset until a later round finds
-    none.
-    """
-    poll_due(now=now)
-    custodian = ports.custodian()
-    try:
-        held = custodian.balances(at=now)
-    except CustodianUnavailable as error:
-        logger.warning("nothing was reconciled: %s", error)
-        return 0
-    assets = Asset.objects.order_by("code")
-    return sum(_reconcile(asset, held.get(asset.code, money.ZERO), custodian.name, now) for asset in assets)
-
-
-@transaction.atomic
-def _reconcile(asset: Asset, held: Decimal, custodian: str, now: datetime) -> int:
-    booked = ledger.balance(accounts.custody(asset.code, custodian))
-    coming = Deposit.objects.filter(asset=asset, custodian=custodian, state__in=_WAITING)
-    going = Withdrawal.objects.filter(asset=asset, state__in=withdrawals.ON_THE_WAY)
-    with money.exact():
-        gap = held - booked
-        explained = -_sum(going) <= gap <= _sum(coming)
-    seen = CustodyBreak.objects.select_for_update().filter(custodian=custodian, asset=asset).order_by("-pk").first()
-    if explained:
-        if seen is not None and seen.closed_at is None:
-            seen.closed_at = now
-            seen.save(update_fields=["closed_at"])
-            logger.info("custody of %s agrees again", asset.code)
-        return 0
-    if seen is None or (seen.closed_at is not None and not _seen_once(seen, gap)):
-        # An exchange with a dealer is executed a moment before it is booked: only what is still there in the next
-        # round is a break. Until then it is a row that closed when it was found.
-        CustodyBreak.objects.create(
-            custodian=custodian,
-            asset=asset,
-            ledger_quantity=booked,
-            custodian_quantity=held,
-            found_at=now,
-            closed_at=now,
-        )
-        return 0
-    if seen.closed_at is not None:
-        logger.error("custody break: the ledger has %s %s, %s has %s", booked, asset.code, custodian, held)
-        facts = {"asset": asset.code, "ledger": money.text(booked), "custodian": money.text(held)}
-        events.emit("custody", "break", facts, now=now)
-    seen.closed_at, seen.ledger_quantity, seen.custodian_quantity = None, booked, held
-    seen.save(update_fields=["closed_at", "ledger_quantity", "custodian_quantity"])
-    return 1
-
-
-def _seen_once(row: CustodyBreak, gap: Decimal) -> bool:
-    """Return whether the same difference was seen in one round and in no other."""
-    with money.exact():
-        return row.closed_at == row.found_at and row.custodian_quantity - row.ledger_quantity == gap
-
-
-def _sum(rows: Any) -> Decimal:
-    return rows.aggregate(total=Sum("quantity"))["total"] or money.ZERO

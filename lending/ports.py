@@ -50,6 +50,25 @@ class WithdrawalReport:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """
+    A transfer out ("withdrawal") or an exchange with a counterparty ("exchange"), in the custodian's own list.
+
+    `client_id` is whatever id it was asked for under, ours or not; `deltas` what it changes in the balances once it is
+    executed, by asset.
+    """
+
+    client_id: str
+    kind: str
+    asset: str
+    quantity: Decimal
+    deltas: tuple[tuple[str, Decimal], ...]
+    accepted_at: datetime
+    executed_at: datetime | None
+    refused: str = ""
+
+
 class Custodian(Protocol):
     """
     A custodian of coins, with a bank rail for cash. The books are sound as long as these assumptions hold.
@@ -58,12 +77,14 @@ class Custodian(Protocol):
     - A deposit's `position` is 1, 2, ... in the order in which deposits become visible; none appears before another.
     - `deposits` also reports the named refs, one that was reorged included.
     - A deposit's `confirmed_at` is the instant of the confirmation asked for, never of the answer: it is the same in
-      every answer, between the deposit's `seen_at` and the first `at` at which that many confirmations are reported.
+      every answer, between the deposit's `seen_at` and the first `at` at which that many confirmations are reported,
+      unless its block was dropped meanwhile. A deposit that comes back in another block keeps its ref and position.
     - A client id names at most one withdrawal or settlement, for ever: the same id with the same content repeats the
       first answer, with other content is refused.
     - `withdrawal` and `settlement` return None only when the id was never accepted, so that sending again is safe.
     - CustodianRefused is final. Any other failure is CustodianUnavailable and says nothing about what happened.
     - `balances` counts a deposit once it has one confirmation, and a withdrawal once it is executed.
+    - `transfers` names everything that left, whoever asked for it: what it does not name has not left.
     - `at` is platform time; answers for one `at` do not contradict each other.
     """
 
@@ -107,6 +128,9 @@ class Custodian(Protocol):
 
     def settlement(self, client_id: str, *, at: datetime) -> WithdrawalReport | None:
         """Return what became of a delivery versus payment, or None when its id was never accepted."""
+
+    def transfers(self, *, since: datetime, at: datetime) -> list[TransferReport]:
+        """Return the transfers out and exchanges that ended since an instant, or have not ended yet."""
 
     def balances(self, *, at: datetime) -> dict[str, Decimal]:
         """Return what is held, by asset."""

@@ -15,6 +15,7 @@ from lending import (
     loans,
     notices,
     outbox,
+    reconciliation,
     sanctions,
 )
 
@@ -45,7 +46,7 @@ def send_withdrawals() -> None:
 @shared_task(ignore_result=True)
 def reconcile_custody() -> None:
     """Hold the ledger against the custodian."""
-    custody.reconcile(now=clock.now())
+    reconciliation.reconcile_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

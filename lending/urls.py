@@ -1,11 +1,13 @@
-"""Addresses of sign-in and of the borrower's pages."""
+"""Addresses of sign-in, of the borrower's pages, and of the door for the custodian's webhooks."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
+from lending.api import custodian
 from lending.portal import sign_in, statements, views
 
 urlpatterns = [
+    path("hooks/custodian/", custodian.hook, name="custodian_hook"),
     path("", sign_in.front, name="front"),
     path("sign-in/", sign_in.SignInView.as_view(), name="sign_in"),
     path("sign-in/first/<uidb64>/<token>/", sign_in.FirstPasswordView.as_view(), name="first_password"),

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import events, ids, ledger, outbox, ports
+from lending import breaks, events, ids, ledger, outbox, ports
 from lending.engine import accounts, entries, money
 from lending.models import Asset, Book, Client, Event, Posting, User, Withdrawal
 from lending.ports import CustodianRefused, CustodianUnavailable
@@ -65,7 +65,8 @@ def request(
     ------
     UnableToWithdraw
         If the amount is not positive or too fine for the asset, is more than what is free, the destination is empty,
-        maker and checker are one person, or the key was used for another transfer.
+        maker and checker are one person, the key was used for another transfer, or the books and the custodian have
+        disagreed about the asset for too long.
     """
     wanted = f"{money.text(quantity)} {asset.code} to {destination or 'nowhere'}"
     if first := Withdrawal.objects.filter(key=key).first():
@@ -83,6 +84,8 @@ def request(
         raise UnableToWithdraw(f"a withdrawal of {wanted} needs a destination")
     if maker.pk == checker.pk:
         raise UnableToWithdraw(f"{maker} can not both ask for and approve a withdrawal")
+    if why := breaks.blocks_withdrawals(asset, now=now):
+        raise UnableToWithdraw(why)
     free = ledger.owed(accounts.client_free(asset.code, client.pk))
     if quantity > free:
         raise UnableToWithdraw(f"{client} has {money.text(free)} {asset.code} free, not {money.text(quantity)}")
@@ -140,9 +143,10 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
     Send what was asked for, ask about what got no answer, and return how many withdrawals came to an end.
 
     The claim is committed before anything is sent; whatever was claimed before is queried first, and sent again only
-    when the custodian never accepted its id.
+    when the custodian never accepted its id. What was never sent waits while a break of its asset has aged.
     """
     due = Withdrawal.objects.filter(state__in=ON_THE_WAY, next_attempt_at__lte=now)
+    due = due.exclude(state=Withdrawal.State.REQUESTED, asset__in=breaks.blocked_assets(now=now))
     keys = list(due.order_by("next_attempt_at", "key").values_list("pk", flat=True)[:limit])
     if not keys:
         return 0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from lending import permits
+from lending import breaks, permits
 from lending.engine import money
-from lending.models import Asset, CustodyBreak, Loan, MarginAccount
+from lending.models import Asset, Loan, MarginAccount
 from lending.permits import Permit
 from risk import exposures, letters, prices
 from risk.engine.cures import max_release
@@ -89,8 +89,8 @@ def issue_release(margin_account: MarginAccount, asset: Asset, quantity: Decimal
     """
     facts, marks = _facts(margin_account, now=now)
     _check(facts, facts.position, marks)
-    if CustodyBreak.objects.filter(asset=asset, closed_at=None).exists():
-        raise UnableToPermit(f"custody and ledger disagree on {asset.code}")
+    if why := breaks.blocks_releases(asset):
+        raise UnableToPermit(why)
     pledge = next((row for row in facts.pledges if row.asset_id == asset.pk), None)
     if pledge is None or quantity > pledge.quantity:
         held = pledge.quantity if pledge else money.ZERO

@@ -100,7 +100,7 @@ class Platform:
             "PYTHONUNBUFFERED": "1",
             "DATA_DIR": str(self.layout.data),
             "PLIMSOLL_DEMO": "1",
-            **addresses(),
+            **addresses(self.url),
             **self.options.environment(),
         }
         if os.environ.get("DATABASE_URL"):

@@ -1,10 +1,13 @@
 """What the platform consists of: one list of processes, each with the addresses it needs."""
 
+import secrets
 import socket
 import sys
+from base64 import b64encode
 
 from deploy.run.options import UnableToRun
 from deploy.run.supervisor import Service
+from lending.engine import signatures
 
 PYTHON = sys.executable
 HOST = "127.0.0.1"
@@ -33,10 +36,16 @@ def listen(port: int | None = None) -> socket.socket:
     raise UnableToRun(f"port {port} is taken; PORT= names another, and without it a free one is found")
 
 
-def addresses() -> dict[str, str]:
-    """Return where the simulated outside world listens in this run, for it and for its clients."""
+def addresses(web: str) -> dict[str, str]:
+    """
+    Return where the simulated outside world listens in this run, for it and for its clients.
+
+    The custodian tells `web` what happens, under a secret of this run.
+    """
     return {
         "LENDING_CUSTODIAN_URL": f"http://{HOST}:{free_port()}",
+        "LENDING_CUSTODIAN_HOOKS": f"{web}/hooks/custodian/",
+        "LENDING_CUSTODIAN_SECRETS": signatures.PREFIX + b64encode(secrets.token_bytes(32)).decode(),
         "OTC_DEALERS_URL": f"http://{HOST}:{free_port()}",
     }
 

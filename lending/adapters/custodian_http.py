@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from django.conf import settings
 
-from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, WithdrawalReport
+from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, TransferReport, WithdrawalReport
 
 _TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 
@@ -96,6 +96,23 @@ class HttpCustodian:
         """Return what became of a delivery versus payment."""
         return self.withdrawal(client_id, at=at)
 
+    def transfers(self, *, since: datetime, at: datetime) -> list[TransferReport]:
+        """Return what left or was exchanged since an instant, or is on its way."""
+        answer = self._ask("POST", "/transfers/query", {"since": since.isoformat(), "at": at.isoformat()})
+        return [
+            TransferReport(
+                client_id=row["client_id"],
+                kind=row["kind"],
+                asset=row["asset"],
+                quantity=Decimal(row["quantity"]),
+                deltas=tuple((asset, Decimal(delta)) for asset, delta in row["deltas"]),
+                accepted_at=_instant(row["accepted_at"]),
+                executed_at=_instant(row["executed_at"]) if row["executed_at"] else None,
+                refused=row["refused"],
+            )
+            for row in answer["transfers"]
+        ]
+
     def balances(self, *, at: datetime) -> dict[str, Decimal]:
         """Return what is held, by asset."""
         answer = self._ask("POST", "/balances", {"at": at.isoformat()})
@@ -116,6 +133,14 @@ class HttpCustodian:
     def simulate_reorg(self, ref: str, *, at: datetime) -> None:
         """Take a deposit back: the paper custodian only."""
         self._ask("POST", "/simulate/reorg", {"ref": ref, "at": at.isoformat()})
+
+    def simulate_return(self, ref: str, *, at: datetime) -> None:
+        """Have a deposit that was taken back come in another block: the paper custodian only."""
+        self._ask("POST", "/simulate/return", {"ref": ref, "at": at.isoformat()})
+
+    def simulate_fate(self, fate: str) -> None:
+        """Have the next transfer, or webhook, that can meet a fate meet it: the paper custodian only."""
+        self._ask("POST", "/simulate/fate", {"fate": fate})
 
     def _ask(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from django.conf import settings
 
 from lending.adapters.journal import Journal
+from lending.adapters.mischief import CALM, Temper
 from lending.adapters.paper_custodian import PaperCustodian
 
 
@@ -13,10 +14,10 @@ def build() -> PaperCustodian:
     return PaperCustodian(settings.PLIMSOLL_SEED)
 
 
-def journaled(path: Path, *, seed: int) -> PaperCustodian:
+def journaled(path: Path, *, seed: int, temper: Temper = CALM) -> PaperCustodian:
     """Return the paper custodian that a journal remembers; one process at a time may use a journal."""
     kept = Journal(path)
-    custodian = PaperCustodian(seed, journal=kept.append)
+    custodian = PaperCustodian(seed, journal=kept.append, temper=temper)
     for record in kept.records():
         custodian.replay(record)
     return custodian

@@ -4,6 +4,7 @@ The paper custodian as a process: JSON over HTTP, its records in a journal that 
 A journal whose last line was cut by a kill loses that line only, which was never answered.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lending.adapters import custodian_inprocess
-from lending.adapters.paper_custodian import PaperCustodian, UnableToRecord
-from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, WithdrawalReport
+from lending.adapters.custodian_hooks import Teller
+from lending.adapters.mischief import CALM, HOOK_FATES, Temper
+from lending.adapters.paper_custodian import PaperCustodian
+from lending.adapters.paper_records import UnableToRecord
+from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, TransferReport, WithdrawalReport
 
 MAX_BODY = 1024 * 1024
 LOST_ANSWER_S = 3.0  # longer than the client waits
@@ -30,10 +34,51 @@ class CustodianServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], *, seed: int, journal: Path) -> None:
-        self.custodian = custodian_inprocess.journaled(journal, seed=seed)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        *,
+        seed: int,
+        journal: Path,
+        temper: Temper = CALM,
+        hooks: str = "",
+        secret: str = "",
+    ) -> None:
+        self.custodian = custodian_inprocess.journaled(journal, seed=seed, temper=temper)
+        self.teller = Teller(self.custodian, url=hooks, secret=secret, seed=seed) if hooks else None
+        self.needed: dict[str, int] = {}  # confirmations, as whoever asks counts them
         self.turn = threading.Lock()
         super().__init__(address, _Handler)
+
+    def answer(self, path: str, body: Body) -> Body:
+        """Answer a request when it is its turn, and tell what changed up to its instant."""
+        with self.turn:
+            if path == "/simulate/fate" and body.get("fate") in HOOK_FATES:
+                return self._fate_of_webhook(str(body["fate"]))
+            try:
+                return _ROUTES[path](self.custodian, body)
+            finally:
+                self._tell(body)
+
+    def server_close(self) -> None:
+        """Tell nothing more, and close the door."""
+        if self.teller:
+            self.teller.close()
+        super().server_close()
+
+    def _tell(self, body: Body) -> None:
+        """Tell what changed; what is asked without an instant changes nothing."""
+        if isinstance(body.get("needed"), dict):
+            self.needed = body["needed"]
+        with contextlib.suppress(UnableToRecord, KeyError, ValueError, TypeError):
+            if self.teller:
+                self.teller.look(_at(body), self.needed)
+
+    def _fate_of_webhook(self, fate: str) -> Body:
+        if not self.teller:
+            raise UnableToRecord("no webhooks are sent: their address was not given")
+        self.teller.fate(fate)
+        return {"status": "ok"}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -49,8 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a request."""
-        answer = _ROUTES.get(self.path)
-        if answer is None:
+        if self.path not in _ROUTES:
             self._send(HTTPStatus.NOT_FOUND, {"error": f"no such address: {self.path}"})
             return
         if self.headers.get_content_type() != "application/json":
@@ -60,8 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = self._body()
-            with self.server.turn:
-                result = answer(self.server.custodian, body)
+            result = self.server.answer(self.path, body)
         except (UnableToRecord, KeyError, TypeError, ValueError, ArithmeticError) as error:
             missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             self._send(HTTPStatus.BAD_REQUEST, {"error": missing or type(error).__name__})
@@ -191,6 +234,33 @@ def _simulate_reorg(custodian: PaperCustodian, body: Body) -> Body:
     return {"status": "ok"}
 
 
+def _simulate_return(custodian: PaperCustodian, body: Body) -> Body:
+    custodian.simulate_return(_text(body, "ref"), at=_at(body))
+    return {"status": "ok"}
+
+
+def _simulate_fate(custodian: PaperCustodian, body: Body) -> Body:
+    custodian.simulate_fate(_text(body, "fate"))
+    return {"status": "ok"}
+
+
+def _transfers(custodian: PaperCustodian, body: Body) -> Body:
+    return {"transfers": [_transfer_body(row) for row in custodian.transfers(since=_at(body, "since"), at=_at(body))]}
+
+
+def _transfer_body(row: TransferReport) -> Body:
+    return {
+        "client_id": row.client_id,
+        "kind": row.kind,
+        "asset": row.asset,
+        "quantity": f"{row.quantity:f}",
+        "deltas": [[asset, f"{delta:f}"] for asset, delta in row.deltas],
+        "accepted_at": row.accepted_at.isoformat(),
+        "executed_at": row.executed_at.isoformat() if row.executed_at else "",
+        "refused": row.refused,
+    }
+
+
 def _deposit_body(report: DepositReport) -> Body:
     return {
         "ref": report.ref,
@@ -222,8 +292,11 @@ _ROUTES: dict[str, Callable[[PaperCustodian, Body], Body]] = {
     "/withdrawals": _withdraw,
     "/withdrawals/query": _withdrawal,
     "/settlements": _settle,
+    "/transfers/query": _transfers,
     "/balances": _balances,
     "/simulate/deposit": _simulate_deposit,
     "/simulate/opening": _simulate_opening,
     "/simulate/reorg": _simulate_reorg,
+    "/simulate/return": _simulate_return,
+    "/simulate/fate": _simulate_fate,
 }

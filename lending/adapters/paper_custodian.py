@@ -8,49 +8,32 @@ so that a journal brings it back exactly.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from lending.adapters import mischief
+from lending.adapters.mischief import CALM, Fate, Temper
+from lending.adapters.paper_records import (
+    NAME,
+    WIRED,
+    Incoming,
+    Outgoing,
+    Record,
+    UnableToRecord,
+    amount_of,
+    block,
+    content_of,
+    deltas_of,
+)
 from lending.engine import money
-from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, WithdrawalReport
+from lending.ports import CustodianRefused, CustodianUnavailable, DepositReport, TransferReport, WithdrawalReport
 
-NAME = "paper"
-BLOCK_S = {"BTC": 600, "ETH": 12, "LINK": 12, "USDC": 12, "USDT": 12, "USD": 60}
-_OTHER_BLOCK_S = 30
 SLOW_S = 180
-_SLOW_SHARE = 0.10
-_LOST_SHARE = 0.05
-_FINAL = 1_000
-
-Record = dict[str, Any]
-
-
-class UnableToRecord(ValueError):
-    """A request is malformed; the message says which part."""
-
-
-@dataclass(slots=True)
-class _Deposit:
-    ref: str
-    position: int
-    address: str
-    asset: str
-    quantity: Decimal
-    sent_at: datetime
-    final: bool
-    screened: bool
-    reorged_at: datetime | None = None
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    content: tuple[str, ...]
-    deltas: tuple[tuple[str, Decimal], ...]
-    executed_at: datetime
-    refused: str
+LATE_S = 1200
+_Item = Incoming | Outgoing
 
 
 class PaperCustodian:
@@ -58,16 +41,21 @@ class PaperCustodian:
 
     name = NAME
 
-    def __init__(self, seed: int, *, journal: Callable[[Record], None] = lambda record: None) -> None:
+    def __init__(
+        self, seed: int, *, journal: Callable[[Record], None] = lambda record: None, temper: Temper = CALM
+    ) -> None:
+        self.temper = temper
+        self.log: list[_Item] = []  # every transfer, again whenever its block is dropped or put back
         self._seed = seed
         self._journal = journal
-        self._deposits: dict[str, _Deposit] = {}
-        self._listed: list[_Deposit] = []
-        self._outgoing: dict[str, _Outgoing] = {}
+        self._next: Counter[Fate] = Counter()
+        self._deposits: dict[str, Incoming] = {}
+        self._listed: list[Incoming] = []
+        self._outgoing: dict[str, Outgoing] = {}
         # Running balances, so that asking again costs only what has not settled yet.
         self._settled: dict[str, Decimal] = {}
         self._settled_at: datetime | None = None
-        self._unsettled: list[_Deposit | _Outgoing] = []
+        self._unsettled: list[_Item] = []
 
     # --- what the platform asks ------------------------------------------------------------------------------------
 
@@ -85,9 +73,9 @@ class PaperCustodian:
         """Return the deposits after a position, up to the first that is not visible yet, and those named."""
         named = (self._deposits[ref] for ref in refs if ref in self._deposits)
         found = [deposit for deposit in named if deposit.position <= after]
-        found += itertools.takewhile(lambda deposit: deposit.sent_at <= at, self._listed[after:])
+        found += itertools.takewhile(lambda deposit: deposit.visible_at <= at, self._listed[after:])
         found.sort(key=lambda deposit: deposit.position)
-        return [self._report(deposit, at, needed.get(deposit.asset, 1)) for deposit in found]
+        return [deposit.report(at, needed.get(deposit.asset, 1)) for deposit in found]
 
     def withdraw(
         self, client_id: str, *, asset: str, quantity: Decimal, destination: str, at: datetime
@@ -98,7 +86,7 @@ class PaperCustodian:
                 "kind": "withdraw",
                 "id": client_id,
                 "asset": asset,
-                "quantity": f"{_amount(quantity):f}",
+                "quantity": f"{amount_of(quantity):f}",
                 "destination": destination,
                 "at": at.isoformat(),
             },
@@ -108,7 +96,8 @@ class PaperCustodian:
 
     def withdrawal(self, client_id: str, *, at: datetime) -> WithdrawalReport | None:
         """Return what became of a transfer out."""
-        return self._outcome(client_id, at) if client_id in self._outgoing else None
+        known = self._outgoing.get(client_id)
+        return known.outcome(at) if known else None
 
     def settle(
         self,
@@ -127,9 +116,9 @@ class PaperCustodian:
                 "kind": "settle",
                 "id": client_id,
                 "asset": deliver_asset,
-                "quantity": f"{_amount(deliver_quantity):f}",
+                "quantity": f"{amount_of(deliver_quantity):f}",
                 "receive_asset": receive_asset,
-                "receive_quantity": f"{_amount(receive_quantity, zero=True):f}",
+                "receive_quantity": f"{amount_of(receive_quantity, zero=True):f}",
                 "destination": counterparty,
                 "at": at.isoformat(),
             },
@@ -141,21 +130,23 @@ class PaperCustodian:
         """Return what became of a delivery versus payment."""
         return self.withdrawal(client_id, at=at)
 
+    def transfers(self, *, since: datetime, at: datetime) -> list[TransferReport]:
+        """Return what left or was exchanged since an instant, or is still on its way, whoever asked for it."""
+        every = (item.transfer(at) for item in self._outgoing.values() if item.accepted_at <= at)
+        return [told for told in every if (told.executed_at or at) >= since]
+
     def balances(self, *, at: datetime) -> dict[str, Decimal]:
         """Return what is held at an instant."""
         if self._settled_at is None or at < self._settled_at:
             self._unsettle()
         self._settled_at = at
-        waiting: list[_Deposit | _Outgoing] = []
+        waiting = [item for item in self._unsettled if not item.at_rest(at)]
         with money.exact():
-            for item in self._unsettled:
-                deltas = self._settled_deltas(item, at)
-                if deltas is None:
-                    waiting.append(item)
-                for asset, delta in deltas or ():
-                    self._settled[asset] = self._settled.get(asset, money.ZERO) + delta
-        self._unsettled = waiting
-        return dict(self._settled)
+            _add(self._settled, (item for item in self._unsettled if item.at_rest(at)), at)
+            self._unsettled = waiting
+            held = dict(self._settled)
+            _add(held, waiting, at)
+        return held
 
     # --- what the simulated world does ------------------------------------------------------------------------------
 
@@ -173,35 +164,51 @@ class PaperCustodian:
 
     def simulate_reorg(self, ref: str, *, at: datetime) -> None:
         """Take a deposit back, as a chain does that dropped its block."""
-        if ref not in self._deposits:
-            raise UnableToRecord(f"no deposit has the ref {ref}")
-        self._keep({"kind": "reorg", "ref": ref, "at": at.isoformat()})
+        self._keep({"kind": "reorg", "ref": self._known(ref), "at": at.isoformat()})
+
+    def simulate_return(self, ref: str, *, at: datetime) -> None:
+        """Have a deposit that was taken back come again in another block, where it is confirmed anew."""
+        if not self._deposits[self._known(ref)].report(at, 1).reorged:
+            raise UnableToRecord(f"{ref} is in the chain: it can not come back")
+        self._keep({"kind": "return", "ref": ref, "at": at.isoformat()})
+
+    def simulate_fate(self, fate: str) -> None:
+        """Have the next transfer that can meet a fate meet it."""
+        if fate not in (*mischief.OUT, *mischief.IN):
+            known = ", ".join((*mischief.OUT, *mischief.IN))
+            raise UnableToRecord(f"{fate} is no fate of a transfer; those are {known}")
+        self._next[Fate(fate)] += 1
 
     def replay(self, record: Mapping[str, Any]) -> None:
         """Apply a record of the journal."""
         at = datetime.fromisoformat(record["at"])
         if record["kind"] == "deposit":
-            deposit = _Deposit(
-                ref=record["ref"],
-                position=len(self._listed) + 1,
-                address=record["address"],
-                asset=record["asset"],
-                quantity=Decimal(record["quantity"]),
-                sent_at=at,
-                final=record["final"],
-                screened=record.get("screened", True),
-            )
+            deposit = self._incoming_of(record, at)
             self._deposits[deposit.ref] = deposit
             self._listed.append(deposit)
-            self._unsettled.append(deposit)
-        elif record["kind"] == "reorg":
-            self._deposits[record["ref"]].reorged_at = at
+            self._note(deposit)
+        elif record["kind"] in ("reorg", "return"):
+            deposit = self._deposits[record["ref"]]
+            if record["kind"] == "reorg":
+                deposit.drop(at)
+            else:
+                deposit.put_back(at)
+            self.log.append(deposit)
             self._unsettle()
         else:
             self._outgoing[record["id"]] = self._outgoing_of(record, at)
-            self._unsettled.append(self._outgoing[record["id"]])
+            self._note(self._outgoing[record["id"]])
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _note(self, item: _Item) -> None:
+        self.log.append(item)
+        self._unsettled.append(item)
+
+    def _known(self, ref: str) -> str:
+        if ref not in self._deposits:
+            raise UnableToRecord(f"no deposit has the ref {ref}")
+        return ref
 
     def _incoming(
         self,
@@ -216,7 +223,7 @@ class PaperCustodian:
     ) -> None:
         if not ref or not asset:
             raise UnableToRecord("a deposit needs a ref and an asset")
-        amount = _amount(quantity)
+        amount = amount_of(quantity)
         if first := self._deposits.get(ref):
             if (first.address, first.asset, first.quantity) != (address, asset, amount):
                 raise UnableToRecord(f"the ref {ref} was used for another deposit")
@@ -230,88 +237,95 @@ class PaperCustodian:
                 "quantity": f"{amount:f}",
                 "final": final,
                 "screened": screened,
+                "fates": [] if final else self._fates(mischief.IN, ref, asset),
                 "at": at.isoformat(),
             }
         )
+
+    def _incoming_of(self, record: Mapping[str, Any], at: datetime) -> Incoming:
+        fates, pace = record.get("fates", ()), block(record["asset"])
+        seen_at = at + timedelta(seconds=LATE_S if Fate.LATE in fates else 0)
+        deposit = Incoming(
+            ref=record["ref"],
+            position=len(self._listed) + 1,
+            address=record["address"],
+            asset=record["asset"],
+            quantity=Decimal(record["quantity"]),
+            sent_at=at,
+            seen_at=seen_at,
+            visible_at=max(seen_at, self._listed[-1].visible_at) if self._listed else seen_at,
+            final=record["final"],
+            screened=record.get("screened", True),
+        )
+        if Fate.GONE in fates or Fate.MOVED in fates:
+            gone_at = at + 1.5 * pace
+            deposit.drops.append((gone_at, gone_at + 2 * pace if Fate.MOVED in fates else None))
+        return deposit
 
     def _accept(self, record: Record, at: datetime) -> None:
         if not record["id"] or not record["destination"]:
             raise UnableToRecord("a transfer out needs an id and a destination")
         if first := self._outgoing.get(record["id"]):
-            if first.content != _content(record):
+            if first.content != content_of(record):
                 raise CustodianRefused(f"the id {record['id']} was used for another transfer")
             return
         held = self.balances(at=at).get(record["asset"], money.ZERO) - self._promised(record["asset"])
         refused = ""
         if Decimal(record["quantity"]) > held:
             refused = f"{held:f} {record['asset']} are held, not {record['quantity']}"
-        self._keep({**record, "refused": refused})
+        fates = [] if refused else self._fates(mischief.OUT, record["id"], record["asset"], kind=record["kind"])
+        self._keep({**record, "refused": refused, "fates": fates})
 
     def _answer(self, client_id: str, at: datetime) -> WithdrawalReport:
-        report = self._outcome(client_id, at)
+        outgoing = self._outgoing[client_id]
+        report = outgoing.outcome(at)
         if report.refused:
             raise CustodianRefused(report.refused)
-        if self._share("lost", client_id) < _LOST_SHARE:
+        if outgoing.answer_lost:
             raise CustodianUnavailable("no answer in time")
         return report
 
-    def _outcome(self, client_id: str, at: datetime) -> WithdrawalReport:
-        outgoing = self._outgoing[client_id]
-        return WithdrawalReport(
-            client_id=client_id,
-            ref=f"{NAME}-{self._digest('out', client_id)[:16]}",
-            executed_at=outgoing.executed_at if outgoing.executed_at <= at and not outgoing.refused else None,
-            refused=outgoing.refused,
+    def _outgoing_of(self, record: Mapping[str, Any], at: datetime) -> Outgoing:
+        fates = record.get("fates")
+        if fates is None:  # of a journal from before they were kept
+            fates = self._drawn(mischief.OUT, record["id"], CALM, kind=record["kind"])
+        refused = record["refused"]
+        waits = not refused and (Fate.SLOW in fates or Fate.FAILED in fates)
+        if Fate.FAILED in fates and not refused:
+            refused = "the network did not take it: given up"
+        return Outgoing(
+            kind=record["kind"],
+            client_id=record["id"],
+            content=content_of(record),
+            asset=record["asset"],
+            quantity=Decimal(record["quantity"]),
+            deltas_done=deltas_of(record),
+            accepted_at=at,
+            ends_at=at + timedelta(seconds=SLOW_S if waits else 0),
+            refused=refused,
+            ref=f"{NAME}-{self._digest('out', record['id'])[:16]}",
+            answer_lost=Fate.LOST in fates,
         )
 
-    def _outgoing_of(self, record: Mapping[str, Any], at: datetime) -> _Outgoing:
-        deltas = [(record["asset"], Decimal(record["quantity"]).copy_negate())]
-        if record["kind"] == "settle":
-            deltas.append((record["receive_asset"], Decimal(record["receive_quantity"])))
-        slow = record["kind"] == "withdraw" and self._share("slow", record["id"]) < _SLOW_SHARE
-        executed_at = at + timedelta(seconds=SLOW_S if slow else 0)
-        return _Outgoing(_content(record), tuple(deltas), executed_at, record["refused"])
+    def _fates(self, possible: Sequence[Fate], key: str, asset: str, *, kind: str = "") -> list[str]:
+        """Return what a new transfer meets: what was asked for, or else what the seed draws."""
+        possible = [fate for fate in possible if not (asset in WIRED and fate in (Fate.GONE, Fate.MOVED))]
+        asked = [fate for fate in possible if self._next[fate] and _can_meet(kind, fate)]
+        self._next.subtract(asked)
+        return list(map(str, asked or self._drawn(possible, key, self.temper, kind=kind)))
+
+    def _drawn(self, possible: Sequence[Fate], key: str, temper: Temper, *, kind: str) -> list[Fate]:
+        return [fate for fate in possible if _can_meet(kind, fate) and self._share(fate, key) < getattr(temper, fate)]
 
     def _promised(self, asset: str) -> Decimal:
         """Return what accepted transfers will take that are not executed yet; the caller has just asked balances."""
-        waiting = [item for item in self._unsettled if isinstance(item, _Outgoing) and not item.refused]
+        waiting = [item for item in self._unsettled if isinstance(item, Outgoing)]
         with money.exact():
-            return sum((-delta for out in waiting for code, delta in out.deltas if code == asset), money.ZERO)
-
-    def _settled_deltas(self, item: _Deposit | _Outgoing, at: datetime) -> tuple[tuple[str, Decimal], ...] | None:
-        """Return what an item changes in the balances, or None while that is open."""
-        if isinstance(item, _Outgoing):
-            if item.refused:
-                return ()
-            return item.deltas if item.executed_at <= at else None
-        report = self._report(item, at, 1)
-        if report.reorged:
-            return ()
-        return ((item.asset, item.quantity),) if report.confirmed_at else None
+            return sum((-delta for out in waiting for code, delta in out.deltas_done if code == asset), money.ZERO)
 
     def _unsettle(self) -> None:
         self._settled, self._settled_at = {}, None
         self._unsettled = [*self._listed, *self._outgoing.values()]
-
-    def _report(self, deposit: _Deposit, at: datetime, needed: int) -> DepositReport:
-        block = timedelta(seconds=BLOCK_S.get(deposit.asset, _OTHER_BLOCK_S))
-        reorged = deposit.reorged_at is not None and deposit.reorged_at <= at
-        confirmations = _FINAL if deposit.final and at >= deposit.sent_at else max((at - deposit.sent_at) // block, 0)
-        if reorged:
-            confirmations = 0
-        confirmed_at = deposit.sent_at if deposit.final else deposit.sent_at + needed * block
-        return DepositReport(
-            ref=deposit.ref,
-            position=deposit.position,
-            address=deposit.address,
-            asset=deposit.asset,
-            quantity=deposit.quantity,
-            seen_at=deposit.sent_at,
-            confirmations=confirmations,
-            confirmed_at=confirmed_at if confirmations >= needed else None,
-            reorged=reorged,
-            screened=deposit.screened,
-        )
 
     def _keep(self, record: Record) -> None:
         self._journal(record)
@@ -324,16 +338,12 @@ class PaperCustodian:
         return int(self._digest(*parts)[:12], 16) / 16**12
 
 
-def _content(record: Mapping[str, Any]) -> tuple[str, ...]:
-    names = ("kind", "asset", "quantity", "destination", "receive_asset", "receive_quantity")
-    return tuple(str(record.get(name, "")) for name in names)
+def _can_meet(kind: str, fate: Fate) -> bool:
+    """Return whether a kind of transfer can meet a fate: an exchange happens at once or not at all."""
+    return not (kind == "settle" and fate in (Fate.SLOW, Fate.FAILED))
 
 
-def _amount(value: Decimal | str, *, zero: bool = False) -> Decimal:
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
-        raise UnableToRecord(f"{value!r} is not a number") from None
-    if not amount.is_finite() or amount < 0 or not (amount or zero):
-        raise UnableToRecord(f"{value} is not an amount above zero")
-    return amount
+def _add(held: dict[str, Decimal], items: Iterable[_Item], at: datetime) -> None:
+    for item in items:
+        for asset, delta in item.deltas(at):
+            held[asset] = held.get(asset, money.ZERO) + delta

@@ -1,4 +1,4 @@
-"""Where coins and cash came in, went out, and do not agree; and what clients were told."""
+"""Where coins and cash came in and went out; and what clients were told."""
 
 from datetime import datetime
 from typing import Any
@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from lending import clock, matching
+from lending import breaks, clock, matching, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
-from lending.models import CustodyBreak, Deposit, Loan, Notice, NoticeDelivery, Withdrawal
+from lending.models import CustodianWebhook, Deposit, Loan, Notice, NoticeDelivery, Withdrawal
 from lending.staff import roles
 
 
@@ -81,14 +81,26 @@ class WithdrawalAdmin(Table):
     list_display = ("key", "client", "asset", "quantity", "purpose", "state", "maker", "checker", "requested_at")
     list_filter = ("state", "purpose", "asset")
     ordering = ("-requested_at", "-pk")
+    change_form_template = "admin/withdrawal.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show a withdrawal, and why it is held back if it is."""
+        shown: Withdrawal | None = self.get_object(request, object_id)
+        held = ""
+        if shown is not None and shown.state == Withdrawal.State.REQUESTED:
+            held = breaks.blocks_withdrawals(shown.asset, now=staff.now(request))
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "held": held})
 
 
-@admin.register(CustodyBreak)
-class CustodyBreakAdmin(Table):
+@admin.register(CustodianWebhook)
+class CustodianWebhookAdmin(Table):
     seen_by = SEE_BOOKS
-    list_display = ("custodian", "asset", "ledger_quantity", "custodian_quantity", "found_at", "closed_at")
-    list_filter = ("custodian",)
-    ordering = ("-found_at",)
+    list_display = ("heard_at", "custodian", "kind", "subject", "times", "message_id")
+    list_filter = ("kind",)
+    search_fields = ("subject", "message_id")
+    ordering = ("-heard_at", "-pk")
 
 
 class Deliveries(Lines):

@@ -5,7 +5,17 @@ from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
-from lending.models.custody import CustodyBreak, CustodyReading, Deposit, DepositAddress, Withdrawal, WithdrawalAddress
+from lending.models.custody import (
+    CustodianWebhook,
+    CustodyBreak,
+    CustodyReading,
+    Deposit,
+    DepositAddress,
+    Reconciliation,
+    ReconciliationLine,
+    Withdrawal,
+    WithdrawalAddress,
+)
 from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
 from lending.models.loans import (
     LOAN_TRANSITIONS,
@@ -45,6 +55,7 @@ __all__ = [
     "Calendar",
     "Client",
     "ClientUser",
+    "CustodianWebhook",
     "CustodyBreak",
     "CustodyReading",
     "DayCount",
@@ -72,6 +83,8 @@ __all__ = [
     "PledgeMovement",
     "Posting",
     "Product",
+    "Reconciliation",
+    "ReconciliationLine",
     "RelationshipPeriod",
     "Repayment",
     "Role",

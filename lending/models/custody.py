@@ -83,6 +83,26 @@ class CustodyReading(models.Model):
 
     custodian = models.CharField(max_length=40, unique=True)
     read_at = models.DateTimeField()
+    reconciled_at = models.DateTimeField(null=True, help_text="when both books were last compared")
+
+
+class CustodianWebhook(models.Model):
+    """What a custodian told us, once per its id; what it is about is read from the custodian, never from here."""
+
+    custodian = models.CharField(max_length=40)
+    message_id = models.CharField(max_length=120)
+    kind = models.CharField(max_length=60)
+    subject = models.CharField(max_length=200, help_text="the custodian's ref of a deposit, our id of a withdrawal")
+    said = models.JSONField()
+    heard_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=0, help_text="how often it came")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="webhook_once", fields=["custodian", "message_id"])]
+        indexes = [models.Index(fields=["heard_at"])]
+
+    def __str__(self) -> str:
+        return self.message_id
 
 
 class Withdrawal(models.Model):
@@ -151,19 +171,84 @@ class WithdrawalAddress(models.Model):
 
 
 class CustodyBreak(models.Model):
-    """A difference between the ledger and the custodian; blocks releases of its asset until it is closed."""
+    """
+    Something that the ledger and the custodian say differently; blocks releases of its asset until they agree.
+
+    The quantities are what each side has: of a single movement what it makes of the balance, of a balance what should
+    be held, with all that movements explain, against what is.
+    """
+
+    class Kind(models.TextChoices):
+        BALANCE = "balance"
+        DEPOSIT = "deposit"
+        WITHDRAWAL = "withdrawal"
+        EXCHANGE = "exchange"
 
     custodian = models.CharField(max_length=40)
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.BALANCE)
+    ref = models.CharField(max_length=200, blank=True, help_text="the movement's id; none for a balance")
+    words = models.CharField(max_length=300, blank=True, verbose_name="what was found")
     ledger_quantity = AmountField()
     custodian_quantity = AmountField()
-    found_at = models.DateTimeField()
+    found_at = models.DateTimeField(verbose_name="first seen")
+    seen_at = models.DateTimeField(null=True, verbose_name="last seen")
+    worked_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    worked_since = models.DateTimeField(null=True)
+    explanation = models.CharField(max_length=400, blank=True)
+    explained_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    explained_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    closed_how = models.CharField(max_length=200, blank=True)
+    booked = models.BooleanField(default=False, help_text="two persons took the difference on the desk's books")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="one_open_break", fields=["custodian", "asset"], condition=Q(closed_at=None))
+            models.UniqueConstraint(
+                name="one_open_break", fields=["custodian", "asset", "kind", "ref"], condition=Q(closed_at=None)
+            ),
+            models.CheckConstraint(
+                name="break_explained_by_somebody", condition=Q(explanation="") | Q(explained_by__isnull=False)
+            ),
+        ]
+        indexes = [models.Index(name="open_breaks", fields=["asset"], condition=Q(closed_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.ref}".strip() + f", {self.found_at:%d %b %Y %H:%M}"
+
+
+class Reconciliation(models.Model):
+    """One comparison of the ledger with a custodian that is kept: the first of each day, and those asked for."""
+
+    custodian = models.CharField(max_length=40)
+    day = models.DateField(null=True, help_text="the day whose first it is; null for one that somebody asked for")
+    made_at = models.DateTimeField()
+    asked_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    checked = models.PositiveIntegerField(help_text="movements compared one by one")
+    breaks = models.PositiveIntegerField(help_text="open when it was made")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_reconciliation_a_day", fields=["custodian", "day"]),
+            models.CheckConstraint(
+                name="reconciliation_of_a_day_or_asked_for", condition=Q(day__isnull=False) | Q(asked_by__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.custodian} {self.found_at:%d %b %Y %H:%M}"
+        return f"{self.custodian}, {self.made_at:%d %b %Y %H:%M}"
+
+
+class ReconciliationLine(models.Model):
+    """What both sides hold of one asset, what is under way between them, and what nothing explains."""
+
+    reconciliation = models.ForeignKey(Reconciliation, on_delete=models.PROTECT, related_name="lines")
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    ledger_quantity = AmountField()
+    custodian_quantity = AmountField()
+    under_way = AmountField(help_text="at the custodian already and not booked yet, or the other way round")
+    in_breaks = AmountField(help_text="explained by movements that are breaks themselves")
+    unexplained = AmountField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="one_line_an_asset", fields=["reconciliation", "asset"])]

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lending import access, loans
+from lending import access, loans, withdrawals
 from lending.admin import acts
 from lending.models import Loan, LoanState, Role
 from lending.permits import UnableToVerify
@@ -33,7 +33,9 @@ def button(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
 def fund(request: HttpRequest, pk: int) -> HttpResponse:
     """Check a loan's collateral at the marks of now, and pay the loan out if it holds."""
     mine = Loan.objects.filter(client__in=access.clients_for(request.user)).select_related("asset", "margin_account")
-    refusals = (permits.UnableToPermit, UnableToVerify, loans.UnableToMove, loans.UnableToFund)
+    refusals = (
+        permits.UnableToPermit, UnableToVerify, loans.UnableToMove, loans.UnableToFund, withdrawals.UnableToWithdraw
+    )  # fmt: skip
     return acts.perform(request, mine, pk, _fund, refusals=refusals)
 
 

@@ -41,7 +41,13 @@ DEMO = {
     )
 }
 FIRST, PAPER = "sign-in/first/<uidb64>/<token>/", "portal/loans/{x}/term-sheet/<int:version>/"
-ELSEWHERE = {"sign-out/", FIRST, PAPER, "admin/funding/<int:pk>/"} | DEMO  # told in tests of their own
+ELSEWHERE = {
+    "sign-out/",
+    "hooks/custodian/",
+    FIRST,
+    PAPER,
+    "admin/funding/<int:pk>/",
+} | DEMO  # told in tests of their own
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
-from lending import collateral, custody, interest, ledger, loans, margin_accounts, outbox, withdrawals
+from lending import collateral, custody, interest, ledger, loans, margin_accounts, outbox, reconciliation, withdrawals
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
@@ -179,7 +179,7 @@ def test_the_loan_from_pledge_to_close(custodian: PaperCustodian) -> None:
     assert story.t() == figures(usd="1004051.25", income="-4051.25")
 
     # The custodian holds what the ledger says, and every entry balances.
-    assert custody.reconcile(now=end + HOUR) == 0
+    assert reconciliation.reconcile(now=end + HOUR) == 0
     assert not CustodyBreak.objects.exists()
     assert custodian.balances(at=end + HOUR) == {"USD": Decimal("1004051.25"), "BTC": Decimal(0)}
     sums = Posting.objects.values("entry", "asset", "book").annotate(total=Sum("amount"))

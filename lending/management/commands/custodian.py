@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from lending.adapters.custodian_server import CustodianServer
+from lending.adapters.mischief import TEMPERS
 
 
 class Command(BaseCommand):
@@ -21,9 +22,19 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=urlsplit(settings.LENDING_CUSTODIAN_URL).port)
         parser.add_argument("--journal", type=Path, default=Path(settings.DATA_DIR) / "custodian.jsonl")
 
+        parser.add_argument("--temper", choices=sorted(TEMPERS), default="calm", help="how often it misbehaves")
+
     def handle(self, *args: Any, **options: Any) -> None:
         address = ("127.0.0.1", options["port"])
-        server = CustodianServer(address, seed=settings.PLIMSOLL_SEED, journal=options["journal"])
+        secrets = settings.LENDING_CUSTODIAN_SECRETS
+        server = CustodianServer(
+            address,
+            seed=settings.PLIMSOLL_SEED,
+            journal=options["journal"],
+            temper=TEMPERS[options["temper"]],
+            hooks=settings.LENDING_CUSTODIAN_HOOKS if secrets else "",
+            secret=secrets[0] if secrets else "",
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             # shutdown() waits for serve_forever() to end, so it can not run in the thread that serves.
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from lending import collateral, custody, ledger, withdrawals
+from lending import custody, ledger, reconciliation, withdrawals
 from lending.adapters.paper_custodian import SLOW_S, PaperCustodian
 from lending.engine import accounts
 from lending.models import (
@@ -55,7 +55,7 @@ def test_every_withdrawal_ends_once_whatever_the_answers(client: Client, custodi
     custody.send_due(now=NOW)
     states = set(Withdrawal.objects.values_list("state", flat=True))
     assert {"done", "unknown", "sent"} <= states  # some answers were lost, some transfers are slow
-    assert custody.reconcile(now=NOW) == 0
+    assert reconciliation.reconcile(now=NOW) == 0
     assert not CustodyBreak.objects.exists()
     for seconds in (10, 20, SLOW_S, SLOW_S + 60):
         custody.send_due(now=NOW + dt.timedelta(seconds=seconds))
@@ -132,7 +132,7 @@ def test_a_withdrawal_takes_two_persons_and_a_key_of_its_own(client: Client) -> 
         ask(client, "w1", "2")
 
 
-# --- settlement and reconciliation ----------------------------------------------------------------------------------
+# --- settlement with dealers ----------------------------------------------------------------------------------
 
 
 def test_delivery_versus_payment_happens_once_per_key(client: Client, custodian: PaperCustodian) -> None:
@@ -162,51 +162,3 @@ def test_delivery_versus_payment_happens_once_per_key(client: Client, custodian:
             counterparty="harbour",
             now=NOW,
         )
-
-
-def test_a_break_is_found_blocks_releases_and_is_closed(custodian: PaperCustodian) -> None:
-    loan = make.active_loan()
-    assert custody.reconcile(now=NOW) == 0
-    stolen = {"kind": "withdraw", "id": "thief", "asset": "BTC", "quantity": "5", "destination": "x", "refused": ""}
-    custodian.replay({**stolen, "at": NOW.isoformat()})
-    assert [custody.reconcile(now=LATER + n * MINUTE) for n in range(3)] == [0, 1, 1]
-    gap = CustodyBreak.objects.get()
-    assert (gap.ledger_quantity, gap.custodian_quantity, gap.closed_at) == (25, 20, None)
-    with pytest.raises(collateral.UnableToRelease, match="the ledger has 25 BTC and paper has 20"):
-        collateral.release(
-            loan.margin_account,
-            make.asset("BTC"),
-            Decimal(1),
-            permit=make.release_permit(loan.margin_account, "BTC", "1"),
-            maker=make.staff("olga", Role.OPERATIONS),
-            checker=make.staff("rhea", Role.RISK),
-            key="r1",
-            now=NOW,
-        )
-    # It comes back: while that waits to be credited, it explains why the custodian holds more than before.
-    custodian.simulate_deposit("returned", address="bc1-from-thief", asset="BTC", quantity=Decimal(5), at=NOW)
-    closed_at = LATER + 5 * MINUTE
-    assert custody.reconcile(now=closed_at) == 0
-    assert CustodyBreak.objects.get().closed_at == closed_at
-
-
-def test_an_exchange_that_is_not_booked_yet_is_no_break(client: Client, custodian: PaperCustodian) -> None:
-    make.capital("USD", "100000")
-    for n in range(3):
-        custodian.replay(
-            {
-                "kind": "settle",
-                "id": f"s{n}",
-                "asset": "BTC",
-                "quantity": "1",
-                "receive_asset": "USD",
-                "receive_quantity": "30000",
-                "destination": "harbour",
-                "refused": "",
-                "at": NOW.isoformat(),
-            }
-        )
-        # Each round meets another exchange between execution and booking.
-        assert custody.reconcile(now=NOW + n * MINUTE) == 0
-    assert not CustodyBreak.objects.filter(closed_at=None).exists()
-    assert custody.reconcile(now=NOW + 3 * MINUTE) == 2  # the last was never booked

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lending import custody, ledger, loans, margin_accounts, outbox, repayments
+from lending import custody, ledger, loans, margin_accounts, outbox, reconciliation, repayments
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
@@ -232,7 +232,7 @@ def test_a_deposit_nobody_expects_is_kept_apart_and_shown(custodian: PaperCustod
     deposit = Deposit.objects.get()
     assert (deposit.state, deposit.client, deposit.sent_to) == ("unmatched", None, "bc1-who-knows")
     assert ledger.owed(accounts.deposits_pending("BTC")) == 3
-    assert custody.reconcile(now=LATER) == 0
+    assert reconciliation.reconcile(now=LATER) == 0
     assert not CustodyBreak.objects.exists()
     assert Event.objects.filter(stream="deposits", kind="unmatched", client=None).exists()
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client as Browser
 
-from lending import access, approvals, custody, ledger, matching
+from lending import access, approvals, custody, ledger, matching, reconciliation
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.models import Deposit, Entry, Loan, Pledge, PledgeMovement, Repayment, Role
@@ -46,7 +46,7 @@ def test_lost_coins_become_collateral_from_when_they_arrived(custodian: PaperCus
     )
     assert ledger.owed(accounts.deposits_pending("BTC")) == 0
     assert Entry.objects.get(idempotency_key="match:paper:d1").actor.name == "Rhea"
-    assert custody.reconcile(now=LATER) == 0
+    assert reconciliation.reconcile(now=LATER) == 0
 
 
 def test_lost_cash_pays_the_loan_from_when_it_arrived(custodian: PaperCustodian) -> None:

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from lending.adapters.paper_custodian import BLOCK_S, SLOW_S, PaperCustodian, Record, UnableToRecord
+from lending.adapters.paper_custodian import SLOW_S, PaperCustodian
+from lending.adapters.paper_records import BLOCK_S, Record, UnableToRecord
 from lending.ports import CustodianRefused, CustodianUnavailable
 
 AT = dt.datetime(2021, 5, 19, 8, 0, tzinfo=dt.UTC)
