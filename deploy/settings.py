@@ -235,6 +235,13 @@ CELERY_BEAT_SCHEDULE = beat(MARK_GROUPS)
 LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per account of the desk's own
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
+# With LENDING_CUSTODIAN=lending.adapters.copper.build: the portfolio at Copper and the key of its service account.
+LENDING_COPPER = {
+    "url": env.str("COPPER_URL", default="https://api.copper.co"),
+    "key": env.str("COPPER_KEY", default=""),
+    "secret": env.str("COPPER_SECRET", default=""),
+    "portfolio": env.str("COPPER_PORTFOLIO", default=""),
+}
 # Secrets of the custodian's webhooks, the newest first; without one no webhook is taken. Where the simulated custodian
 # sends its own to is its business alone.
 LENDING_CUSTODIAN_SECRETS = env.list("LENDING_CUSTODIAN_SECRETS", default=[])

@@ -22,9 +22,7 @@ from lending.engine import signatures
 from lending.models import CustodianWebhook, Withdrawal
 
 LONGEST = 64 * 1024
-_ID_LENGTH = CustodianWebhook._meta.get_field("message_id").max_length
-_KIND_LENGTH = CustodianWebhook._meta.get_field("kind").max_length
-_SUBJECT_LENGTH = CustodianWebhook._meta.get_field("subject").max_length
+_ID_LENGTH, _KIND_LENGTH, _SUBJECT_LENGTH = 120, 60, 200  # what the columns take
 REORGED = "deposit.reorged"
 
 
