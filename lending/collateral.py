@@ -295,12 +295,7 @@ def _repeated(
     first = PledgeMovement.objects.filter(key=key).first()
     if first is None:
         return None
-    if (first.margin_account_id, first.asset_id, first.kind, first.quantity) != (
-        account.pk,
-        asset.pk,
-        kind,
-        quantity,
-    ):
+    if (first.margin_account_id, first.asset_id, first.kind, first.quantity) != (account.pk, asset.pk, kind, quantity):
         raise error(f"the key {key} was used for another movement: {first.kind} of {money.text(first.quantity)}")
     return first
 

@@ -301,14 +301,9 @@ def capital(heading: Heading, *, asset: str, amount: Decimal, custodian: str) ->
 
 def custody_difference(heading: Heading, *, asset: str, difference: Decimal, custodian: str) -> Draft:
     """Return the entry that brings custody to what a custodian has: the desk's cost, or its gain where it is more."""
-    if not difference.is_finite() or not difference:
-        raise UnableToDraft(f"{heading.key}: {difference} is no difference")
-    return draft(
-        heading,
-        "custody_difference",
-        Line(custody(asset, custodian), difference),
-        _credit(house(AccountKind.EXECUTION_COST, asset), difference, Category.EXECUTION_COST),
-    )
+    cost = house(AccountKind.EXECUTION_COST, asset)
+    lines = (Line(custody(asset, custodian), difference), _credit(cost, difference, Category.EXECUTION_COST))
+    return draft(heading, "custody_difference", *lines)
 
 
 def funding(heading: Heading, *, asset: str, amount: Decimal, custodian: str, lender: str) -> Draft:
