@@ -27,6 +27,8 @@ GROUPS = (
             Link("lending_marginaccount_changelist", "Margin accounts", "account_balance_wallet"),
             Link("lending_approval_changelist", "Approvals", "task_alt"),
             Link("lending_notice_changelist", "Notices", "mail"),
+            Link("lending_statements", "Statements", "receipt_long"),
+            Link("lending_tax_years", "Tax years", "calendar_today"),
         ),
     ),
     (

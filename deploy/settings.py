@@ -233,6 +233,7 @@ MARK_GROUPS = 1
 CELERY_BEAT_SCHEDULE = beat(MARK_GROUPS)
 
 LENDING_HOUSE_STRIPES = env.int("LENDING_HOUSE_STRIPES", default=4)  # rows per account of the desk's own
+LENDING_VALUER = "risk.valuations.marks_at"
 LENDING_CUSTODIAN = env.str("LENDING_CUSTODIAN", default="lending.adapters.custodian_http.HttpCustodian")
 LENDING_CUSTODIAN_URL = env.str("LENDING_CUSTODIAN_URL", default="http://127.0.0.1:8902")
 # With LENDING_CUSTODIAN=lending.adapters.copper.build: the portfolio at Copper and the key of its service account.

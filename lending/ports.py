@@ -1,6 +1,6 @@
 """The outside world of the books: who holds coins and cash."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -141,3 +141,26 @@ def custodian() -> Custodian:
     """Return the custodian that the settings name; `custodian.cache_clear()` lets another take its place."""
     build: Callable[[], Custodian] = import_string(settings.LENDING_CUSTODIAN)
     return build()
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What an asset was marked at: USD a unit, the quality of the mark, and its instant."""
+
+    price: Decimal
+    quality: str
+    at: datetime
+
+
+class Valuer(Protocol):
+    """Whoever knows prices; the books do not. Asked twice about the same instant it answers the same."""
+
+    def __call__(self, codes: Iterable[str], *, at: datetime) -> Mapping[str, Marked]:
+        """Return the mark of each asset as it stood at an instant; an asset without one is left out."""
+
+
+@cache
+def valuer() -> Valuer:
+    """Return the valuer that the settings name."""
+    found: Valuer = import_string(settings.LENDING_VALUER)
+    return found

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from django.db.models import QuerySet, Sum
 
+from lending import ports
 from lending.engine import money
 from lending.engine.chart import GUARDS, AccountKind
 from lending.models import Client, LedgerAccount, Posting, Seal
@@ -38,6 +39,8 @@ LABELS = {
     AccountKind.DEFICIENCY_CLAIM: "Owed after a shortfall",
 }
 _KINDS = tuple(LABELS)
+_INTEREST = AccountKind.INTEREST_RECEIVABLE
+_COLLATERAL = {LABELS[kind] for kind in (AccountKind.CLIENT_PLEDGED, AccountKind.LIQUIDATION_HOLD)}
 
 
 class UnableToDraw(ValueError):
@@ -78,14 +81,41 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Collateral at the end of the period: its units, and its value in USD by the newest mark of before then."""
+
+    asset: str
+    of: str
+    quantity: Decimal
+    price: Decimal | None
+    quality: str
+    age_s: int | None
+    value: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """Interest of one loan that was booked in the period, in its asset, and by which rules; days that booked some."""
+
+    of: str
+    asset: str
+    day_count: str
+    days: int
+    interest: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """The accounts of a client over [from_date, to_date], both days whole in UTC."""
+    """The accounts of a client over [from_date, to_date], both days whole in UTC; collateral valued at `valued_at`."""
 
     client: Client
     from_date: date
     to_date: date
     basis: Basis
     sections: tuple[Section, ...]
+    earned: tuple[Earned, ...]
+    held: tuple[Held, ...]
+    valued_at: datetime
 
     @property
     def fingerprint(self) -> str:
@@ -140,13 +170,46 @@ def draw(client: Client, *, from_date: date, to_date: date, rests_on: Basis) -> 
     )
     ordered = sorted(accounts, key=lambda account: (_KINDS.index(AccountKind(account.kind)), account.key))
     sections = [_section(account, opening.get(account.pk, money.ZERO), changes[account.pk]) for account in ordered]
+    earned = [_earned(account, changes[account.pk]) for account in ordered if account.kind == _INTEREST]
+    # Nothing that became known after the link may show, so no later mark either.
+    valued_at = min(end_at, rests_on.sealed_at or end_at)
     return Statement(
         client=client,
         from_date=from_date,
         to_date=to_date,
         basis=rests_on,
         sections=tuple(section for section in sections if section.rows or section.opening),
+        earned=tuple(row for row in earned if row.interest),
+        held=_held([section for section in sections if section.label in _COLLATERAL and section.closing], valued_at),
+        valued_at=valued_at,
     )
+
+
+def _earned(account: LedgerAccount, postings: Sequence[Posting]) -> Earned:
+    """Return what accrued on a loan; its day count is that of its term sheet."""
+    loan, booked = account.loan, [row for row in postings if row.entry.kind == "accrual"]
+    if loan is None:
+        raise UnableToDraw(f"{account} bears interest and belongs to no loan")
+    with money.exact():
+        interest = sum((row.amount for row in booked), money.ZERO)
+    days = {row.entry.effective_at.astimezone(UTC).date() for row in booked}
+    return Earned(shown_as(account), account.asset.code, loan.day_count, len(days), interest)
+
+
+def _held(sections: Sequence[Section], at: datetime) -> tuple[Held, ...]:
+    marks = ports.valuer()({section.asset for section in sections}, at=at) if sections else {}
+    found = []
+    for section in sections:
+        mark = marks.get(section.asset)
+        if mark is None:
+            found.append(Held(section.asset, section.of, section.closing, None, "", None, None))
+            continue
+        # To cents, downwards: nobody's collateral is stated higher than it is.
+        with money.exact():
+            value = money.quantize_down(section.closing * mark.price, 2)
+        age_s = int((at - mark.at).total_seconds())
+        found.append(Held(section.asset, section.of, section.closing, mark.price, mark.quality, age_s, value))
+    return tuple(found)
 
 
 def _changes(inside: QuerySet[Posting]) -> defaultdict[int, list[Posting]]:
@@ -173,9 +236,13 @@ def _section(account: LedgerAccount, opening: Decimal, postings: Sequence[Postin
             balance += change
         entry = posting.entry
         rows.append(Row(entry.effective_at, entry.recorded_at, _what(entry.kind), change, balance))
+    return Section(LABELS[kind], account.asset.code, shown_as(account), owed, first, tuple(rows), balance)
+
+
+def shown_as(account: LedgerAccount) -> str:
+    """Return what an account belongs to, as its client knows it; nothing for what is the client's alone."""
     of = account.loan or account.margin_account
-    name = "" if of is None else f"{'loan' if account.loan else 'margin account'} {str(of.public_id)[:8]}"
-    return Section(LABELS[kind], account.asset.code, name, owed, first, tuple(rows), balance)
+    return "" if of is None else f"{'loan' if account.loan else 'margin account'} {str(of.public_id)[:8]}"
 
 
 def _shown(amount: Decimal, owed: bool) -> Decimal:
@@ -193,19 +260,33 @@ def as_csv(statement: Statement) -> str:
     write(("account", "of", "asset", "effective_at", "recorded_at", "what", "change", "balance"))
     for section in statement.sections:
         named = (_safe(section.label), section.of, section.asset)
-        write((*named, statement.from_date.isoformat(), "", "Opening balance", "", _plain(section.opening)))
+        write((*named, statement.from_date.isoformat(), "", "Opening balance", "", money.text(section.opening)))
         for row in section.rows:
             instants = (row.effective_at.astimezone(UTC).isoformat(), row.recorded_at.astimezone(UTC).isoformat())
-            write((*named, *instants, _safe(row.what), _plain(row.change), _plain(row.balance)))
-        write((*named, statement.to_date.isoformat(), "", "Closing balance", "", _plain(section.closing)))
+            write((*named, *instants, _safe(row.what), money.text(row.change), money.text(row.balance)))
+        write((*named, statement.to_date.isoformat(), "", "Closing balance", "", money.text(section.closing)))
+    for earned in statement.earned:
+        by = f"{earned.day_count}, {earned.days} days booked"
+        write(
+            (
+                "Interest earned",
+                earned.of,
+                earned.asset,
+                statement.to_date.isoformat(),
+                "",
+                by,
+                money.text(earned.interest),
+                "",
+            )
+        )
+    for held in statement.held:
+        at = statement.valued_at.astimezone(UTC).isoformat()
+        mark = f"at {money.text(held.price)} USD, mark {held.quality}, {held.age_s} s old" if held.price else "no mark"
+        value = "" if held.value is None else money.text(held.value)
+        write(("Collateral value, USD", held.of, held.asset, at, "", mark, money.text(held.quantity), value))
     return text.getvalue()
 
 
 def _safe(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
-
-
-def _plain(amount: Decimal) -> str:
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

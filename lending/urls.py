@@ -14,6 +14,7 @@ urlpatterns = [
     path("sign-out/", LogoutView.as_view(), name="sign_out"),
     path("portal/", views.home, name="portal_home"),
     path("portal/statements/", statements.statement, name="portal_statement"),
+    path("portal/tax-years/", statements.tax_year, name="portal_tax_year"),
     path("portal/notices/", views.notices, name="portal_notices"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/payments/", views.payments, name="portal_payments"),

@@ -1,7 +1,7 @@
 """The sheet that every paper is printed on: letterhead, page x of y, and at the foot what identifies it."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -13,7 +13,16 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph, Table, TableStyle
+from reportlab.platypus import (
+    BaseDocTemplate,
+    CondPageBreak,
+    Flowable,
+    Frame,
+    PageTemplate,
+    Paragraph,
+    Table,
+    TableStyle,
+)
 
 # Bitstream Vera comes with reportlab under a licence that lets it be embedded; its figures are all of one width.
 REGULAR, BOLD = "Vera", "VeraBd"
@@ -24,14 +33,13 @@ pdfmetrics.registerFontFamily(REGULAR, normal=REGULAR, bold=BOLD, italic=REGULAR
 INK, MUTED, LINE, BRASS = (colors.HexColor(code) for code in ("#14202c", "#55626e", "#dfdbd0", "#c19a4b"))
 MARGIN, TOP, FOOT = 18 * mm, 26 * mm, 24 * mm
 WIDTH = A4[0] - 2 * MARGIN
+_WITH_HEAD = 32 * mm  # so much must follow a heading on its page
 
 TEXT = ParagraphStyle("text", fontName=REGULAR, fontSize=8.5, leading=12.5, textColor=INK)
 SMALL = ParagraphStyle("small", parent=TEXT, fontSize=7, leading=10, textColor=MUTED)
 TITLE = ParagraphStyle("title", parent=TEXT, fontName=BOLD, fontSize=17, leading=22, spaceAfter=2)
 SUBTITLE = ParagraphStyle("subtitle", parent=TEXT, fontSize=10, leading=14, spaceAfter=5)
-HEAD = ParagraphStyle(
-    "head", parent=TEXT, fontName=BOLD, fontSize=10.5, leading=14, spaceBefore=11, spaceAfter=3, keepWithNext=1
-)
+HEAD = ParagraphStyle("head", parent=TEXT, fontName=BOLD, fontSize=10.5, leading=14, spaceBefore=11, spaceAfter=3)
 CELL = ParagraphStyle("cell", parent=TEXT, fontSize=7, leading=9)
 FIGURE = ParagraphStyle(
     "figure", parent=TEXT, fontName=BOLD, alignment=TA_RIGHT, fontSize=8, leading=10.5, wordWrap="CJK"
@@ -92,8 +100,16 @@ def render(story: Sequence[Flowable], *, title: str, foot: Sequence[str]) -> byt
     )  # fmt: skip
     whole = Frame(MARGIN, FOOT, document.width, document.height, 0, 0, 0, 0)
     document.addPageTemplates(PageTemplate(frames=[whole]))
-    document.build(list(story), canvasmaker=_numbered(title, foot))
+    document.build(list(_together(story)), canvasmaker=_numbered(title, foot))
     return out.getvalue()
+
+
+def _together(story: Iterable[Flowable]) -> Iterator[Flowable]:
+    """Yield a story in which no heading stands alone at the foot of a page; long tables still begin where they are."""
+    for part in story:
+        if isinstance(part, Paragraph) and part.style is HEAD:
+            yield CondPageBreak(_WITH_HEAD)
+        yield part
 
 
 def _numbered(title: str, foot: Sequence[str]) -> type[Canvas]:

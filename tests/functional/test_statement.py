@@ -15,7 +15,7 @@ from lending import ledger, repayments, statements
 from lending.engine.chart import AccountKind
 from lending.engine.drafts import AccountKey
 from lending.models import Loan
-from lending.portal import statement_pdf
+from lending.papers import statement as paper_of
 from lending.statements import LABELS, Section, Statement, UnableToDraw
 from tests import stories
 from tests.cast import NOW, Cast, assemble
@@ -82,11 +82,64 @@ def test_what_is_booked_later_does_not_change_what_was_drawn(loan: Loan) -> None
     ledger.seal(now=LATER)
     again = drawn(loan, seal=first.basis.seq)
     assert statements.as_csv(again) == statements.as_csv(first)
-    assert statement_pdf.render(again) == statement_pdf.render(first)
+    assert paper_of.render(again) == paper_of.render(first)
     newest = drawn(loan)
     assert newest.fingerprint != first.fingerprint
     paid = section(newest, AccountKind.LOAN_PRINCIPAL).closing
     assert paid < section(first, AccountKind.LOAN_PRINCIPAL).closing
+
+
+def test_a_payment_dated_back_changes_the_statement_of_today_and_not_the_one_as_known_before(
+    loan: Loan, cast: Cast, client: Browser
+) -> None:
+    """Both through the doors: by the instant at which it was known, as a client and as their manager ask for it."""
+    later = LATER + timedelta(days=2)
+    asked = {"client": str(loan.client.public_id), "start": DAY, "end": DAY, "format": "csv"}
+    before = {**asked, "known_at": LATER.strftime("%Y-%m-%dT%H:%M:%S")}
+    doors = ((cast.bob, "/portal/statements/"), (cast.robin, "/admin/statements/"))
+
+    def read(question: dict[str, object]) -> set[str]:
+        found = set()
+        for who, address in doors:
+            client.force_login(who)
+            found.add(client.get(address, question).content.decode())
+        assert len(found) == 1
+        return found
+
+    first = read(asked)
+    repayments.record(loan, Decimal(1000), key="paid:dated back", received_at=NOW + timedelta(hours=4), now=later)
+    ledger.seal(now=later)
+    with time_machine.travel(later, tick=False):
+        assert read(before) == first
+        assert read(asked) != first
+        assert "549,000" not in "".join(first)
+
+
+def test_it_says_what_collateral_is_worth_and_how_old_its_mark_is(loan: Loan) -> None:
+    stories.market("40000", at=NOW + timedelta(minutes=30))
+    ledger.seal(now=LATER)
+    (held,) = drawn(loan).held
+    at = drawn(loan).valued_at
+    assert at == statements.basis().sealed_at
+    assert (held.asset, held.quantity, held.price, held.quality) == ("BTC", 25, 40_000, "good")
+    assert (held.value, held.age_s) == (1_000_000, (at - (NOW + timedelta(minutes=30))).total_seconds())
+    text = "".join(leaf.extract_text() for leaf in PdfReader(io.BytesIO(paper_of.render(drawn(loan)))).pages)
+    for words in ("Collateral held at", "1,000,000.00 USD", "good, 5 h 30 min old", "Interest earned", "ACT/360"):
+        assert words in text
+    stories.market("50000", at=LATER + timedelta(minutes=5))
+    assert drawn(loan).held == (held,)
+
+
+def test_without_a_mark_no_value_is_made_up(loan: Loan) -> None:
+    (held,) = drawn(loan).held
+    assert (held.quantity, held.price, held.value, held.age_s) == (25, None, None, None)
+    assert "no mark" in statements.as_csv(drawn(loan))
+
+
+def test_interest_earned_is_what_was_booked_by_the_loans_day_count(loan: Loan) -> None:
+    (earned,) = drawn(loan).earned
+    # 3 hours of 600,000 at 10 % ACT/360, rounded up: booked when it was paid
+    assert (earned.day_count, earned.days, earned.interest) == ("ACT/360", 1, Decimal("20.84"))
 
 
 def test_what_is_not_sealed_yet_is_not_in_it(loan: Loan) -> None:
@@ -132,7 +185,7 @@ def test_the_portal_hands_out_page_csv_and_pdf_of_the_same(loan: Loan, cast: Cas
     rows = list(csv.DictReader(io.StringIO(table.content.decode())))
     assert {row["account"] for row in rows} >= {"Free balance", "Collateral pledged", "Principal owed"}
     paper = client.get("/portal/statements/", {**asked, "format": "pdf"})
-    assert paper.content == statement_pdf.render(statement)
+    assert paper.content == paper_of.render(statement)
     text = "".join(leaf.extract_text() for leaf in PdfReader(io.BytesIO(paper.content)).pages)
     for words in ("Harbourside Trading", "550,020.84", statement.fingerprint, "Page 1"):
         assert words in text
@@ -145,6 +198,7 @@ def test_the_portal_hands_out_page_csv_and_pdf_of_the_same(loan: Loan, cast: Cas
         ({"start": "someday", "end": "2021-05-19"}, "Enter a valid date"),
         ({"start": "2021-05-19", "end": "2021-05-19", "seal": "77777"}, "nothing is sealed under the number 77777"),
         ({"start": "2021-05-19", "end": "2021-05-19", "seal": "-1"}, "greater than or equal to 0"),
+        ({"start": "2021-05-19", "end": "2021-05-19", "known_at": "yesterday"}, "Enter a valid date/time"),
     ],
 )
 def test_a_bad_question_is_answered_in_words(
