@@ -1,12 +1,16 @@
 """What every table in the admin has in common: who may look at it, and that looking is all they may do."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model, QuerySet
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
 from lending import access, staff
@@ -93,6 +97,9 @@ class _Looking:
         if name.endswith("_bps"):
             title = str(field.verbose_name).removesuffix(" bps")
             return _column(name, title, lambda row: figure(getattr(row, name), "bps"))
+        if isinstance(field, JSONField):
+            # Ours, as Unfold's colours are styles that the content policy does not let in.
+            return _column(name, str(field.verbose_name), lambda row: _as_json(getattr(row, name)))
         if isinstance(field, RatioField):
             return _column(name, str(field.verbose_name), lambda row: percent(getattr(row, name), 3))
         if isinstance(field, AmountField):
@@ -114,6 +121,11 @@ def _unit(row: Any, unit: str) -> str:
     for step in unit.split("__"):
         row = getattr(row, step)
     return str(row)
+
+
+def _as_json(value: Any) -> SafeString:
+    text = json.dumps(value, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
+    return format_html('<pre class="json">{}</pre>', text)
 
 
 def _column(name: str, title: str, write: Callable[[Any], str]) -> Callable[[Any], str]:

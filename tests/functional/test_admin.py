@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import Client as Browser
 
 from lending import approvals, offers
-from lending.models import Approval, Entry, Loan, LoanState, Posting
+from lending.models import Approval, AuditRecord, Entry, Loan, LoanState, Posting
 from otc.models import Fill
 from tests import stories
 from tests.cast import NOW, Cast
@@ -213,6 +213,15 @@ def test_basis_points_are_no_percentages(cast: Cast, rf) -> None:
     (column,) = admin.site._registry[Fill].written(["slippage_bps"], request)
     assert column.short_description == "slippage"
     assert column(Fill(slippage_bps=Decimal("16.3332"))) == '16.3 <abbr class="asset">bps</abbr>'
+
+
+def test_what_is_kept_as_json_is_shown_without_a_style_of_its_own(cast: Cast, client: Browser) -> None:
+    stories.offered(cast)
+    record = AuditRecord.objects.filter(action="loan_step").latest("pk")
+    client.force_login(cast.rhea)
+    page = client.get(f"/admin/lending/auditrecord/{record.pk}/change/").content.decode()
+    assert '<pre class="json">{\n  &quot;state&quot;: &quot;quoted&quot;\n}</pre>' in page
+    assert 'style="' not in page
 
 
 def test_yes_and_no_are_words(cast: Cast, client: Browser) -> None:
