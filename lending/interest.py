@@ -52,8 +52,8 @@ def maturity_at(loan: Loan) -> datetime:
 
 
 def default_at(loan: Loan) -> datetime:
-    """Return the instant from which an unpaid loan is in default and bears the default rate: a day after maturity."""
-    return maturity_at(loan) + DEFAULT_AFTER
+    """Return the instant from which an unpaid loan is in default and bears the default rate."""
+    return loan.default_at or maturity_at(loan) + DEFAULT_AFTER
 
 
 def payoff(loan: Loan, *, now: datetime) -> Payoff:

@@ -1,14 +1,25 @@
 """Loans: quoted, accepted, approved, funded against a permit, due, closed. Every step is in the declared table."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
-from lending import access, audit, events, interest, ledger, margin_accounts, permits, schedules, withdrawals
+from lending import (
+    access,
+    audit,
+    events,
+    interest,
+    ledger,
+    margin_accounts,
+    obligations,
+    permits,
+    schedules,
+    withdrawals,
+)
 from lending.engine import entries, money
 from lending.models import (
     LOAN_TRANSITIONS,
@@ -77,7 +88,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
         accrued_at=now,
         principal_outstanding=loan.principal,
     )
-    schedules.write([loan], start_at=now)
+    obligations.expect(schedules.write([loan], start_at=now))
     margin_accounts.touch(account)
     if loan.payout_address:
         withdrawals.request(
@@ -125,33 +136,11 @@ def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft, Decimal]:
     return draft, net
 
 
-def mature_due(*, now: datetime) -> int:
-    """Move loans whose maturity has come to MATURED, and those unpaid a day later to DEFAULTED; return how many."""
-    today = now.astimezone(UTC).date()
-    due = Q(state=LoanState.ACTIVE, maturity_date__lte=today) | Q(state=LoanState.MATURED, maturity_date__lt=today)
-    return sum(_mature(loan, now) for loan in Loan.objects.filter(due).order_by("margin_account_id", "pk"))
-
-
 def close_due(*, now: datetime) -> int:
     """Close repaid loans whose collateral has gone back to the client, and return how many."""
     pledged = Q(margin_account__pledges__quantity__gt=0) | Q(margin_account__pledges__held_quantity__gt=0)
     ready = Loan.objects.filter(state__in=(LoanState.REPAID, LoanState.RECOVERED)).exclude(pledged)
     return sum(_close(loan, now) for loan in ready.order_by("margin_account_id", "pk"))
-
-
-@transaction.atomic
-def _mature(loan: Loan, now: datetime) -> int:
-    loan = lock(loan)
-    moved = 0
-    if loan.state == LoanState.ACTIVE and now >= interest.maturity_at(loan):
-        transition(loan, LoanState.MATURED, actor=None, cause="maturity date", now=now)
-        moved = 1
-    if loan.state == LoanState.MATURED and now >= interest.default_at(loan):
-        transition(loan, LoanState.DEFAULTED, actor=None, cause="unpaid a day after maturity", now=now)
-        moved = 1
-    if moved:
-        MarginAccount.objects.filter(pk=loan.margin_account_id).update(version=F("version") + 1)
-    return moved
 
 
 @transaction.atomic
@@ -195,6 +184,7 @@ def transition(
         raise UnableToMove(f"{loan} is no longer {LoanState(before).label.lower()}")
     for name, value in {"state": state, **values}.items():
         setattr(loan, name, value)
+    obligations.follow(loan, before, state, now=now)
     for record in step(loan, before, state, actor=actor, cause=cause, evidence=evidence or {}, now=now):
         record.save(force_insert=True)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from lending import access, ids, loans, margin_accounts, outbox, schedules, term_sheets
+from lending import access, ids, loans, margin_accounts, obligations, outbox, schedules, term_sheets
 from lending.engine import money
 from lending.engine.terms import UnableToWrite
 from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
@@ -17,7 +17,7 @@ DEFAULT_MARGIN = Decimal("0.05")
 REASON_LENGTH = 160  # of why a client does not take an offer
 
 
-OF_PRODUCT = ("day_count", "origination_fee", "schedule_kind", "frequency_months", "calendar")
+OF_PRODUCT = ("day_count", "origination_fee", "schedule_kind", "frequency_months", "calendar", "grace_days")
 
 
 class UnableToQuote(Exception):
@@ -100,6 +100,7 @@ def quote(
         book=product.book,
         asset=product.asset,
         made_by=made_by,
+        default_at=obligations.default_of(drawn.loan),
         **drawn.loan,
     )
     term_sheets.new(loan, drawn, made_by=made_by, now=now).save(force_insert=True)

@@ -14,7 +14,19 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 
-from lending import access, custody, ids, ledger, loans, margin_accounts, offers, schedules, term_sheets, withdrawals
+from lending import (
+    access,
+    custody,
+    ids,
+    ledger,
+    loans,
+    margin_accounts,
+    obligations,
+    offers,
+    schedules,
+    term_sheets,
+    withdrawals,
+)
 from lending.engine import money
 from lending.models import (
     AuditRecord,
@@ -129,7 +141,7 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     for loan in funded:
         loan.state, loan.start_at, loan.accrued_at = LoanState.ACTIVE, now, now
         loan.principal_outstanding = loan.principal
-    schedules.write(funded, start_at=now)
+    obligations.expect(schedules.write(funded, start_at=now))
     evidence = [{"snapshot": permit.snapshot_id, "permit_version": permit.version} for _, permit in draws]
     steps = [(loan, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE, actor, "funded") for loan in funded]
     _remember(steps, now, evidence=evidence)
@@ -204,6 +216,7 @@ def _offered(offer: Offer, sheet: term_sheets.Drawn) -> Loan:
         asset=product.asset,
         made_by=offer.client.relationship_manager,
         accepted_by=offer.accepted_by,
+        default_at=obligations.default_of(sheet.loan),
         **sheet.loan,
     )
 

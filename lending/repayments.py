@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from lending import events, interest, ledger, loans, margin_accounts
+from lending import events, interest, ledger, loans, margin_accounts, obligations
 from lending.engine import accounts, entries, money
 from lending.engine.waterfall import Claims, Split, allocate
 from lending.models import Asset, Entry, Loan, LoanState, MarginAccount, Pledge, Repayment, User
@@ -232,6 +232,8 @@ def _reduce(
         loan.interest_due -= split.interest
         loan.principal_outstanding -= split.principal
     loan.save(update_fields=["fees_due", "interest_due", "principal_outstanding"])
+    with money.exact():
+        obligations.pay(loan, amount - split.surplus, at=received_at)
     margin_accounts.touch(account)
     events.emit(
         "loans",

@@ -9,6 +9,7 @@ from lending import (
     bank_matching,
     clock,
     custody,
+    dunning,
     events,
     interest,
     ledger,
@@ -63,8 +64,8 @@ def accrue_interest() -> None:
 
 @shared_task(ignore_result=True)
 def mature_loans() -> None:
-    """Move loans that fall due."""
-    loans.mature_due(now=clock.now())
+    """Announce what falls due, and see what was not paid through to default."""
+    dunning.work_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

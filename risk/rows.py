@@ -45,7 +45,7 @@ _PLEDGES = """
        AND (p.quantity > 0 OR p.held_quantity > 0)
      GROUP BY p.margin_account_id / %(block)s
 """
-# Interest runs from accrued_at, at the default rate from the day after maturity on.
+# Interest runs from accrued_at, at the default rate from the instant of default on.
 _LOANS = """
     SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
@@ -54,7 +54,8 @@ _LOANS = """
            array_agg(array_position(%(conventions)s::text[], l.day_count::text)::bigint - 1),
            array_agg(coalesce(date_part('epoch', date_trunc('day', l.start_at, 'UTC')) / 86400, 0)::bigint),
            array_agg(coalesce(date_part('epoch', l.accrued_at), 0)),
-           array_agg((l.maturity_date + 1 - DATE '1970-01-01')::bigint)
+           array_agg(coalesce(date_part('epoch', l.default_at),
+                              (l.maturity_date + 1 - DATE '1970-01-01') * 86400.0)::float8)
       FROM lending_loan l
      WHERE l.margin_account_id %% 64 = ANY(%(shards)s)
        AND (%(ids)s::bigint[] IS NULL OR l.margin_account_id = ANY(%(ids)s))
@@ -125,9 +126,10 @@ def read(
     }
     account, terms, state, watched = arrays(_ACCOUNTS, params, "iiii")
     p_account, p_asset, quantity, haircut = arrays(_PLEDGES, params, "iifi")
-    d_account, d_asset, base, principal, *rates, day_count, first, accrued, due = arrays(_LOANS, params, "iiffiiiifi")
+    columns = arrays(_LOANS, params, "iiffiiiiff")
+    d_account, d_asset, base, principal, *rates, day_count, first, accrued, switch = columns
     normal, default = (principal * (rate / TRILLION) for rate in rates)
-    switch, counted = due * DAY_S, (day_count, first)
+    counted = (day_count, first)
     weight = (TRILLION - haircut) / TRILLION
     amount, per_s = _debt_at(base, normal, default, accrued, switch, counted, at=reference.timestamp())
     a, p = np.argsort(account, kind="stable"), np.lexsort((p_asset, p_account))

@@ -81,9 +81,9 @@ SET_PIECES: tuple[SetPiece, ...] = (
     SetPiece("Aldgate Family Office", "visitor", "USD", DAY, 850_000, 0.490, ("BTC", "ETH", "LINK")),
     SetPiece("Aldgate Family Office", "visitor", "USDC", FOUR, 420_000, 0.485, ("BTC", "LINK")),
     SetPiece("Aldgate Family Office", "visitor", "USD", HOUR, 300_000, 0.490, ("BTC", "LINK")),
-    SetPiece("Aldgate Family Office", "visitor", "USD", DAY, 500_000, 0.300, ("BTC",)),
+    SetPiece("Aldgate Family Office", "visitor", "USD", reference.INTEREST, 500_000, 0.300, ("BTC",)),
     SetPiece("Quayside Holdings", "visitor", "USDC", DAY, 600_000, 0.480, ("ETH",)),
-    SetPiece("Quayside Holdings", "visitor", "USD", FOUR, 250_000, 0.470, ("BTC", "ETH")),
+    SetPiece("Quayside Holdings", "visitor", "USD", reference.INSTALMENT, 250_000, 0.470, ("BTC", "ETH")),
     # Cured in cash, early enough for the wire to be credited.
     SetPiece("Galley Treasury Services", "cash", "USD", HOUR, 400_000, 0.530, ("BTC",)),
     SetPiece("Tidewater Markets", "cash", "USDC", HOUR, 750_000, 0.520, ("BTC", "ETH")),

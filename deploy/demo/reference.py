@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +16,14 @@ from lending.models import (
     Asset,
     AssetNetwork,
     Book,
+    Calendar,
     DayCount,
     LadderTerms,
     Pair,
     Product,
     Role,
     RoleGrant,
+    ScheduleKind,
     User,
 )
 from otc.models import Dealer
@@ -110,6 +112,12 @@ LADDERS = (
     Ladder(name="One day", levels=_PATIENT, cure_period_s=24 * 3600, accelerated_cure_period_s=4 * 3600),
 )
 PRIME = Ladder(name="Prime", levels=_PRIME, cure_period_s=4 * 3600, accelerated_cure_period_s=3600, family="prime")
+# On the ladders of the term loans, paid month by month.
+INTEREST = replace(LADDERS[2], family="interest")
+INSTALMENT = replace(LADDERS[1], family="instalment")
+OFFERED = (*LADDERS, PRIME, INTEREST, INSTALMENT)
+_KINDS = {"interest": ScheduleKind.INTEREST_ONLY, "instalment": ScheduleKind.EQUAL_INSTALMENT}
+_GRACE_DAYS = 3
 
 _PERIODS = {3600: "one hour", 4 * 3600: "four hours", 24 * 3600: "one day"}
 
@@ -192,7 +200,7 @@ def _prices(scenario: Scenario) -> None:
 
 
 def _products(book: Book) -> None:
-    for ladder in (*LADDERS, PRIME):
+    for ladder in OFFERED:
         terms, _ = LadderTerms.objects.get_or_create(
             name=ladder.name,
             is_preset=True,
@@ -212,6 +220,10 @@ def _products(book: Book) -> None:
                     "terms": terms,
                     "origination_fee": Decimal("0.0025"),
                     "book": book,
+                    "schedule_kind": _KINDS.get(ladder.family, ScheduleKind.BULLET),
+                    # Dollars move over Fedwire, coins every day; who pays each month has some days of grace.
+                    "calendar": Calendar.FEDWIRE if ladder.family in _KINDS and code == "USD" else Calendar.EVERY_DAY,
+                    "grace_days": _GRACE_DAYS if ladder.family in _KINDS else 0,
                 },
             )
 

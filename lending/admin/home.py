@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, staff
+from lending import access, obligations, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
@@ -95,14 +95,9 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
     """Return what falls due among the reader's clients within thirty days, and what each loan earns until then."""
     if not manages(request):
         return SafeString("")
-    due = Loan.objects.filter(
-        client__in=staff.clients(request), state__in=OWING, maturity_date__lte=(now + AHEAD).date()
-    )
-    rows = [
-        (loan, _a_day(loan, now.date()))
-        for loan in due.select_related("client", "asset").order_by("maturity_date", "pk")[:_ROWS]
-    ]
-    context = {"rows": rows, "now": now, "today": now.date()}
+    due = obligations.ahead(staff.clients(request), until=now + AHEAD)[:_ROWS]
+    rows = [(row, row.loan, _a_day(row.loan, now.date())) for row in due]
+    context = {"rows": rows, "now": now}
     return render_to_string("admin/home/ahead.html", context, request=request)
 
 

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, loans, offers, panels, schedules, staff, term_sheets
+from lending import access, loans, obligations, offers, panels, schedules, staff, term_sheets
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
@@ -159,7 +159,10 @@ def _story(request: HttpRequest, shown: Loan) -> dict[str, Any]:
 def _payments(request: HttpRequest, shown: Loan) -> dict[str, Any]:
     """Return what a loan is to pay, as it was agreed."""
     now = staff.now(request)
-    return {"loan": shown, "now": now, "asset": shown.asset.code, "schedule": _schedule(shown, now)}
+    asked = obligations.near(shown)
+    return {
+        "loan": shown, "now": now, "asset": shown.asset.code, "schedule": _schedule(shown, now), "obligations": asked,
+    }  # fmt: skip
 
 
 def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:

@@ -70,6 +70,7 @@ TERMS = (
     Term("loan", "calendar", "Money moves on", Unit.WORDS, _CALENDARS),
     Term("loan", "maturity_date", "Falls due at 00:00 UTC on", Unit.DATE),
     Term("rules", "default_after_s", "In default if unpaid after it falls due for", Unit.SPAN),
+    Term("loan", "grace_days", "Business days of grace besides", Unit.COUNT),
     Term("loan", "default_rate", "Interest a year in default", Unit.RATIO),
     Term("loan", "origination_fee", "Origination fee, of the principal", Unit.RATIO),
     Term("loan", "payout_address", "Paid out to", Unit.WORDS, (("", "the client's free balance"),)),

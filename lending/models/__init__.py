@@ -29,6 +29,7 @@ from lending.models.loans import (
 )
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
+from lending.models.obligations import OBLIGATION_TRANSITIONS, OPEN_OBLIGATIONS, Obligation
 from lending.models.sanctions import (
     SanctionsEntry,
     SanctionsFile,
@@ -43,6 +44,8 @@ from lending.models.users import Role, RoleGrant, User
 
 __all__ = [
     "LOAN_TRANSITIONS",
+    "OBLIGATION_TRANSITIONS",
+    "OPEN_OBLIGATIONS",
     "Approval",
     "Asset",
     "AssetNetwork",
@@ -76,6 +79,7 @@ __all__ = [
     "MarginAccount",
     "Notice",
     "NoticeDelivery",
+    "Obligation",
     "OutboxMessage",
     "Pair",
     "PlatformClock",

@@ -36,6 +36,10 @@ class Payments(models.Model):
         help_text="a day on which no money moves is put off to the next one on which it does",
     )
 
+    grace_days = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="business days after the day of payment before what is unpaid is in default"
+    )
+
     class Meta:
         abstract = True
 
@@ -131,6 +135,9 @@ class Loan(Payments):
     origination_fee = RatioField(default=0)
     start_at = models.DateTimeField(null=True, help_text="when it was funded")
     maturity_date = models.DateField()
+    default_at = models.DateTimeField(
+        null=True, help_text="from when the default rate holds; empty: a day after the start of the maturity date"
+    )
     state = models.CharField(max_length=20, choices=LoanState.choices, default=LoanState.QUOTED)
     # Kept beside the ledger in the same transaction so that a warm book loads in one query; proved by an invariant.
     principal_outstanding = AmountField(default=0)

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, interest, ledger, loans, offers, panels, repayments, schedules, term_sheets
+from lending import access, interest, ledger, loans, obligations, offers, panels, repayments, schedules, term_sheets
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
@@ -24,6 +24,8 @@ from lending.portal.forms import DeclineForm, RepaymentForm
 
 _QUOTE_GOOD = timedelta(hours=1)
 _NOTICES = 5
+_DUE = 50
+_NEXT = 3  # of a client
 
 
 @require_safe
@@ -46,9 +48,14 @@ def home(request: SignedIn) -> HttpResponse:
     ]
     margins = panels.render_each("portal.home", request, subjects, now=now)
     told = _newest_notices(clients)
+    due = list(obligations.ahead(clients)[:_DUE])
     parts = [
         _summary(subject, [loan for loan in shown if loan.client_id == subject.client.pk], now=now)
-        | {"margin": margin, "notices": [notice for notice in told if notice.client_id == subject.client.pk]}
+        | {
+            "margin": margin,
+            "notices": [notice for notice in told if notice.client_id == subject.client.pk],
+            "due": [row for row in due if row.client_id == subject.client.pk][:_NEXT],
+        }
         for subject, margin in zip(subjects, margins, strict=True)
     ]
     return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts})
@@ -81,7 +88,6 @@ def _summary(subject: panels.Indebted, shown: list[Loan], *, now: datetime) -> d
         "client": subject.client,
         "owed": sorted(owed.items()),
         "others": [loan for loan in shown if not _owes(loan)],
-        "next_maturity": next((loan for loan, _payoff in subject.debts), None),
     }
 
 
@@ -153,7 +159,7 @@ def _loan_page(
 def payments(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Show what a loan is to pay and when: the part of its page that is fetched by itself, or a page of its own."""
     shown, now = own_loan(request, public_id), request.reading.now
-    context = {"now": now, "loan": shown, "schedule": _schedule(shown, now)}
+    context = {"now": now, "loan": shown, "schedule": _schedule(shown, now), "obligations": obligations.near(shown)}
     part = request.headers.get("HX-Request")
     return render(request, "portal/schedule.html" if part else "portal/schedule_page.html", context)
 

@@ -116,11 +116,12 @@ def age(at: datetime | None, now: datetime) -> SafeString:
 
 
 _TONES = {
-    "good": {"healthy", "good", "cured", "active", "credited", "settled", "filled", "done", "repaid", "closed"},
+    "good": {"healthy", "good", "cured", "active", "credited", "settled", "filled", "done", "repaid", "closed",
+             "met"},
     "warn": {"warning", "degraded", "acknowledged", "notified", "issued", "partially_cured", "pending", "confirmed",
-             "call", "requested", "collateral_pending", "cured_by_market", "working", "matured"},
+             "call", "requested", "collateral_pending", "cured_by_market", "working", "matured", "noticed", "due"},
     "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
-            "defaulted", "workout", "written_off", "reorged", "unmatched", "rejected"},
+            "defaulted", "workout", "written_off", "reorged", "unmatched", "rejected", "late"},
 }  # fmt: skip
 
 

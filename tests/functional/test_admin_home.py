@@ -122,6 +122,7 @@ def test_what_falls_due_within_thirty_days_is_listed(cast: Cast, client: Browser
     stories.running(cast, maturity_date=(NOW + timedelta(days=30)).date())
     page = home(client, cast.robin)
     assert "18 Jun 2021" in page
+    assert "604,916.67" in page  # 29.5 days of interest, as agreed
     # 600,000 at 10 % ACT/360: 166.666... a day, rounded up
     assert "166.67" in page
 

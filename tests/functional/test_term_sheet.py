@@ -87,7 +87,7 @@ def test_the_database_lets_a_loan_run_by_nothing_else(cast: Cast) -> None:
     for change in (
         "principal = principal + 1", "annual_rate = 0.2", "default_rate = 0.5", "origination_fee = 0.1",
         "day_count = '30/360'", "schedule_kind = 'interest_only'", "frequency_months = 6",
-        "calendar = 'XFED'", "maturity_date = maturity_date + 1", "payout_address = 'wire:mine'",
+        "calendar = 'XFED'", "grace_days = 9", "maturity_date = maturity_date + 1", "payout_address = 'wire:mine'",
     ):  # fmt: skip
         assert "a loan runs by its term sheet" in refused(f"UPDATE lending_loan SET {change} WHERE id = %s", loan.pk)
     by = "UPDATE lending_loan SET state = 'accepted', accepted_by_id = %s WHERE id = %s"

@@ -16,7 +16,7 @@ import pytest
 import time_machine
 from pypdf import PdfReader
 
-from lending import interest, offers, schedules, term_sheets
+from lending import interest, obligations, offers, schedules, term_sheets
 from lending.models import LadderTerms, Loan, MarginAccount, Pledge, Product, TermSheet
 from lending.papers import term_sheet
 from tests import stories
@@ -26,7 +26,7 @@ from tests.factories.lending import AssetFactory, LadderTermsFactory, ProductFac
 # Of a loan, what is no term: keys, whose it is, and what becomes of it. Everything else stands in its sheet.
 NO_TERMS = {
     "id", "public_id", "client", "margin_account", "product", "book", "start_at", "state", "principal_outstanding",
-    "interest_due", "fees_due", "interest_posted", "accrued_at", "made_by", "accepted_by", "approved_by",
+    "interest_due", "fees_due", "interest_posted", "accrued_at", "default_at", "made_by", "accepted_by", "approved_by",
 }  # fmt: skip
 
 WORDS = "words"
@@ -41,6 +41,7 @@ PAPER = {
     "Money moves on": ("loan", "calendar", WORDS),
     "Falls due at 00:00 UTC on": ("loan", "maturity_date", "date"),
     "In default if unpaid after it falls due for": ("rule", "default_after", "span"),
+    "Business days of grace besides": ("loan", "grace_days", "count"),
     "Interest a year in default": ("loan", "default_rate", "percent"),
     "Origination fee, of the principal": ("loan", "origination_fee", "percent"),
     "Paid out to": ("loan", "payout_address", WORDS),
@@ -89,7 +90,8 @@ ODD: dict[str, dict[str, Any]] = {
         "annual_rate": Decimal("0.071300000001"),
         "default_rate": Decimal("0.2"),
         "fee": Decimal("0.001234567891"),
-        "product": {"day_count": "ACT/ACT ISDA", "schedule_kind": "equal_instalment", "calendar": "XFED"},
+        "product": {"day_count": "ACT/ACT ISDA", "schedule_kind": "equal_instalment", "calendar": "XFED",
+                    "grace_days": 3},
         "maturity_date": date(2024, 2, 29),
         "quoted_until": NOW + timedelta(hours=5, microseconds=7),
         "payout_address": "wire:" + "GB29-NWBK-6016-1331-9268-19/" * 4,
@@ -208,9 +210,10 @@ def test_what_was_printed_is_what_runs(loan: Loan) -> None:
     loan = Loan.objects.select_related("margin_account__terms", "asset").get(pk=loan.pk)
     rules = {
         "decimals": loan.asset.decimals,
-        "default_after": (interest.default_at(loan) - interest.maturity_at(loan)).total_seconds(),
+        "default_after": interest.DEFAULT_AFTER.total_seconds(),
         "secures": "this loan alone",
     }
+    assert interest.default_at(loan) == obligations.default_at(loan.calendar, loan.maturity_date, loan.grace_days)
     assert loan.margin_account.kind == MarginAccount.Kind.RING_FENCED
     for label, (where, name, kind) in PAPER.items():
         runs_by: Any = {"loan": loan, "ladder": loan.margin_account.terms}.get(where, rules)

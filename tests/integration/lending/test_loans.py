@@ -187,18 +187,6 @@ def test_a_permit_ends_when_the_account_changes() -> None:
         loans.fund(loan, permit=permit, actor=make.staff("olga", Role.OPERATIONS), now=NOW)
 
 
-def test_a_loan_matures_defaults_a_day_later_and_does_neither_before() -> None:
-    loan = make.active_loan(days=30)
-    maturity = dt.datetime(2021, 6, 18, tzinfo=dt.UTC)
-    assert loans.mature_due(now=maturity - dt.timedelta(seconds=1)) == 0
-    assert loans.mature_due(now=maturity) == 1
-    assert loans.mature_due(now=maturity + 23 * HOUR) == 0
-    assert Loan.objects.get().state == LoanState.MATURED
-    assert loans.mature_due(now=maturity + 24 * HOUR) == 1
-    assert Loan.objects.get().state == LoanState.DEFAULTED
-    assert loan.margin_account.loans.count() == 1
-
-
 def test_a_loan_that_was_funded_is_not_cancelled() -> None:
     loan = make.active_loan()
     with pytest.raises(loans.UnableToMove, match="is active and can not become cancelled"):

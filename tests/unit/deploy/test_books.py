@@ -28,7 +28,8 @@ def test_the_showcase_is_four_hundred_loans_of_sixty_clients(shown):
 def test_it_covers_every_product_clock_and_mix(shown):
     loans = [plan for party in shown for plan in party.loans]
     products = {ladder.product(asset) for ladder in (*reference.LADDERS, reference.PRIME) for asset in ("USD", "USDC")}
-    assert {plan.product for plan in loans} == products
+    monthly = {ladder.product("USD") for ladder in (reference.INTEREST, reference.INSTALMENT)}
+    assert {plan.product for plan in loans} == products | monthly
     mixes = Counter(tuple(code for code, _ in plan.collateral) for plan in loans)
     assert set(mixes) == {
         ("BTC",), ("ETH",), ("LINK",), ("BTC", "ETH"), ("BTC", "LINK"), ("ETH", "LINK"), ("BTC", "ETH", "LINK")
@@ -39,7 +40,7 @@ def test_it_covers_every_product_clock_and_mix(shown):
 def test_no_loan_is_above_the_initial_ltv_of_its_ladder(shown):
     initial = {
         ladder.product(asset): Decimal(ladder.levels["initial_ltv"])
-        for ladder in (*reference.LADDERS, reference.PRIME)
+        for ladder in reference.OFFERED
         for asset in ("USD", "USDC")
     }
     for party in shown:

@@ -1,0 +1,160 @@
+"""Dunning: what is told before a payment falls due, and what follows when it is not made."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from lending import interest, loans, margin_accounts, notices
+from lending.engine import money
+from lending.models import Loan, LoanState, Obligation
+from lending.notices import Letter
+
+_State, _Kind = Obligation.State, Obligation.Kind
+# Nothing becomes due or late while collateral is being sold: what the sale brings may pay it.
+_RUNNING = (LoanState.ACTIVE, LoanState.MATURED)
+
+
+def work_due(*, now: datetime) -> int:
+    """
+    Announce what falls due within days, see what was not paid through to default; return how many loans it was.
+
+    A loan whose last payment is due is MATURED at the start of that day. An obligation that is not met when its grace
+    is over puts its loan in default, from that instant at the default rate.
+    """
+    ready = Obligation.objects.filter(act_at__lte=now).order_by("loan__margin_account_id", "loan_id")
+    found = dict.fromkeys(ready.values_list("loan_id", flat=True))
+    loans_by_key = Loan.objects.in_bulk(list(found))
+    return sum(_work(loans_by_key[key], now) for key in found)
+
+
+@transaction.atomic
+def _work(loan: Loan, now: datetime) -> int:
+    account = margin_accounts.lock(loan.margin_account_id)
+    loan = loans.locked(loan)
+    before, moved = loan.state, False
+    for row in Obligation.objects.filter(loan=loan, act_at__lte=now).order_by("due_at", "pk"):
+        while row.act_at is not None and row.act_at <= now and _step(loan, row, now):
+            moved = True
+        if loan.state == LoanState.DEFAULTED:
+            break  # the rest of what was expected is due with it
+    if loan.state != before:
+        margin_accounts.touch(account)
+    return int(moved)
+
+
+def _step(loan: Loan, row: Obligation, now: datetime) -> bool:
+    """Take the next step of an obligation that is due, and return whether there was one to take."""
+    if row.state == _State.EXPECTED:
+        _announce(loan, row, now)
+    elif loan.state not in _RUNNING:
+        return False
+    elif row.state == _State.NOTICED:
+        _fall_due(loan, row, now)
+    elif row.state == _State.DUE:
+        row.state, row.act_at = _State.LATE, row.default_at
+        row.save(update_fields=["state", "act_at"])
+        if row.default_at > now:
+            _tell(loan, row, "payment_late", f"{_what(loan, row)} is late", _late(loan, row), now)
+    else:
+        _default(loan, row, now)
+    return True
+
+
+def _announce(loan: Loan, row: Obligation, now: datetime) -> None:
+    row.amount = _amount(loan, row)
+    row.state, row.act_at = _State.NOTICED, row.due_at
+    row.save(update_fields=["amount", "state", "act_at"])
+    if row.amount:
+        _tell(loan, row, "payment_due", f"{_what(loan, row)} is due on {row.due_at:%d %b %Y}", _asks(loan, row), now)
+
+
+def _fall_due(loan: Loan, row: Obligation, now: datetime) -> None:
+    if row.kind == _Kind.MATURITY and loan.state == LoanState.ACTIVE:
+        loans.transition(loan, LoanState.MATURED, actor=None, cause="maturity date", now=now)
+    if row.kind != _Kind.MATURITY and not row.amount:
+        row.state, row.act_at, row.met_at = _State.MET, None, row.due_at
+    else:
+        row.state, row.act_at = _State.DUE, row.due_at + interest.DEFAULT_AFTER
+    row.save(update_fields=["state", "act_at", "met_at"])
+
+
+def _default(loan: Loan, row: Obligation, now: datetime) -> None:
+    row.state, row.act_at = _State.DEFAULTED, None
+    row.save(update_fields=["state", "act_at"])
+    loans.transition(
+        loan,
+        LoanState.DEFAULTED,
+        actor=None,
+        cause=f"{row.get_kind_display()} of {row.due_date:%d %b %Y} was not paid by the end of its grace",
+        evidence={"asked": money.text(row.asks), "paid": money.text(row.paid)},
+        now=now,
+        default_at=min(row.default_at, loan.default_at or row.default_at),
+    )
+    _tell(loan, row, "loan_default", f"Loan {_short(loan)} is in default", _defaulted(loan, row), now)
+
+
+def _amount(loan: Loan, row: Obligation) -> Decimal:
+    """Return what is to be paid by the start of the due day if nothing is paid before, less what is asked already."""
+    owed = interest.payoff(loan, now=row.due_at)
+    if row.kind == _Kind.MATURITY:
+        return owed.total
+    before = Obligation.objects.filter(loan=loan, due_at__lt=row.due_at, state__in=(_State.DUE, _State.LATE))
+    with money.exact():
+        principal = max(owed.principal - row.balance, money.ZERO)
+        open_before = sum((other.asks - other.paid for other in before), money.ZERO)
+        return max(owed.interest + owed.pending + owed.fees + principal - open_before, money.ZERO)
+
+
+def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:
+    key = f"{kind}:{loan.public_id}:{row.due_date}:{money.text(row.asks)}"
+    letter = Letter(
+        client=loan.client, kind=kind, subject=subject, body=body, key=key, margin_account=loan.margin_account
+    )
+    notices.enqueue([letter], now=now)
+
+
+def _what(loan: Loan, row: Obligation) -> str:
+    return f"{_money(loan, row.asks)} on loan {_short(loan)}"
+
+
+def _asks(loan: Loan, row: Obligation) -> str:
+    lines = [
+        (
+            f"On {row.due_at:%A, %d %B %Y} {_money(loan, row.asks)} is to be paid on your loan of "
+            f"{_money(loan, loan.principal)}: {row.get_kind_display()}."
+        ),
+        (
+            "What you pay from now on counts towards it. Pay in to the loan's repayment address, or from your free "
+            "balance in the portal."
+        ),
+    ]
+    if row.kind == _Kind.MATURITY:
+        lines.append("Interest runs until it is paid: the portal says what pays the loan off at each instant.")
+    lines.append(f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default.")
+    return "\n".join(lines)
+
+
+def _late(loan: Loan, row: Obligation) -> str:
+    with money.exact():
+        missing = row.asks - row.paid
+    return (
+        f"{_money(loan, missing)} was to be paid on {row.due_at:%d %b %Y} and has not arrived. "
+        f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default."
+    )
+
+
+def _defaulted(loan: Loan, row: Obligation) -> str:
+    return (
+        f"What was to be paid on {row.due_at:%d %b %Y} has not arrived. The whole loan is due now, at the default rate "
+        f"of {loan.default_rate:.2%} a year from {row.default_at:%d %b %Y %H:%M} UTC on."
+    )
+
+
+def _money(loan: Loan, amount: Decimal) -> str:
+    rounded = money.quantize_up(amount, loan.asset.decimals)
+    return f"{rounded:,f} {loan.asset.code}"
+
+
+def _short(loan: Loan) -> str:
+    return str(loan.public_id)[:8]
