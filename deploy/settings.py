@@ -247,6 +247,7 @@ LENDING_COPPER = {
 # sends its own to is its business alone.
 LENDING_CUSTODIAN_SECRETS = env.list("LENDING_CUSTODIAN_SECRETS", default=[])
 LENDING_CUSTODIAN_HOOKS = env.str("LENDING_CUSTODIAN_HOOKS", default="")
+LENDING_INVARIANTS = "deploy.invariants.check"  # asked before a month is closed
 LENDING_OUTBOX_HANDLERS = {
     "custody.address": "lending.custody.open_addresses",
     "person.invitation": "lending.people.send_invitation",
@@ -256,6 +257,8 @@ LENDING_APPROVAL_EXECUTORS = {
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
     "bank_line": "lending.bank_lines.carry_out",
+    "close_period": "lending.closing.carry_out",
+    "reopen_period": "lending.closing.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
     "book_break": "lending.breaks.carry_out",
     "close_quote": "otc.fills.carry_out",
@@ -269,6 +272,8 @@ LENDING_APPROVAL_WORDS = {
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
     "bank_line": "account for a line of a bank statement",
+    "close_period": "close a month",
+    "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
     "book_break": "take a custody difference on the desk's books",
     "close_quote": "end a dealer's quote",
@@ -282,7 +287,7 @@ LENDING_APPROVAL_WORDS = {
 LENDING_APPROVAL_CHECKERS = dict.fromkeys(
     ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
     ("risk_head",),
-)
+) | dict.fromkeys(("close_period", "reopen_period"), ("desk_head", "risk_head"))
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
     {"name": name, "adapter": "otc.adapters.dealers_http.HttpDealer"} for name in ("harbour", "meridian", "northgate")

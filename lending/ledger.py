@@ -9,18 +9,20 @@ migration 0002.
 import datetime as dt
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.db import IntegrityError, connection
+from django.db.models import Max
 
 from lending.balances import balance, balances, owed
 from lending.engine import entries
 from lending.engine.chart import CLIENT_KINDS, AccountKind, Category
 from lending.engine.drafts import AccountKey, Draft, Heading, Line
-from lending.models import Entry, Posting, User
+from lending.models import Entry, Period, PeriodState, Posting, User
 from lending.seals import ledger_hash, oldest_unsealed, seal, verify_seals
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 BATCH = 10_000  # entries per statement
+_CAUSE = 80  # letters of a cause
 _ENTRY_FIELDS = [field.attname for field in Entry._meta.concrete_fields]
 
 
@@ -185,7 +188,8 @@ def _key_of(posting: Posting) -> AccountKey:
 def _post(
     drafts: Sequence[Draft], *, now: dt.datetime, actor: User | None, reverses: Entry | None = None
 ) -> list[Entry]:
-    unique = _unique(drafts)
+    given = _unique(drafts)
+    unique = _into_open_period(given, now)
     hashes = {key: draft.content_hash() for key, draft in unique.items()}
     shared = {"recorded_at": now, "reverses_id": reverses and reverses.pk, "actor_id": actor and actor.pk}
     posted = _insert(unique, hashes, shared)
@@ -197,7 +201,7 @@ def _post(
         raise UnableToPost(f"an asset is unknown among {', '.join(unknown)}")
     missing = [key for key in unique if key not in posted]
     for before in Entry.objects.filter(idempotency_key__in=missing) if missing else ():
-        if bytes(before.content_hash) != hashes[before.idempotency_key]:
+        if not _says(before, given[before.idempotency_key]):
             raise UnableToPost(f"{before.idempotency_key} is already posted with other content")
         posted[before.idempotency_key] = before
     return [posted[draft.idempotency_key] for draft in drafts]
@@ -210,6 +214,38 @@ def _unique(drafts: Iterable[Draft]) -> dict[str, Draft]:
         if first is not draft and first.content_hash() != draft.content_hash():
             raise UnableToPost(f"{draft.idempotency_key} stands twice in one batch with different content")
     return unique
+
+
+def _into_open_period(unique: dict[str, Draft], now: dt.datetime) -> dict[str, Draft]:
+    """
+    Return drafts with those that are dated into a locked month moved to the first instant of the open one.
+
+    What was closed stays as it was reported; the correction counts from now on, and says from when it would have. The
+    month that runs can not be locked, so that nothing is looked up for what is dated into it.
+    """
+    month = now.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if all(draft.heading.effective_at >= month for draft in unique.values()):
+        return unique
+    opened_at = Period.objects.filter(state=PeriodState.LOCKED).aggregate(at=Max("end_at"))["at"]
+    if opened_at is None:
+        return unique
+    return {
+        key: _moved(draft, opened_at) if draft.heading.effective_at < opened_at else draft
+        for key, draft in unique.items()
+    }
+
+
+def _moved(draft: Draft, at: dt.datetime) -> Draft:
+    heading = draft.heading
+    dated = f"dated {heading.effective_at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    cause = f"{heading.cause[: _CAUSE - len(dated) - 2]}; {dated}" if heading.cause else dated
+    return replace(draft, heading=replace(heading, effective_at=at, cause=cause))
+
+
+def _says(before: Entry, draft: Draft) -> bool:
+    """Return whether an entry is this draft, as it was given or as it was moved into the month that was open then."""
+    content = bytes(before.content_hash)
+    return content in {draft.content_hash(), _moved(draft, before.effective_at).content_hash()}
 
 
 def _insert(unique: dict[str, Draft], hashes: dict[str, bytes], shared: dict[str, Any]) -> dict[str, Entry] | None:

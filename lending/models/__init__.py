@@ -30,6 +30,7 @@ from lending.models.loans import (
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
 from lending.models.obligations import OBLIGATION_TRANSITIONS, OPEN_OBLIGATIONS, Obligation
+from lending.models.periods import Period, PeriodState, PeriodStep
 from lending.models.sanctions import (
     SanctionsEntry,
     SanctionsFile,
@@ -82,6 +83,9 @@ __all__ = [
     "Obligation",
     "OutboxMessage",
     "Pair",
+    "Period",
+    "PeriodState",
+    "PeriodStep",
     "PlatformClock",
     "Pledge",
     "PledgeMovement",
