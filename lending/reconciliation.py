@@ -134,15 +134,15 @@ def _compare_deposits(
 ) -> Compared:
     mine = Deposit.objects.filter(custodian=custodian.name)
     after = max(mine.filter(seen_at__lt=since).aggregate(last=Max("position"))["last"] or 0, 0)
-    unbooked = list(mine.exclude(state__in=_BOOKED).values_list("custodian_ref", flat=True))
+    # Below zero stand the receipts that a bank statement told of before the custodian did.
+    told_first = Q(position__lt=0, seen_at__gte=since)
+    asked = mine.filter(~Q(state__in=_BOOKED) | told_first).values_list("custodian_ref", flat=True)
     needed = {row.code: row.needed for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
     reports = custodian.deposits(
-        after=after, refs=unbooked, needed={code: count for code, count in needed.items() if count}, at=now
+        after=after, refs=list(asked), needed={code: count for code, count in needed.items() if count}, at=now
     )
     theirs = {report.ref: _told_deposit(report) for report in reports}
-    # Below zero stand the receipts that a bank statement told of before the custodian did.
-    told = Q(position__lt=0, seen_at__gte=since) | Q(custodian_ref__in=theirs)
-    rows = mine.filter(Q(position__gt=after) | told).select_related("asset")
+    rows = mine.filter(Q(position__gt=after) | told_first | Q(custodian_ref__in=theirs)).select_related("asset")
     ours = {row.custodian_ref: _own_deposit(row) for row in rows}
     return agreement.compare(
         _Kind.DEPOSIT, ours, theirs, now=now, patience=PATIENCE, asked_by_us=False, settled=settled

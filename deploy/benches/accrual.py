@@ -88,6 +88,7 @@ def _fund() -> None:
     """Move the quoted loans of a filled desk through the declared states, as rows, so that they accrue."""
     checker = User.objects.create(email="checker@bench.example", name="Checker")
     Loan.objects.update(approved_by=checker, interest_due=0, interest_posted=0)
+    desks.sign(Loan.objects.all(), by=checker, now=clock.wall_now())
     for state in (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE):
         Loan.objects.update(state=state)
 

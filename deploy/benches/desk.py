@@ -1,5 +1,6 @@
 """A desk in the tables of a scratch database: many accounts with a loan and pledges each, and venues that quote."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
+from lending import term_sheets
 from lending.models import (
     Asset,
     Book,
@@ -21,6 +24,8 @@ from lending.models import (
     Product,
     Role,
     RoleGrant,
+    TermSheet,
+    TermSheetAcceptance,
     User,
 )
 from risk import prices
@@ -204,3 +209,18 @@ def person(email: str, password: str, role: Role, *, now: datetime) -> User:
     User.objects.filter(pk=user.pk).update(is_staff=True)
     RoleGrant.objects.create(user=user, role=role, granted_at=now)
     return user
+
+
+def sign(loans: QuerySet[Loan], *, by: User, now: datetime) -> None:
+    """Give loans that were written as rows an empty term sheet each, accepted, so that they may be moved on."""
+    content = "{}"
+    content_hash = hashlib.sha256(content.encode()).digest()
+    sheets = TermSheet.objects.bulk_create(
+        TermSheet(
+            client_id=loan.client_id, loan=loan, version=1, content=content, content_hash=content_hash,
+            offered_at=now, made_by_id=loan.made_by_id,
+        )
+        for loan in loans
+    )  # fmt: skip
+    TermSheetAcceptance.objects.bulk_create(term_sheets.acceptance(sheet, signer=by, now=now) for sheet in sheets)
+    loans.update(accepted_by=by)

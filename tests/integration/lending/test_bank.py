@@ -7,7 +7,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from lending import access, approvals, bank_lines, bank_matching, bank_statements, custody, ledger, matching
+from lending import (
+    access,
+    approvals,
+    bank_lines,
+    bank_matching,
+    bank_statements,
+    custody,
+    ledger,
+    matching,
+    reconciliation,
+)
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.models import (
@@ -139,7 +149,7 @@ def test_what_was_reported_live_is_confirmed_and_not_booked_again(loan: Loan, cu
     assert bank_matching.match_due(now=LATER) == 1
     assert only().entry.idempotency_key == "deposit:paper:wire-1"
     assert Repayment.objects.count() == 1
-    assert custody.reconcile(now=LATER) == 0
+    assert reconciliation.reconcile(now=LATER) == 0
 
 
 def test_a_live_receipt_is_found_by_its_payment_reference(loan: Loan, custodian: PaperCustodian) -> None:
@@ -225,7 +235,7 @@ def test_what_a_statement_told_first_is_not_counted_when_reported_live(loan: Loa
     assert custody.poll_due(now=LATER) == 1
     custody.credit_due(now=LATER)
     assert sorted(Repayment.objects.values_list("amount", flat=True)) == [100, 900]
-    assert custody.reconcile(now=LATER) == 0
+    assert reconciliation.reconcile(now=LATER) == 0
 
 
 def test_a_person_ties_a_line_to_what_is_in_the_books(loan: Loan, custodian: PaperCustodian) -> None:
@@ -302,9 +312,9 @@ def test_more_refusals_in_words(loan: Loan, bank: BankAccount) -> None:
     bank_lines.not_ours(charge, reason="a mistake", maker=olga(), now=LATER)
     with pytest.raises(bank_lines.UnableToAccount, match="is not ours already"):
         bank_lines.charge(charge, reason="x", maker=olga(), now=LATER)
-    Loan.objects.filter(pk=loan.pk).update(asset=make.asset("USDC"))
+    other = make.active_loan(product=make.ProductFactory(asset=make.asset("USDC")))
     with pytest.raises(matching.UnableToMatch, match="can not take USD"):
-        bank_lines.assign(receipt, loan, reason="theirs", maker=olga(), now=LATER)
+        bank_lines.assign(receipt, other, reason="theirs", maker=olga(), now=LATER)
 
 
 def test_reported_live_without_a_reference_is_left_to_the_report(loan: Loan, custodian: PaperCustodian) -> None:

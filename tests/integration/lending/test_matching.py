@@ -78,12 +78,11 @@ def test_it_takes_two_persons_once(custodian: PaperCustodian) -> None:
 
 def test_what_a_loan_can_not_take_is_refused_in_words(custodian: PaperCustodian) -> None:
     quoted = make.active_loan()
-    Loan.objects.filter(pk=quoted.pk).update(asset=make.asset("USDC"))
+    other = make.active_loan(product=make.ProductFactory(asset=make.asset("USDC")))
     deposit = lost(custodian, "USD", "5000")
     olga = make.staff("olga", Role.OPERATIONS)
     with pytest.raises(matching.UnableToMatch, match="can not take USD"):
-        matching.ask(deposit, quoted, reason="theirs", maker=olga, now=LATER)
-    Loan.objects.filter(pk=quoted.pk).update(asset=make.asset("USD"))
+        matching.ask(deposit, other, reason="theirs", maker=olga, now=LATER)
     with pytest.raises(matching.UnableToMatch, match="how it is known"):
         matching.ask(deposit, quoted, reason=" ", maker=olga, now=LATER)
 
