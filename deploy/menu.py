@@ -22,6 +22,7 @@ GROUPS = (
     (
         "Clients and loans",
         (
+            Link("lending_pipeline", "Pipeline", "view_kanban"),
             Link("lending_client_changelist", "Clients", "groups"),
             Link("lending_loan_changelist", "Loans", "request_quote"),
             Link("lending_marginaccount_changelist", "Margin accounts", "account_balance_wallet"),
@@ -98,6 +99,7 @@ GROUPS = (
         "Set-up",
         (
             Link("lending_product_changelist", "Products", "inventory_2"),
+            Link("lending_agreements", "Master agreement", "contract"),
             Link("lending_ladderterms_changelist", "Ladders", "stairs"),
             Link("lending_asset_changelist", "Assets", "toll"),
             Link("lending_user_changelist", "People", "badge"),

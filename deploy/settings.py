@@ -261,6 +261,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "reopen_period": "lending.closing.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
     "book_break": "lending.breaks.carry_out",
+    "kyc_case": "lending.kyc.carry_out",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",
@@ -276,6 +277,7 @@ LENDING_APPROVAL_WORDS = {
     "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
     "book_break": "take a custody difference on the desk's books",
+    "kyc_case": "put a KYC case in force",
     "close_quote": "end a dealer's quote",
     "waive_call": "waive a margin call",
     "dispute_amend": "amend a margin call after a dispute",
@@ -284,10 +286,15 @@ LENDING_APPROVAL_WORDS = {
     "sale_in_grace": "sell before the grace period after an outage is over",
     "full_close": "sell all collateral of the account",
 }
-LENDING_APPROVAL_CHECKERS = dict.fromkeys(
-    ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
-    ("risk_head",),
-) | dict.fromkeys(("close_period", "reopen_period"), ("desk_head", "risk_head"))
+LENDING_APPROVAL_CHECKERS = {
+    **dict.fromkeys(
+        ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
+        ("risk_head",),
+    ),
+    **dict.fromkeys(("close_period", "reopen_period"), ("desk_head", "risk_head")),
+    "kyc_case": ("compliance",),
+}
+LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
     {"name": name, "adapter": "otc.adapters.dealers_http.HttpDealer"} for name in ("harbour", "meridian", "northgate")
@@ -306,7 +313,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "lending.admin.home.clients",
         "lending.admin.home.ahead",
     ),
-    "admin.approval": ("risk.panels.approval",),
+    "admin.approval": ("risk.panels.approval", "lending.admin.pipeline.case_part"),
     "admin.loan": (
         "risk.panels.staff_loan",
         "risk.admin.funding.button",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.tokens import default_token_generator
@@ -24,9 +25,21 @@ class UnableToGrant(Exception):
 
 
 @transaction.atomic
-def register(*, name: str, kind: str, jurisdiction: str, time_zone: str, manager: User, now: datetime) -> Client:
+def register(
+    *,
+    name: str,
+    kind: str,
+    jurisdiction: str,
+    time_zone: str,
+    manager: User,
+    now: datetime,
+    source: str = "",
+    geography: str = "",
+    expected_size_usd: Decimal | None = None,
+    classification: str = "",
+) -> Client:
     """
-    Take on a client, looked after by the relationship manager who registers it.
+    Take on a prospect, looked after by the relationship manager who registers it.
 
     Raises
     ------
@@ -39,7 +52,12 @@ def register(*, name: str, kind: str, jurisdiction: str, time_zone: str, manager
         kind=kind,
         jurisdiction=jurisdiction,
         time_zone=time_zone,
-        stage=Client.Stage.ONBOARDING,
+        stage=Client.Stage.PROSPECT,
+        stage_at=now,
+        source=source,
+        geography=geography,
+        expected_size_usd=expected_size_usd,
+        classification=classification,
         relationship_manager=manager,
         created_at=now,
     )

@@ -26,6 +26,7 @@ class Cast:
     dirk: User
     robin: User
     olga: User
+    cora: User
     harbourside: Client
     quayside: Client
 
@@ -77,6 +78,7 @@ def assemble() -> Cast:
         dirk=_staff("dirk", Role.DESK_HEAD),
         robin=robin,
         olga=_staff("olga", Role.OPERATIONS),
+        cora=_staff("cora", Role.COMPLIANCE),
         harbourside=clients[0],
         quayside=clients[1],
     )

@@ -9,8 +9,9 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
-from deploy.demo import outside, reference
-from deploy.demo.roster import entrant
+from deploy.demo import onboarded, outside, reference
+from deploy.demo.onboarded import Newcomer
+from deploy.demo.roster import GEOGRAPHIES, entrant
 from lending import custody, ids, opening
 from lending.models import (
     Client,
@@ -74,12 +75,14 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
     _capital(wanted, now=before)
     people = _People.of()
     products = {product.code: product for product in Product.objects.select_related("asset", "book", "terms")}
-    offers = []
+    offers, newcomers = [], []
     for done, party in enumerate(book, 1):
         client, signer = _client(party.number, people, now=before)
+        newcomers.append(Newcomer(client=client, signers=[(signer.name, signer.email)]))
         offers += [_offer(plan, client, signer, products, now=before) for plan in party.loans]
         if done % _CLIENTS_AT_ONCE == 0 or done == len(book):
             say(f"{done} of {len(book)} clients taken on")
+    onboarded.complete(newcomers, checker=people.compliance, now=before)
     booked = opening.open_offers(offers, approved_by=people.checker, actor=people.operations, now=before)
     say(f"{len(booked)} loans offered, accepted and approved")
     _send_collateral(wanted, booked, now=before)
@@ -108,6 +111,7 @@ class _People:
 
     managers: tuple[User, ...]
     checker: User
+    compliance: User
     operations: User
     password: str
 
@@ -116,6 +120,7 @@ class _People:
         return cls(
             managers=tuple(reference.staff(name) for name in reference.MANAGERS),
             checker=reference.staff("hugo"),
+            compliance=reference.staff("cora"),
             operations=reference.staff("olga"),
             # Hashed once for everybody: a good hash is slow on purpose, and they share the demo's one password anyway.
             password=make_password(reference.demo_password()),
@@ -139,7 +144,8 @@ def _client(number: int, people: _People, *, now: datetime) -> tuple[Client, Use
         kind=known.kind,
         jurisdiction=known.country,
         time_zone=known.zone,
-        stage=Client.Stage.ACTIVE,
+        stage=Client.Stage.ONBOARDING,
+        geography=GEOGRAPHIES[known.country],
         relationship_manager=manager,
         created_at=now,
     )

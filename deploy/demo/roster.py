@@ -30,6 +30,18 @@ _ZONES = {
     "ZA": "Africa/Johannesburg",
 }
 
+_REGIONS = {
+    Client.Geography.EUROPE: ("CH", "DE", "FR", "IE", "IS", "LU", "NL", "NO", "PT"),
+    Client.Geography.UNITED_KINGDOM: ("GB",),
+    Client.Geography.NORTH_AMERICA: ("CA", "US"),
+    Client.Geography.LATIN_AMERICA: ("BR",),
+    Client.Geography.MIDDLE_EAST: ("AE",),
+    Client.Geography.AFRICA: ("ZA",),
+    Client.Geography.ASIA: ("HK", "JP", "KZ", "SG"),
+    Client.Geography.OCEANIA: ("AU",),
+}
+GEOGRAPHIES = {country: region for region, countries in _REGIONS.items() for country in countries}
+
 
 @dataclass(frozen=True)
 class Entrant:

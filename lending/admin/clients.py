@@ -29,6 +29,7 @@ class ClientAdmin(Table):
     list_filter = ("stage", "kind")
     search_fields = ("name",)
     change_list_template = "admin/guided.html"
+    change_form_template = "admin/client.html"
     inlines = (ClientPeople, ClientLoans)
     fields = (
         "name",
@@ -36,14 +37,21 @@ class ClientAdmin(Table):
         "jurisdiction",
         "time_zone",
         "stage",
+        "stage_at",
+        "source",
+        "geography",
+        "expected_size_usd",
+        "classification",
         "relationship_manager",
         "created_at",
         "public_id",
     )
+    units = {"expected_size_usd": "=USD"}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the clients; who may take one on finds the way to it there."""
-        words = {"guided": "Take a client on"} if Role.RELATIONSHIP_MANAGER in roles(request) else {}
+        manages = Role.RELATIONSHIP_MANAGER in roles(request)
+        words = {"guided": "Take a client on", "way": "admin:lending_onboard"} if manages else {}
         return super().changelist_view(request, {**(extra_context or {}), **words})
 
 

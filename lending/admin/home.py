@@ -11,12 +11,12 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, obligations, staff
+from lending import access, checklists, obligations, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
 from lending.loans import OWING
-from lending.models import Approval, ClientUser, Loan, Role
+from lending.models import Approval, Client, ClientUser, Loan, Role
 from lending.staff import roles
 
 AHEAD = timedelta(days=30)
@@ -92,12 +92,20 @@ def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
 
 
 def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
-    """Return what falls due among the reader's clients within thirty days, and what each loan earns until then."""
+    """
+    Return what falls due among the reader's clients within thirty days: loans with what each earns until then, papers
+    that expire, cases to be looked at again.
+    """
     if not manages(request):
         return SafeString("")
     due = obligations.ahead(staff.clients(request), until=now + AHEAD)[:_ROWS]
-    rows = [(row, row.loan, _a_day(row.loan, now.date())) for row in due]
-    context = {"rows": rows, "now": now}
+    mine = staff.clients(request).exclude(stage=Client.Stage.CLOSED)
+    context = {
+        "rows": [(row, row.loan, _a_day(row.loan, now.date())) for row in due],
+        "now": now,
+        "today": now.date(),
+        "looks": checklists.due(mine, now=now, limit=_ROWS),
+    }
     return render_to_string("admin/home/ahead.html", context, request=request)
 
 

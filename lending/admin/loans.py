@@ -64,7 +64,9 @@ class LoanAdmin(Table):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Show the loans; who may offer one finds the way to it there."""
-        words = {"guided": "Offer a loan"} if Role.RELATIONSHIP_MANAGER in roles(request) else {}
+        words = (
+            {"guided": "Offer a loan", "way": "admin:risk_book"} if Role.RELATIONSHIP_MANAGER in roles(request) else {}
+        )
         return super().changelist_view(request, {**(extra_context or {}), **words})
 
     def change_view(

@@ -1,5 +1,6 @@
 """The books: clients, loans, collateral, the ledger, and the shared kernel."""
 
+from lending.models.agreements import AgreementVersion, SignedAgreement
 from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
@@ -15,6 +16,15 @@ from lending.models.custody import (
     ReconciliationLine,
     Withdrawal,
     WithdrawalAddress,
+)
+from lending.models.kyc import (
+    CaseFact,
+    ChecklistItem,
+    Document,
+    KycCase,
+    RelatedParty,
+    SigningRule,
+    StoredFile,
 )
 from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
 from lending.models.loans import (
@@ -47,6 +57,7 @@ __all__ = [
     "LOAN_TRANSITIONS",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
+    "AgreementVersion",
     "Approval",
     "Asset",
     "AssetNetwork",
@@ -57,6 +68,8 @@ __all__ = [
     "BankStatement",
     "Book",
     "Calendar",
+    "CaseFact",
+    "ChecklistItem",
     "Client",
     "ClientUser",
     "CustodianWebhook",
@@ -65,11 +78,13 @@ __all__ = [
     "DayCount",
     "Deposit",
     "DepositAddress",
+    "Document",
     "Entry",
     "Event",
     "EventStream",
     "Freeze",
     "Frequency",
+    "KycCase",
     "LadderTerms",
     "LedgerAccount",
     "LedgerBalance",
@@ -93,6 +108,7 @@ __all__ = [
     "Product",
     "Reconciliation",
     "ReconciliationLine",
+    "RelatedParty",
     "RelationshipPeriod",
     "Repayment",
     "Role",
@@ -106,6 +122,9 @@ __all__ = [
     "ScheduleKind",
     "ScheduleRow",
     "Seal",
+    "SignedAgreement",
+    "SigningRule",
+    "StoredFile",
     "TermSheet",
     "TermSheetAcceptance",
     "User",

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from lending.models.fields import PublicIdField
+from lending.models.fields import AmountField, PublicIdField
 from lending.models.users import Role, User
 
 
@@ -19,14 +19,51 @@ class Client(models.Model):
         ACTIVE = "active"
         CLOSED = "closed"
 
+    class Source(models.TextChoices):
+        REFERRAL = "referral"
+        INBOUND = "inbound", "Came by themselves"
+        OUTBOUND = "outbound", "Approached by us"
+        EVENT = "event", "Conference or event"
+        EXISTING = "existing", "Existing relationship of the desk"
+
+    class Geography(models.TextChoices):
+        EUROPE = "europe", "Europe"
+        UNITED_KINGDOM = "united_kingdom", "United Kingdom"
+        NORTH_AMERICA = "north_america", "North America"
+        LATIN_AMERICA = "latin_america", "Latin America"
+        MIDDLE_EAST = "middle_east", "Middle East"
+        AFRICA = "africa", "Africa"
+        ASIA = "asia", "Asia"
+        OCEANIA = "oceania", "Oceania"
+
+    class Classification(models.TextChoices):
+        RETAIL = "retail", "Retail"
+        PROFESSIONAL = "professional", "Professional"
+        ELIGIBLE_COUNTERPARTY = "eligible_counterparty", "Eligible counterparty"
+
     public_id = PublicIdField()
     name = models.CharField(max_length=160)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     jurisdiction = models.CharField(max_length=2, help_text="ISO 3166 country code")
     time_zone = models.CharField(max_length=40, default="UTC", help_text="IANA name; notices show deadlines in it")
     stage = models.CharField(max_length=12, choices=Stage.choices, default=Stage.PROSPECT)
+    stage_at = models.DateTimeField("at this stage since", null=True, blank=True)
+    source = models.CharField(max_length=12, choices=Source.choices, blank=True)
+    geography = models.CharField(
+        max_length=16, choices=Geography.choices, blank=True, help_text="where its business is"
+    )
+    expected_size_usd = AmountField("expected to borrow", null=True, blank=True)
+    classification = models.CharField(max_length=24, choices=Classification.choices, blank=True)
     relationship_manager = models.ForeignKey(User, on_delete=models.PROTECT, related_name="managed_clients")
     created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="client_expected_size_positive",
+                condition=models.Q(expected_size_usd__isnull=True) | models.Q(expected_size_usd__gt=0),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

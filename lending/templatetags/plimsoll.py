@@ -14,6 +14,7 @@ from lending.papers.figures import CASH
 register = template.Library()
 
 _DASH = SafeString('<span class="muted">–</span>')
+_WORDS = {"fx": "FX", "kyc_case": "KYC case", "w-9": "W-9"}
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _CASH_DECIMALS = 2
 _COIN_DECIMALS = 8
@@ -136,13 +137,20 @@ def badge(state: Any, label: str = "") -> SafeString:
 @register.filter
 def words(name: str) -> str:
     """Write the name of a kind as words: cure_due_at, call_issued."""
-    return "FX" if name == "fx" else str(name).replace("_", " ").capitalize()
+    return _WORDS.get(str(name)) or str(name).replace("_", " ").replace("-", " ").capitalize()
 
 
 @register.filter
 def short(public_id: Any) -> str:
     """Write the beginning of a public id: enough to tell a person's own things apart."""
     return str(public_id)[:8]
+
+
+@register.filter
+def fingerprint(digest: bytes) -> str:
+    """Write a hash in full, in groups that an eye can compare."""
+    text = bytes(digest).hex()
+    return " ".join(text[at : at + 8] for at in range(0, len(text), 8))
 
 
 @register.simple_tag

@@ -17,7 +17,7 @@ from lending import access, offers, people, schedules, staff
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import letters, previews, prices
-from risk.admin.booking_forms import ClientForm, PersonForm, TermsForm
+from risk.admin.booking_forms import PersonForm, TermsForm
 from risk.previews import Preview
 
 _BOOKS = frozenset({Role.RELATIONSHIP_MANAGER})
@@ -35,17 +35,11 @@ class Stage:
     href: str = ""
 
 
-@_FORM
+@require_safe
 def start(request: HttpRequest) -> HttpResponse:
-    """Choose a client, or take one on."""
-    form = ClientForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        manager: Any = request.user
-        made = people.register(**form.cleaned_data, manager=manager, now=staff.now(request))
-        messages.success(request, f"{made} is registered, and you look after it.")
-        return HttpResponseRedirect(reverse("admin:risk_book_people", args=[made.public_id]))
-    context = {"form": form, "known": staff.clients(request).order_by("name"), "stages": _stages("client", None)}
-    return _page(request, "start", "Onboard a client and book a loan", context, bad=bool(form.errors))
+    """Choose a client."""
+    context = {"known": staff.clients(request).order_by("name"), "stages": _stages("client", None)}
+    return _page(request, "start", "Book a loan", context, bad=False)
 
 
 @_FORM
@@ -170,7 +164,7 @@ def _stages(here: str, client: Client | None, *, signs: bool = False, terms_done
     def address(name: str) -> str:
         return reverse(f"admin:{name}", args=[client.public_id]) if client is not None else ""
 
-    chosen = str(client or "choose or register")
+    chosen = str(client or "choose one")
     who = "somebody can sign" if signs else "nobody can sign yet"
     typed = "typed" if terms_done else "to be typed"
     after = "the client accepts, then a second person approves"

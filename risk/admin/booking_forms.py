@@ -9,25 +9,10 @@ from django import forms
 from lending import margin_accounts
 from lending.engine import money
 from lending.engine.schedule import due_date
-from lending.models import Asset, Client, LadderTerms, Product, Role
+from lending.models import Asset, LadderTerms, Product, Role
 from risk.models import AssetPolicy
 
 USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
-
-
-class ClientForm(forms.ModelForm):
-    """What is asked of a new client."""
-
-    class Meta:
-        model = Client
-        fields = ("name", "kind", "jurisdiction", "time_zone")
-
-    def clean_jurisdiction(self) -> str:
-        """Return the country code in capitals."""
-        code = str(self.cleaned_data["jurisdiction"]).upper()
-        if len(code) != 2 or not code.isalpha():
-            raise forms.ValidationError("Two letters, as in ISO 3166: DE for Germany, GB, CH, SG.")
-        return code
 
 
 class PersonForm(forms.Form):

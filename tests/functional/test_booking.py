@@ -50,30 +50,17 @@ def at(client: Client, page: str) -> str:
     return f"/admin/book/{client.public_id}/{page}/"
 
 
-def test_a_client_is_registered_and_the_way_goes_on_to_its_people(cast: Cast, client: Browser) -> None:
+def test_a_client_is_registered_and_its_way_begins(cast: Cast, client: Browser) -> None:
     client.force_login(cast.robin)
     asked = {"name": "Drydock Partners", "kind": "entity", "jurisdiction": "ch", "time_zone": "Europe/Zurich"}
-    page = client.post("/admin/book/", asked, follow=True).content.decode()
+    page = client.post("/admin/onboarding/new/", asked, follow=True).content.decode()
     made = Client.objects.get(name="Drydock Partners")
-    assert (made.relationship_manager, made.stage) == (cast.robin, Client.Stage.ONBOARDING)
+    assert (made.relationship_manager, made.stage) == (cast.robin, Client.Stage.PROSPECT)
     assert made.jurisdiction == "CH"
     assert made.relationship_periods.get().user == cast.robin
-    assert "Who acts for Drydock Partners" in page
-    assert "nobody can sign yet" in page
-
-
-@pytest.mark.parametrize(("country", "says"), [("", "This field is required"), ("4X", "Two letters, as in ISO 3166")])
-def test_a_client_that_can_not_be_registered_keeps_what_was_typed(
-    cast: Cast, client: Browser, country: str, says: str
-) -> None:
-    client.force_login(cast.robin)
-    asked = {"name": "Drydock", "kind": "entity", "jurisdiction": country, "time_zone": "UTC"}
-    answer = client.post("/admin/book/", asked)
-    assert answer.status_code == 422
-    page = answer.content.decode()
-    assert says in page
-    assert 'value="Drydock"' in page
-    assert not Client.objects.filter(name="Drydock").exists()
+    assert "Still missing" in page
+    assert "how the client came to us" in page
+    assert "Drydock Partners" in client.get("/admin/book/").content.decode()
 
 
 def test_a_person_is_added_and_chooses_a_password_that_nobody_else_knows(cast: Cast, client: Browser) -> None:

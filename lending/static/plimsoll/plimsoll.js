@@ -108,6 +108,10 @@
   });
 
   document.addEventListener("DOMContentLoaded", function () {
+    // Unfold's script looks for its own path field beside every file input, and breaks where there is none.
+    for (const input of document.querySelectorAll(".field input[type=file]")) {
+      input.hasChangeListener = true;
+    }
     sayValues();
     tick();
     sayLocal(document);

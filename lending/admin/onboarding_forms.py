@@ -1,0 +1,173 @@
+"""What is asked on a client's way from prospect to its first offer."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+
+from lending.models import AgreementVersion, Asset, Client, KycCase, RelatedParty, SigningRule
+
+_NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
+_HUNDRED = Decimal(100)
+
+
+def country(code: object) -> str:
+    """Return a country code in capitals; a ValidationError for what can be none."""
+    found = str(code).upper()
+    if len(found) != 2 or not (found.isascii() and found.isalpha()):
+        raise forms.ValidationError("Two letters, as in ISO 3166: DE for Germany, GB, CH, SG.")
+    return found
+
+
+class Day(forms.DateField):
+    """A day, chosen by the browser's own calendar."""
+
+    widget = forms.DateInput(attrs={"type": "date"})
+
+
+class DescriptionForm(forms.Form):
+    """What a client is expected to be."""
+
+    source = forms.ChoiceField(
+        label="How they came to us", required=False, choices=[("", "not known yet"), *Client.Source.choices]
+    )
+    geography = forms.ChoiceField(
+        label="Where their business is", required=False, choices=[("", "not known yet"), *Client.Geography.choices]
+    )
+    expected_size_usd = forms.DecimalField(
+        label="Expected to borrow, USD", required=False, min_value=Decimal("0.01"), max_digits=20, decimal_places=2,
+        widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+    classification = forms.ChoiceField(
+        required=False, choices=[("", "not known yet"), *Client.Classification.choices],
+        help_text="Decides, with the country, which products may be offered.",
+    )  # fmt: skip
+
+
+class ClientForm(DescriptionForm):
+    """What is asked of a new prospect: its name and country, the rest as far as it is known."""
+
+    name = forms.CharField(max_length=160)
+    kind = forms.ChoiceField(choices=Client.Kind.choices)
+    jurisdiction = forms.CharField(max_length=2, help_text="ISO 3166 country code")
+    time_zone = forms.CharField(max_length=40, initial="UTC", help_text="IANA name; notices show deadlines in it")
+
+    field_order = ("name", "kind", "jurisdiction", "time_zone")
+
+    def clean_jurisdiction(self) -> str:
+        """Return the country code in capitals."""
+        return country(self.cleaned_data["jurisdiction"])
+
+    def clean_time_zone(self) -> str:
+        """Return a zone that letters can be dated in."""
+        name = str(self.cleaned_data["time_zone"])
+        if name not in available_timezones():
+            raise forms.ValidationError("That is no time zone: Europe/Zurich, America/New_York, UTC.")
+        return name
+
+
+class PaperForm(forms.Form):
+    """A paper with the day until which it is good, where it has one."""
+
+    paper = forms.FileField(label="File", help_text="PDF, PNG or JPEG, at most 10 MB.")
+    expires_date = Day(label="Good until", required=False)
+
+    def __init__(self, *args: Any, expires: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if expires:
+            self.fields["expires_date"].required = True
+        else:
+            del self.fields["expires_date"]
+
+
+class PartyForm(forms.Form):
+    """A person behind a client, and what they are to it."""
+
+    name = forms.CharField(max_length=160, error_messages={"required": "Who is it?"})
+    country = forms.CharField(max_length=2, help_text="Where they live; ISO 3166 code")
+    birth_date = Day(label="Born", required=False)
+    email = forms.EmailField(
+        label="E-mail", required=False, help_text="Of somebody who signs: their name in the portal."
+    )
+    share = forms.DecimalField(
+        label="Owns, %", required=False, min_value=Decimal("0.01"), max_value=_HUNDRED, max_digits=5, decimal_places=2,
+        widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+    is_director = forms.BooleanField(label="Director", required=False)
+    is_signer = forms.BooleanField(label="Signs for the client", required=False)
+
+    def clean_country(self) -> str:
+        """Return the country code in capitals."""
+        return country(self.cleaned_data["country"])
+
+    @property
+    def owner_share(self) -> Decimal | None:
+        """Return the share as a ratio."""
+        share = self.cleaned_data["share"]
+        return None if share is None else share / _HUNDRED
+
+
+class RuleForm(forms.Form):
+    """A line of the authority matrix."""
+
+    action = forms.ChoiceField(label="May", choices=SigningRule.Action.choices)
+    person = forms.ChoiceField(label="Who", required=False)
+    signatures = forms.TypedChoiceField(label="How", choices=[(1, "alone"), (2, "two jointly")], coerce=int)
+    up_to = forms.DecimalField(
+        label="Up to", required=False, max_digits=38, decimal_places=18, help_text="Empty: any amount.",
+        widget=forms.TextInput(attrs=_NUMBER),
+    )  # fmt: skip
+    asset = forms.ModelChoiceField(
+        label="Of",
+        required=False,
+        queryset=Asset.objects.order_by("code"),
+        to_field_name="code",
+        empty_label="any asset",
+    )
+
+    def __init__(self, *args: Any, parties: list[RelatedParty], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        who: Any = self.fields["person"]
+        signers = [(str(party.person), party.name) for party in parties if party.is_signer]
+        who.choices = [("", "everybody who signs"), *signers]
+
+
+class RatingForm(forms.Form):
+    """How risky a client is, why, and when that is looked at again."""
+
+    risk_rating = forms.ChoiceField(choices=KycCase.Rating.choices)
+    rating_reason = forms.CharField(label="Why", max_length=400, widget=forms.Textarea(attrs={"rows": 3}))
+    review_date = Day(label="Looked at again by", help_text="Within three years; two for medium risk, one for high.")
+
+
+class AgreementForm(forms.Form):
+    """A signed agreement: which version, who signed, when, and the paper."""
+
+    version = forms.ModelChoiceField(queryset=AgreementVersion.objects.none(), empty_label=None)
+    signers = forms.MultipleChoiceField(label="Signed by", required=False, widget=forms.CheckboxSelectMultiple)
+    signed_date = Day(label="Signed on")
+    paper = forms.FileField(label="The signed paper", help_text="PDF, PNG or JPEG, at most 10 MB.")
+
+    def __init__(self, *args: Any, versions: Any, parties: list[RelatedParty], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice: Any = self.fields["version"]
+        choice.queryset = versions
+        who: Any = self.fields["signers"]
+        who.choices = [(str(party.person), party.name) for party in parties if party.is_signer]
+        if not who.choices:
+            del self.fields["signers"]
+
+
+class VersionForm(forms.Form):
+    """A new version of the master agreement."""
+
+    code = forms.SlugField(label="Version", max_length=20, help_text="As 2026-11.")
+    title = forms.CharField(max_length=120, initial="Master loan agreement")
+    start_date = Day(label="Good from")
+    paper = forms.FileField(label="File", help_text="PDF, at most 10 MB.")
+
+    def __init__(self, *args: Any, today: date, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["start_date"].initial = today

@@ -1,0 +1,148 @@
+"""What a case must hold: the lines in force for its client, each with what was found for it or what is wrong."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from lending.models import CaseFact, ChecklistItem, Client, Document, KycCase, RelatedParty
+
+SOON = timedelta(days=30)
+_NOBODY = Value(UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a checklist for one case: what is asked, about whom, what there is, and what is wrong with it."""
+
+    item: ChecklistItem
+    party: RelatedParty | None
+    document: Document | None
+    value: str
+    problem: str
+
+    @property
+    def person(self) -> UUID | None:
+        return self.party.person if self.party else None
+
+    @property
+    def words(self) -> str:
+        """Return what is asked for, with the name of the person whom it is about."""
+        return f"{self.item.label} of {self.party}" if self.party else self.item.label
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """The lines of one case, and the people whom it names."""
+
+    lines: list[Line]
+    parties: list[RelatedParty]
+
+
+def of(cases: Sequence[KycCase], *, now: datetime) -> dict[int, Checklist]:
+    """
+    Return the checklist of each case, by its key, in four queries however many there are.
+
+    An approved case answers to the lines that were in force when it was approved: a new line is asked for at its next
+    review, while papers that expire are missed at once.
+    """
+    today = now.date()
+    items = list(ChecklistItem.objects.order_by("kind", "about", "label", "pk"))
+    parties: defaultdict[int, list[RelatedParty]] = defaultdict(list)
+    for party in RelatedParty.objects.filter(case__in=cases).order_by("name", "pk"):
+        parties[party.case_id].append(party)
+    facts = {(fact.case_id, fact.code, fact.person): fact.value for fact in CaseFact.objects.filter(case__in=cases)}
+    papers: dict[tuple[int, str, UUID | None], Document] = {}
+    used = Document.objects.filter(client__in={case.client_id for case in cases}, withdrawn_at=None)
+    for paper in used.select_related("file").defer("file__content").order_by("uploaded_at", "pk"):
+        papers[paper.client_id, paper.kind, paper.person] = paper  # the newest counts
+    found = {}
+    for case in cases:
+        day = (case.approved_at or now).date()
+        asked = [item for item in items if _asks(item, case, day)]
+        # Somebody who owns and signs is asked once.
+        lines: dict[tuple[str, UUID | None], Line] = {}
+        for item in asked:
+            for whom in _about(item, parties[case.pk]):
+                line = _line(item, whom, case, facts, papers, today)
+                lines.setdefault((item.code, line.person), line)
+        found[case.pk] = Checklist(list(lines.values()), parties[case.pk])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A paper that expires, or a case that is to be looked at again: when, whose, and which paper."""
+
+    date: date
+    client: str
+    client_id: UUID
+    kind: str
+    name: str
+
+
+def due(clients: QuerySet[Client], *, now: datetime, limit: int) -> list[Due]:
+    """
+    Return what clients' cases miss within thirty days, or miss already, the first on top and in one query.
+
+    A paper that a newer one of its kind replaces is not missed.
+    """
+    until = (now + SOON).date()
+    used = Document.objects.filter(withdrawn_at=None).alias(whose=Coalesce("person", _NOBODY))
+    heirs = used.filter(
+        client=OuterRef("client"), kind=OuterRef("kind"), whose=OuterRef("whose"), pk__gt=OuterRef("pk")
+    )
+    papers: Any = used.filter(~Exists(heirs), client__in=clients, expires_date__lte=until)
+    reviews = KycCase.objects.filter(client__in=clients, state=KycCase.State.APPROVED, review_date__lte=until)
+    rows = papers.values_list("expires_date", "client__name", "client__public_id", "kind", "name").union(
+        reviews.values_list("review_date", "client__name", "client__public_id", Value(""), Value("")), all=True
+    )
+    return [Due(*row) for row in rows.order_by("expires_date")[:limit]]
+
+
+def _asks(item: ChecklistItem, case: KycCase, day: date) -> bool:
+    client = case.client
+    return (
+        item.client_kind == client.kind
+        and item.jurisdiction in {"", client.jurisdiction}
+        and item.start_date <= day
+        and (item.end_date is None or day < item.end_date)
+    )
+
+
+def _about(item: ChecklistItem, parties: Sequence[RelatedParty]) -> Sequence[RelatedParty | None]:
+    holds = {
+        ChecklistItem.About.OWNER: lambda party: party.owner_share is not None,
+        ChecklistItem.About.DIRECTOR: lambda party: party.is_director,
+        ChecklistItem.About.SIGNER: lambda party: party.is_signer,
+    }
+    if item.about == ChecklistItem.About.CLIENT:
+        return (None,)
+    return [party for party in parties if holds[ChecklistItem.About(item.about)](party)]
+
+
+def _line(
+    item: ChecklistItem,
+    party: RelatedParty | None,
+    case: KycCase,
+    facts: dict[tuple[int, str, UUID | None], str],
+    papers: dict[tuple[int, str, UUID | None], Document],
+    today: date,
+) -> Line:
+    person = party.person if party else None
+    if item.kind == ChecklistItem.Kind.FACT:
+        value = facts.get((case.pk, item.code, person), "")
+        return Line(item, party, None, value, "" if value else "not answered")
+    paper = papers.get((case.client_id, item.code, person))
+    if paper is None:
+        return Line(item, party, None, "", "not there")
+    if paper.expires_date is not None and paper.expires_date < today:
+        return Line(item, party, paper, "", f"expired on {paper.expires_date:%d %b %Y}")
+    if item.expires and paper.expires_date is None:
+        return Line(item, party, paper, "", "without its expiry date")
+    return Line(item, party, paper, "", "")

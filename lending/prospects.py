@@ -1,0 +1,61 @@
+"""What a client is expected to be: how it came, where its business is, how much it may borrow, how it is classified."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from lending import access, audit, kyc
+from lending.engine import money
+from lending.models import Client, KycCase, User
+
+
+class UnableToDescribe(Exception):
+    """A client can not be described so; the message says why."""
+
+
+@transaction.atomic
+def describe(
+    client: Client,
+    *,
+    source: str,
+    geography: str,
+    expected_size_usd: Decimal | None,
+    classification: str,
+    by: User,
+    now: datetime,
+) -> Client:
+    """
+    Write down what is known of a client before, and beside, its case.
+
+    Raises
+    ------
+    UnableToDescribe
+        If the expected size is not positive, or the classification of an approved client would change without a review.
+    lending.access.UnableToAccess
+        If `by` keeps no cases, or does not see the client.
+    """
+    access.require_role(by, *kyc.KEEPERS)
+    access.require_client(by, client)
+    if expected_size_usd is not None and not money.is_positive(expected_size_usd):
+        raise UnableToDescribe("an expected size is an amount above zero")
+    row = Client.objects.select_for_update().get(pk=client.pk)
+    case = kyc.current(row)
+    if classification != row.classification and case is not None and case.state == KycCase.State.APPROVED:
+        raise UnableToDescribe("the classification is part of the approved case: open a review to change it")
+    before = _facts(row)
+    row.source, row.geography = source, geography
+    row.expected_size_usd, row.classification = expected_size_usd, classification
+    row.save(update_fields=["source", "geography", "expected_size_usd", "classification"])
+    audit.write("client_described", actor=by, obj=row, before=before, after=_facts(row), now=now)
+    return row
+
+
+def _facts(client: Client) -> dict[str, str]:
+    size = client.expected_size_usd
+    return {
+        "source": client.source,
+        "geography": client.geography,
+        "expected_size_usd": "" if size is None else money.text(size),
+        "classification": client.classification,
+    }

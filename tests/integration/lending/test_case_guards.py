@@ -1,0 +1,113 @@
+"""What the database refuses about cases, papers and agreements, whoever asks."""
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+from django.db import Error, connection, transaction
+
+from deploy.demo import onboarded
+from lending import kyc, parties
+from lending.models import (
+    AgreementVersion,
+    CaseFact,
+    ChecklistItem,
+    Document,
+    KycCase,
+    RelatedParty,
+    SignedAgreement,
+    SigningRule,
+    StoredFile,
+)
+from tests.cast import NOW, Cast
+
+
+@pytest.fixture
+def approved(cast: Cast) -> KycCase:
+    newcomer = onboarded.Newcomer(client=cast.harbourside, signers=[("Alice", cast.alice.email)])
+    onboarded.complete([newcomer], checker=cast.cora, now=NOW)
+    return KycCase.objects.get()
+
+
+def refused(statement: str, *values: object) -> str:
+    """Return what the database says to a statement of the role that the platform runs as."""
+    with pytest.raises(Error) as said, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, values)
+    return str(said.value)
+
+
+def test_the_maker_is_never_the_checker(cast: Cast) -> None:
+    case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    said = refused(
+        "UPDATE lending_kyccase SET state = 'approved', maker_id = %s, checker_id = %s, approved_at = %s,"
+        " review_date = '2022-01-01', risk_rating = 'low' WHERE id = %s",
+        cast.robin.pk, cast.robin.pk, NOW, case.pk,
+    )  # fmt: skip
+    assert "case_maker_is_not_checker" in said
+    said = refused("UPDATE lending_kyccase SET state = 'approved' WHERE id = %s", case.pk)
+    assert "case_approved_whole" in said
+
+
+def test_an_approved_case_and_what_belongs_to_it_stay(approved: KycCase) -> None:
+    key = approved.pk
+    assert "can not be changed" in refused("UPDATE lending_kyccase SET risk_rating = 'high' WHERE id = %s", key)
+    assert "can not be changed" in refused("UPDATE lending_kyccase SET state = 'open' WHERE id = %s", key)
+    assert "denied" in refused("DELETE FROM lending_kyccase WHERE id = %s", key)
+    for table in (CaseFact, RelatedParty, SigningRule):
+        name = table._meta.db_table
+        assert "only while it is open" in refused(f"DELETE FROM {name} WHERE case_id = %s", key)
+        assert "only while it is open" in refused(f"UPDATE {name} SET client_id = client_id WHERE case_id = %s", key)
+    said = refused(
+        "INSERT INTO lending_signingrule (case_id, client_id, action, signatures) VALUES (%s, %s, 'accept', 1)",
+        key, approved.client_id,
+    )  # fmt: skip
+    assert "only while it is open" in said
+
+
+def test_a_case_begins_open_and_one_at_a_time(cast: Cast, approved: KycCase) -> None:
+    insert = "INSERT INTO lending_kyccase (public_id, client_id, state, opened_by_id, opened_at, risk_rating,"
+    insert += " rating_reason, content) VALUES (gen_random_uuid(), %s, %s, %s, now(), '', '', '{}')"
+    assert "begins as open" in refused(insert, cast.quayside.pk, "approved", cast.robin.pk)
+    kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    assert "one_open_case" in refused(insert, cast.harbourside.pk, "open", cast.robin.pk)
+
+
+def test_people_belong_to_the_client_of_their_case(cast: Cast) -> None:
+    case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    row = parties.add_party(case, name="Dora", country="CH", is_director=True, by=cast.robin, now=NOW)
+    said = refused("UPDATE lending_relatedparty SET client_id = %s WHERE id = %s", cast.quayside.pk, row.pk)
+    assert "with its client" in said
+
+
+def test_a_file_is_what_its_hash_says_and_stays(approved: KycCase) -> None:
+    row = StoredFile.objects.first()
+    assert row
+    insert = (
+        "INSERT INTO lending_storedfile (sha256, content, content_type, size) VALUES (%s, %s, 'application/pdf', %s)"
+    )
+    other = hashlib.sha256(b"something else").digest()
+    assert "storedfile_hash_is_of_content" in refused(insert, other, b"this", 4)
+    assert "storedfile_size_is_of_content" in refused(insert, hashlib.sha256(b"this").digest(), b"this", 5)
+    assert "denied" in refused("UPDATE lending_storedfile SET content = 'x' WHERE id = %s", row.pk)
+    assert "denied" in refused("DELETE FROM lending_storedfile WHERE id = %s", row.pk)
+
+
+def test_papers_are_only_withdrawn_and_only_once(cast: Cast, approved: KycCase) -> None:
+    paper = Document.objects.filter(kind="identity").get()
+    assert "denied" in refused("UPDATE lending_document SET kind = 'other' WHERE id = %s", paper.pk)
+    withdraw = "UPDATE lending_document SET withdrawn_at = %s, withdrawn_by_id = %s WHERE id = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(withdraw, [NOW, cast.robin.pk, paper.pk])
+    assert "only be withdrawn, once" in refused(withdraw, NOW + timedelta(days=1), cast.robin.pk, paper.pk)
+
+
+def test_rules_and_versions_are_ended_once_and_signatures_stay(approved: KycCase) -> None:
+    item, version, signed = ChecklistItem.objects.first(), AgreementVersion.objects.get(), SignedAgreement.objects.get()
+    assert item
+    end = "UPDATE {} SET end_date = '2022-01-01' WHERE id = %s"
+    for table, key in (("lending_checklistitem", item.pk), ("lending_agreementversion", version.pk)):
+        with connection.cursor() as cursor:
+            cursor.execute(end.format(table), [key])
+        assert "only be ended, once" in refused(end.format(table), key)
+        assert "denied" in refused(f"UPDATE {table} SET start_date = '2019-01-01' WHERE id = %s", key)
+    assert "denied" in refused("UPDATE lending_signedagreement SET signed_by = 'x' WHERE id = %s", signed.pk)
