@@ -79,6 +79,7 @@ GROUPS = (
             Link("lending_custodybreak_changelist", "Breaks", "difference"),
             Link("lending_reconciliation_changelist", "Reconciliations", "balance"),
             Link("lending_custodianwebhook_changelist", "Webhooks", "webhook"),
+            Link("lending_addresskey_changelist", "Address keys", "key"),
             Link("lending_bank", "Bank", "account_balance"),
             Link("lending_bankline_changelist", "Bank lines", "receipt_long"),
             Link("lending_bankstatement_changelist", "Bank statements", "description"),

@@ -250,6 +250,7 @@ LENDING_CUSTODIAN_HOOKS = env.str("LENDING_CUSTODIAN_HOOKS", default="")
 LENDING_INVARIANTS = "deploy.invariants.check"  # asked before a month is closed
 LENDING_OUTBOX_HANDLERS = {
     "custody.address": "lending.custody.open_addresses",
+    "custody.watch": "lending.custody.watch_address",
     "person.invitation": "lending.people.send_invitation",
 }
 LENDING_APPROVAL_EXECUTORS = {
@@ -262,6 +263,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "withdrawal_address": "lending.allow_list.carry_out",
     "book_break": "lending.breaks.carry_out",
     "kyc_case": "lending.kyc.carry_out",
+    "address_key": "lending.address_keys.carry_out",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",
@@ -276,6 +278,7 @@ LENDING_APPROVAL_WORDS = {
     "close_period": "close a month",
     "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
+    "address_key": "derive deposit addresses from an extended public key",
     "book_break": "take a custody difference on the desk's books",
     "kyc_case": "put a KYC case in force",
     "close_quote": "end a dealer's quote",

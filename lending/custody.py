@@ -1,6 +1,7 @@
 """Coins and cash at the custodian: addresses, deposits in, withdrawals out, exchanges with dealers."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from lending import arrivals, ids, ports, withdrawals
+from lending import address_keys, arrivals, ids, outbox, ports, withdrawals
 from lending.models import (
     Asset,
     CustodyReading,
@@ -54,19 +55,31 @@ def open_all(margin_accounts: Sequence[MarginAccount], *, now: datetime) -> None
     of_loans = Loan.objects.filter(margin_account__in=margin_accounts).select_related("asset", "margin_account")
     lent = {(loan.margin_account, loan.asset): None for loan in of_loans.order_by("public_id")}
     wanted += [(account, asset, purposes.REPAYMENT) for account, asset in lent]
-    custodian = ports.custodian()
-    rows = [
-        DepositAddress(
-            client_id=account.client_id,
-            margin_account=account,
-            asset=asset,
-            purpose=purpose,
-            address=custodian.deposit_address(f"{account.public_id}:{purpose}", asset.code),
-            created_at=now,
+    keys = address_keys.of_assets(list({asset.pk: asset for _, asset, _ in wanted}.values()))
+    derived: defaultdict[int, list[DepositAddress]] = defaultdict(list)
+    own = []
+    for account, asset, purpose in wanted:
+        row = DepositAddress(
+            client_id=account.client_id, margin_account=account, asset=asset, purpose=purpose, created_at=now
         )
-        for account, asset, purpose in wanted
-    ]
-    DepositAddress.objects.bulk_create(rows, ignore_conflicts=True)
+        if key := keys.get(asset.pk):
+            derived[key.pk].append(row)
+        else:
+            row.address = ports.custodian().deposit_address(f"{account.public_id}:{purpose}", asset.code)
+            own.append(row)
+    DepositAddress.objects.bulk_create(own, ignore_conflicts=True)
+    # Always in the order of the chains, so that two who open addresses do not wait for each other.
+    for key in sorted({key.pk: key for key in keys.values()}.values(), key=lambda key: key.chain):
+        for row in address_keys.give_out(key, derived[key.pk]):
+            outbox.put("custody.watch", {"address": row.address}, key=f"watch:{row.address}", now=now)
+
+
+def watch_address(payload: Mapping[str, Any], *, now: datetime) -> None:
+    """Have the custodian watch a derived address, from when on it is shown: the outbox handler for `custody.watch`."""
+    row = DepositAddress.objects.select_related("asset", "margin_account").get(address=payload["address"])
+    reference = f"{row.margin_account.public_id}:{row.purpose}"
+    ports.custodian().watch(row.address, asset=row.asset.code, reference=reference, at=now)
+    DepositAddress.objects.filter(pk=row.pk, watched_at=None).update(watched_at=now)
 
 
 # --- deposits -------------------------------------------------------------------------------------------------------

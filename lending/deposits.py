@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import ExpressionWrapper, F, IntegerField, Max, Min, QuerySet, Value
+from django.db.models import ExpressionWrapper, F, IntegerField, Max, Min, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 
 from lending.models import Client, CustodyReading, Deposit, DepositAddress
 
 MOST_SHOWN = 20
+# Nobody is to send to an address at which the custodian would not see it.
+SHOWN = Q(address_key=None) | Q(watched_at__isnull=False)
 _NEEDED = Greatest(Coalesce(Max("asset__networks__confirmations"), 0), Value(1))
 _PACE = ExpressionWrapper(
     F("asset__networks__block_s") * Greatest(F("asset__networks__confirmations"), Value(1)), output_field=IntegerField()
@@ -56,7 +58,8 @@ def addresses(margin_account_id: int, *, now: datetime) -> dict[tuple[str, str],
     `counts_at` is when a transfer sent now would have its confirmations on the fastest network of its asset, at the
     pace that is usual there; None where that is not known. `needed` is the number of those confirmations.
     """
-    rows = DepositAddress.objects.filter(margin_account=margin_account_id).select_related("asset")
+    rows = DepositAddress.objects.filter(margin_account=margin_account_id).filter(SHOWN)
+    rows = rows.select_related("asset")
     found = rows.annotate(needed=_NEEDED, takes_s=Coalesce(Min(_PACE), 0)).order_by("purpose", "asset__code")
     for row in found:
         row.counts_at = now + timedelta(seconds=row.takes_s) if row.takes_s else None  # type: ignore[attr-defined]

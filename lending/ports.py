@@ -93,6 +93,9 @@ class Custodian(Protocol):
     def deposit_address(self, reference: str, asset: str) -> str:
         """Return the address that belongs to a reference of ours; the same reference gives the same address."""
 
+    def watch(self, address: str, *, asset: str, reference: str, at: datetime) -> None:
+        """Report what arrives at an address that was derived from the account's key; again changes nothing."""
+
     def treasury_address(self, asset: str) -> str:
         """Return the address at which the desk's own capital arrives."""
 

@@ -25,6 +25,11 @@ class HttpCustodian:
         """Return the address that belongs to a reference of ours."""
         return str(self._ask("POST", "/addresses", {"reference": reference, "asset": asset})["address"])
 
+    def watch(self, address: str, *, asset: str, reference: str, at: datetime) -> None:
+        """Have an address watched that was derived from the account's key."""
+        body = {"address": address, "asset": asset, "reference": reference, "at": at.isoformat()}
+        self._ask("POST", "/addresses/watch", body)
+
     def treasury_address(self, asset: str) -> str:
         """Return the address at which the desk's own capital arrives."""
         return str(self._ask("POST", "/addresses/treasury", {"asset": asset})["address"])

@@ -164,6 +164,13 @@ def _address(custodian: PaperCustodian, body: Body) -> Body:
     return {"address": custodian.deposit_address(_text(body, "reference"), _text(body, "asset"))}
 
 
+def _watch(custodian: PaperCustodian, body: Body) -> Body:
+    custodian.watch(
+        _text(body, "address"), asset=_text(body, "asset"), reference=_text(body, "reference"), at=_at(body)
+    )
+    return {"status": "ok"}
+
+
 def _treasury(custodian: PaperCustodian, body: Body) -> Body:
     return {"address": custodian.treasury_address(_text(body, "asset"))}
 
@@ -287,6 +294,7 @@ def _report_body(report: WithdrawalReport) -> Body:
 
 _ROUTES: dict[str, Callable[[PaperCustodian, Body], Body]] = {
     "/addresses": _address,
+    "/addresses/watch": _watch,
     "/addresses/treasury": _treasury,
     "/deposits/query": _deposits,
     "/withdrawals": _withdraw,

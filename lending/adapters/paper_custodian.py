@@ -46,6 +46,7 @@ class PaperCustodian:
     ) -> None:
         self.temper = temper
         self.log: list[_Item] = []  # every transfer, again whenever its block is dropped or put back
+        self.watched: dict[str, str] = {}  # the reference of each address that is not its own
         self._seed = seed
         self._journal = journal
         self._next: Counter[Fate] = Counter()
@@ -62,6 +63,16 @@ class PaperCustodian:
     def deposit_address(self, reference: str, asset: str) -> str:
         """Return the address of a reference, derived and never stored."""
         return f"{asset.lower()}-{self._digest('address', reference, asset)[:32]}"
+
+    def watch(self, address: str, *, asset: str, reference: str, at: datetime) -> None:
+        """Watch an address that was derived from the account's key."""
+        if not address or not reference:
+            raise UnableToRecord("an address to watch needs a reference")
+        if known := self.watched.get(address):
+            if known != reference:
+                raise CustodianRefused(f"{address} is watched for another reference")
+            return
+        self._keep({"kind": "watch", "address": address, "reference": reference, "asset": asset, "at": at.isoformat()})
 
     def treasury_address(self, asset: str) -> str:
         """Return the address of the desk's own capital."""
@@ -187,6 +198,8 @@ class PaperCustodian:
             self._deposits[deposit.ref] = deposit
             self._listed.append(deposit)
             self._note(deposit)
+        elif record["kind"] == "watch":
+            self.watched[record["address"]] = record["reference"]
         elif record["kind"] in ("reorg", "return"):
             deposit = self._deposits[record["ref"]]
             if record["kind"] == "reorg":

@@ -1,6 +1,7 @@
 """The staff's door: every page by role, every row by client, and nothing about the past that can be changed."""
 
 from lending.admin import (
+    address_keys,
     bank,
     books,
     breaks,
@@ -17,6 +18,7 @@ from lending.admin import (
 )
 
 __all__ = [
+    "address_keys",
     "bank",
     "books",
     "breaks",

@@ -51,7 +51,7 @@ class CustodyBreakAdmin(Table):
     @admin.display(description="age")
     def age(self, row: CustodyBreak) -> str:
         until: datetime = row.closed_at or row.read_at  # type: ignore[attr-defined]
-        return span((until - row.found_at).total_seconds())
+        return span((until - row.found_at).total_seconds()).replace(" ", "\N{NO-BREAK SPACE}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the breaks, each with the instant at which it is looked at."""
@@ -81,12 +81,15 @@ class CustodyBreakAdmin(Table):
             now = staff.now(request)
             extras = {
                 "broken": shown,
-                "difference": breaks.difference(shown),
+                "difference": abs(breaks.difference(shown)),
+                "less": breaks.difference(shown) < 0,
                 "now": now,
                 "aged": breaks.blocks_withdrawals(shown.asset, now=now) if shown.closed_at is None else "",
                 "may": shown.closed_at is None and bool(roles(request) & breaks.WORKERS),
                 "asked": breaks.waiting(shown, now=now) if shown.closed_at is None else None,
-                "explain_form": ExplainForm((extra_context or {}).get("typed")),
+                "explain_form": ExplainForm(
+                    (extra_context or {}).get("typed"), initial={"explanation": shown.explanation}
+                ),
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 

@@ -7,6 +7,7 @@ from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
 from lending.models.custody import (
+    AddressKey,
     CustodianWebhook,
     CustodyBreak,
     CustodyReading,
@@ -57,6 +58,7 @@ __all__ = [
     "LOAN_TRANSITIONS",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
+    "AddressKey",
     "AgreementVersion",
     "Approval",
     "Asset",

@@ -8,8 +8,35 @@ from lending.models.fields import AmountField, PublicIdField
 from lending.models.users import User
 
 
+class AddressKey(models.Model):
+    """An account's extended public key, from which a chain's deposit addresses are derived; set by two persons."""
+
+    chain = models.CharField(max_length=20)
+    xpub = models.CharField(max_length=120, unique=True, verbose_name="extended public key")
+    maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    checker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    used_from = models.DateTimeField()
+    next_index = models.PositiveIntegerField("addresses given out", default=0, help_text="the next one has this index")
+    retired_at = models.DateTimeField(null=True)
+    retired_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_key_a_chain", fields=["chain"], condition=Q(retired_at=None)),
+            models.CheckConstraint(name="address_key_maker_is_not_checker", condition=~Q(maker=F("checker"))),
+            models.CheckConstraint(name="address_key_is_public", condition=Q(xpub__regex="^[xz]pub")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chain} …{self.xpub[-6:]}"
+
+
 class DepositAddress(models.Model):
-    """An address of one client, margin account and asset; what arrives there is a top-up, or a payment."""
+    """
+    An address of one client, margin account and asset; what arrives there is a top-up, or a payment.
+
+    It is the custodian's own, or derived from an account's key: that is shown once the custodian watches it.
+    """
 
     class Purpose(models.TextChoices):
         COLLATERAL = "collateral"
@@ -22,11 +49,20 @@ class DepositAddress(models.Model):
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
     purpose = models.CharField(max_length=12, choices=Purpose.choices)
     address = models.CharField(max_length=120, unique=True)
+    address_key = models.ForeignKey(AddressKey, on_delete=models.PROTECT, null=True, related_name="addresses")
+    index = models.PositiveIntegerField(null=True, help_text="below the account's key, at 0/index")
     created_at = models.DateTimeField()
+    watched_at = models.DateTimeField(null=True, help_text="since when the custodian watches what was derived")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="deposit_address_once", fields=["margin_account", "asset", "purpose"])
+            models.UniqueConstraint(name="deposit_address_once", fields=["margin_account", "asset", "purpose"]),
+            models.UniqueConstraint(name="address_index_once", fields=["address_key", "index"]),
+            models.CheckConstraint(
+                name="derived_address_has_its_index",
+                condition=Q(address_key__isnull=True, index__isnull=True)
+                | Q(address_key__isnull=False, index__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,7 +13,19 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, interest, ledger, loans, obligations, offers, panels, repayments, schedules, term_sheets
+from lending import (
+    access,
+    deposits,
+    interest,
+    ledger,
+    loans,
+    obligations,
+    offers,
+    panels,
+    repayments,
+    schedules,
+    term_sheets,
+)
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
@@ -130,7 +142,7 @@ def _loan_page(
     free = free_balance(shown) if payoff and signer else Decimal(0)
     if form is None and payoff and signer and free > 0:
         form = RepaymentForm(loan=shown, free=free, owed=payoff.total)
-    addresses = DepositAddress.objects.filter(margin_account=shown.margin_account).select_related("asset")
+    addresses = DepositAddress.objects.filter(deposits.SHOWN, margin_account=shown.margin_account)
     waits = shown.state == LoanState.COLLATERAL_PENDING
     return render(
         request,
@@ -148,7 +160,7 @@ def _loan_page(
             "may_sign": signer,
             "may_accept": signer and shown.state == LoanState.QUOTED and shown.quoted_until > now,
             "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
-            "addresses": addresses.order_by("purpose", "asset__code"),
+            "addresses": addresses.select_related("asset").order_by("purpose", "asset__code"),
         },
         status=status,
     )

@@ -103,6 +103,7 @@ PRESS = {
 # Tables of the admin: Y sees the table, - does not.
 TABLES = {
     #                              robin olga rhea rolf dana dirk
+    "lending.addresskey":           "- Y Y Y - Y",
     "lending.approval":             "Y Y Y Y - Y",
     "lending.asset":                "Y Y Y Y - Y",
     "lending.auditrecord":          "- Y Y Y - Y",

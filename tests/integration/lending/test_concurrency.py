@@ -11,8 +11,9 @@ from django.db import connection, connections, transaction
 from lending import collateral, custody, interest, ledger, margin_accounts, repayments
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
-from lending.models import Entry, Loan, Pledge, PledgeMovement, Repayment
+from lending.models import AddressKey, DepositAddress, Entry, Loan, Pledge, PledgeMovement, Repayment, Role
 from tests.factories import lending as make
+from tests.unit.lending.engine.test_addresses import ZPUB
 
 NOW = make.NOW
 
@@ -154,3 +155,22 @@ def test_whoever_holds_the_row_makes_others_wait_and_not_for_ever(loan: Loan) ->
     _, waited = at_once(hold_the_row, pay)
     assert "lock timeout" in str(waited)
     assert not Repayment.objects.exists()
+
+
+def test_many_who_open_addresses_at_once_leave_no_gap_in_a_keys_indexes(real_db: str) -> None:
+    make.asset("BTC")
+    key = AddressKey.objects.create(
+        chain="bitcoin",
+        xpub=ZPUB,
+        maker=make.staff("olga", Role.OPERATIONS),
+        checker=make.staff("rhea", Role.RISK),
+        used_from=NOW,
+    )
+    owners = [make.pending_loan().margin_account for _ in range(6)]
+    pairs = [[owners[n], owners[(n + 1) % len(owners)]] for n in range(len(owners))]
+    results = at_once(*[lambda pair=pair: custody.open_all(pair, now=NOW) for pair in pairs])
+    assert results == [None] * len(owners)
+    given = DepositAddress.objects.filter(address_key=key).order_by("index")
+    assert list(given.values_list("index", flat=True)) == list(range(len(owners)))
+    key.refresh_from_db()
+    assert key.next_index == len(owners)
