@@ -258,6 +258,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
     "bank_line": "lending.bank_lines.carry_out",
+    "product": "lending.products.carry_out",
     "close_period": "lending.closing.carry_out",
     "reopen_period": "lending.closing.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
@@ -275,6 +276,7 @@ LENDING_APPROVAL_WORDS = {
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
     "bank_line": "account for a line of a bank statement",
+    "product": "change what a product offers",
     "close_period": "close a month",
     "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
@@ -294,7 +296,7 @@ LENDING_APPROVAL_CHECKERS = {
         ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
         ("risk_head",),
     ),
-    **dict.fromkeys(("close_period", "reopen_period"), ("desk_head", "risk_head")),
+    **dict.fromkeys(("close_period", "reopen_period", "product"), ("desk_head", "risk_head")),
     "kyc_case": ("compliance",),
 }
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)

@@ -91,7 +91,7 @@ def pledge(
             margin_account=account,
             asset=asset,
             quantity=quantity,
-            haircut=term_sheets.haircut(account.pk, asset),
+            haircut=term_sheets.haircuts(account.pk).get(asset.code, term_sheets.HAIRCUT),
         )
     margin_accounts.touch(account)
     return _moved(account, asset, quantity, kind=kind, key=key, effective_at=received_at or now, entry=entry, now=now)

@@ -8,16 +8,13 @@ from uuid import UUID
 
 from django.db import transaction
 
-from lending import access, ids, loans, margin_accounts, obligations, outbox, schedules, term_sheets
+from lending import access, ids, loans, margin_accounts, obligations, outbox, products, schedules, term_sheets
 from lending.engine import money
 from lending.engine.terms import UnableToWrite
 from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
 
 DEFAULT_MARGIN = Decimal("0.05")
 REASON_LENGTH = 160  # of why a client does not take an offer
-
-
-OF_PRODUCT = ("day_count", "origination_fee", "schedule_kind", "frequency_months", "calendar", "grace_days")
 
 
 class UnableToQuote(Exception):
@@ -111,9 +108,10 @@ def quote(
 
 def drawn_sheet(*, product: Product, loan_terms: Mapping[str, Any], now: datetime, **sheet: Any) -> term_sheets.Drawn:
     """Return the term sheet of an offer whose terms are checked, as `term_sheets.draw` does; UnableToQuote if none."""
-    given = {name: getattr(product, name) for name in OF_PRODUCT} | dict(loan_terms)
+    given = {name: getattr(product, name) for name in products.TERMS} | dict(loan_terms)
+    off = products.haircuts(product)
     try:
-        return term_sheets.draw(product=product, loan_terms=given, now=now, **sheet)
+        return term_sheets.draw(product=product, loan_terms=given, haircuts=off, now=now, **sheet)
     except (UnableToWrite, schedules.UnableToSchedule) as refusal:
         raise UnableToQuote(str(refusal)) from refusal
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, prefetch_related_objects
 
 from lending import (
     access,
@@ -78,6 +78,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
         If a manager, signer or approver may not act for a client.
     """
     _check_people(offers, approved_by)
+    prefetch_related_objects([offer.product for offer in offers], "haircuts__asset")
     drawn = [_drawn(offer, now) for offer in offers]
     made = [_offered(offer, sheet) for offer, sheet in zip(offers, drawn, strict=True)]
     accounts = MarginAccount.objects.bulk_create(

@@ -35,7 +35,7 @@ SECURES = {
     MarginAccount.Kind.RING_FENCED: "this loan alone",
     MarginAccount.Kind.POOL: "every loan of its margin account",
 }
-HAIRCUT = money.ZERO  # of collateral that a sheet does not name
+HAIRCUT = money.ZERO  # of collateral for which a sheet names none
 
 
 class UnableToAgree(Exception):
@@ -89,6 +89,7 @@ def draw(
     ladder: LadderTerms,
     kind: str = MarginAccount.Kind.RING_FENCED,
     collateral: Mapping[str, Decimal] | None = None,
+    haircuts: Mapping[str, Decimal] | None = None,
     now: datetime,
 ) -> Drawn:
     """
@@ -99,7 +100,9 @@ def draw(
     loan_terms : mapping
         The values of the `loan` part of `terms.TERMS` by name, but for the asset.
     collateral : mapping of asset code to Decimal
-        Units that are expected; what is zero is left out.
+        Units that are expected.
+    haircuts : mapping of asset code to Decimal
+        In [0, 1), of what may come as collateral. An asset with neither a quantity nor a haircut is left out.
 
     Raises
     ------
@@ -126,15 +129,20 @@ def draw(
         "loan": part,
         "rules": terms.written("rules", rules),
         "ladder": terms.written("ladder", {term.name: getattr(ladder, term.name) for term in terms.of_part("ladder")}),
-        "collateral": [
-            {"asset": code, "quantity": money.text(quantity), "haircut": money.text(HAIRCUT)}
-            for code, quantity in sorted((collateral or {}).items())
-            if quantity
-        ],
+        "collateral": _collateral(collateral or {}, haircuts or {}),
     }
     drawn = Drawn(terms.canonical(content))
     content["schedule"] = _schedule(schedules.of_loan(Loan(asset=asset, **drawn.loan), now=now), now)
     return Drawn(terms.canonical(content))
+
+
+def _collateral(expected: Mapping[str, Decimal], haircuts: Mapping[str, Decimal]) -> list[dict[str, str]]:
+    rows = [(code, expected.get(code, money.ZERO), haircuts.get(code, HAIRCUT)) for code in {*expected, *haircuts}]
+    return [
+        {"asset": code, "quantity": money.text(quantity), "haircut": money.text(haircut)}
+        for code, quantity, haircut in sorted(rows)
+        if quantity or haircut
+    ]
 
 
 def _schedule(found: schedules.Schedule, start_at: datetime) -> dict[str, Any]:
@@ -216,8 +224,7 @@ def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermShee
     return sheet
 
 
-def haircut(margin_account_id: int, asset: Asset) -> Decimal:
-    """Return the haircut that the newest sheet of a margin account names for an asset that is new to it."""
-    newest_first = TermSheet.objects.filter(loan__margin_account=margin_account_id).order_by("-offered_at", "-pk")
-    agreed = (of(sheet).collateral.get(asset.code) for sheet in newest_first)
-    return next((found[1] for found in agreed if found), HAIRCUT)
+def haircuts(margin_account_id: int) -> dict[str, Decimal]:
+    """Return the haircut of each asset that a sheet of a margin account names, by code: of the newest that does."""
+    newest_last = TermSheet.objects.filter(loan__margin_account=margin_account_id).order_by("offered_at", "pk")
+    return {code: off for sheet in newest_last for code, (_, off) in of(sheet).collateral.items()}

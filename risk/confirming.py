@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from lending import deposits
+from lending import deposits, term_sheets
 from lending.engine import money
 from lending.models import Deposit, DepositAddress
 from risk import letters
@@ -62,10 +62,11 @@ def until(call: MarginCall, events: Sequence[CallEvent], *, now: datetime) -> da
 def _credited(facts: AccountFacts, coming: Sequence[Deposit], marks: Marks) -> Exposure:
     """Return the exposure of an account, by the worse bound, as if transfers to its addresses had been credited."""
     pledges, debts = list(facts.position.pledges), list(facts.position.debts)
+    agreed = term_sheets.haircuts(facts.account.pk)
     for transfer in coming:
         code, left = transfer.asset.code, transfer.quantity
         if transfer.address is not None and transfer.address.purpose == DepositAddress.Purpose.COLLATERAL:
-            pledges = _added(pledges, code, left)
+            pledges = _added(pledges, code, left, agreed.get(code, term_sheets.HAIRCUT))
             continue
         for place, owed in enumerate(debts):
             paid = min(left, owed.amount) if owed.asset == code else money.ZERO
@@ -76,11 +77,11 @@ def _credited(facts: AccountFacts, coming: Sequence[Deposit], marks: Marks) -> E
     return worst
 
 
-def _added(pledges: list[Pledged], code: str, quantity: Decimal) -> list[Pledged]:
-    """Return pledges with more of an asset; one that is new to an account has no haircut, as when it is pledged."""
-    if code not in {pledge.asset for pledge in pledges}:
-        return [*pledges, Pledged(code, quantity)]
+def _added(pledges: list[Pledged], code: str, quantity: Decimal, haircut: Decimal) -> list[Pledged]:
+    """Return pledges with more of an asset; one that is new to an account has the agreed haircut."""
     with money.exact():
+        if code not in {pledge.asset for pledge in pledges}:
+            return [*pledges, Pledged(code, quantity, 1 - haircut)]
         return [
             replace(pledge, quantity=pledge.quantity + quantity) if pledge.asset == code else pledge
             for pledge in pledges

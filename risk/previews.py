@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from lending import deposits
+from lending import deposits, term_sheets
 from lending.engine import money
 from lending.models import Asset, DepositAddress, LadderTerms, Loan
 from risk import positions, prices
@@ -15,8 +15,6 @@ from risk.engine.quality import Quality
 from risk.positions import Rung
 from risk.prices import Marks
 
-WEIGHT = Decimal(1)  # of an asset that is new to a margin account
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -24,6 +22,7 @@ class Planned:
 
     asset: str
     quantity: Decimal
+    haircut: Decimal
     price: Decimal | None
     quality: Quality
     as_of: datetime | None
@@ -53,7 +52,13 @@ class Preview:
 
 
 def of_terms(
-    terms: LadderTerms, asset: Asset, principal: Decimal, collateral: Mapping[Asset, Decimal], *, marks: Marks
+    terms: LadderTerms,
+    asset: Asset,
+    principal: Decimal,
+    collateral: Mapping[Asset, Decimal],
+    *,
+    haircuts: Mapping[str, Decimal],
+    marks: Marks,
 ) -> Preview:
     """
     Return what a loan on these terms would look like against some collateral.
@@ -63,8 +68,12 @@ def of_terms(
     principal : Decimal, in units of `asset`, > 0.
     collateral : mapping of Asset to Decimal
         Units that would be pledged; what is zero is shown with what would be enough of it.
+    haircuts : mapping of asset code to Decimal
+        In [0, 1); of what is not named, zero.
     """
-    pledges = tuple(Pledged(held.code, quantity, WEIGHT) for held, quantity in collateral.items())
+    with money.exact():
+        weights = {held: 1 - haircuts.get(held.code, money.ZERO) for held in collateral}
+    pledges = tuple(Pledged(held.code, quantity, weights[held]) for held, quantity in collateral.items())
     position = Position(pledges, (Owed(asset.code, principal),))
     known = {code: price for code in {asset.code, *(held.code for held in collateral)} if (price := marks.price(code))}
     unusable = tuple(sorted(position.assets - known.keys()))
@@ -73,7 +82,9 @@ def of_terms(
     order = (Quality.GOOD, Quality.DEGRADED, Quality.STALE, Quality.HALTED)
     return Preview(
         terms=terms,
-        planned=tuple(_planned(held, units, marks, exposed, terms) for held, units in collateral.items()),
+        planned=tuple(
+            _planned(held, units, weights[held], marks, exposed, terms) for held, units in collateral.items()
+        ),
         rungs=positions.rungs_of(terms, position, known) if exposed else (),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
@@ -92,16 +103,21 @@ def awaited(loan: Loan, *, now: datetime) -> tuple[Preview, dict[Asset, DepositA
     where = {row.asset: row for row in found if row.purpose == DepositAddress.Purpose.COLLATERAL}
     arrived = dict(account.pledges.values_list("asset", "quantity"))
     pledged = {asset: arrived.get(asset.pk, money.ZERO) for asset in where}
-    return of_terms(account.terms, loan.asset, loan.principal, pledged, marks=prices.current(now=now)), where
+    agreed, marks = term_sheets.haircuts(account.pk), prices.current(now=now)
+    return of_terms(account.terms, loan.asset, loan.principal, pledged, haircuts=agreed, marks=marks), where
 
 
-def _planned(held: Asset, units: Decimal, marks: Marks, exposed: ltv.Exposure | None, terms: LadderTerms) -> Planned:
+def _planned(
+    held: Asset, units: Decimal, weight: Decimal, marks: Marks, exposed: ltv.Exposure | None, terms: LadderTerms
+) -> Planned:
     price, mark = marks.price(held.code), marks.of.get(held.code)
     missing = None
     if exposed is not None and price is not None and exposed.exceeds(terms.initial_ltv):
-        missing = cures.collateral_cure_quantity(exposed, terms.initial_ltv, WEIGHT, price, decimals=held.decimals)
+        missing = cures.collateral_cure_quantity(exposed, terms.initial_ltv, weight, price, decimals=held.decimals)
     value = None
     if price is not None:
         with money.exact():
             value = units * price
-    return Planned(held.code, units, price, marks.quality(held.code), mark.as_of if mark else None, value, missing)
+    return Planned(
+        held.code, units, 1 - weight, price, marks.quality(held.code), mark.as_of if mark else None, value, missing
+    )

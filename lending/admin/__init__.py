@@ -14,6 +14,7 @@ from lending.admin import (
     onboarding,
     papers,
     pipeline,
+    products,
     sanctions,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "onboarding",
     "papers",
     "pipeline",
+    "products",
     "sanctions",
 ]

@@ -23,7 +23,6 @@ from lending.models import (
     Notice,
     Pledge,
     PledgeMovement,
-    Product,
     Role,
 )
 from lending.papers import files
@@ -213,11 +212,6 @@ def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(request.user, Role.RELATIONSHIP_MANAGER, Role.RISK_HEAD, Role.OPERATIONS)
     offers.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
     return "Cancelled."
-
-
-@admin.register(Product)
-class ProductAdmin(Table):
-    list_display = ("code", "name", "asset", "schedule_kind", "day_count", "terms", "origination_fee", "book")
 
 
 @admin.register(LadderTerms)

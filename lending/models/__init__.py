@@ -36,6 +36,7 @@ from lending.models.loans import (
     LoanState,
     LoanTransition,
     Product,
+    ProductHaircut,
     Repayment,
 )
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
@@ -108,6 +109,7 @@ __all__ = [
     "PledgeMovement",
     "Posting",
     "Product",
+    "ProductHaircut",
     "Reconciliation",
     "ReconciliationLine",
     "RelatedParty",

@@ -70,6 +70,25 @@ class Product(Payments):
         return self.name
 
 
+class ProductHaircut(models.Model):
+    """What is taken off the value of an asset that secures a product's loans, of those quoted from now on."""
+
+    named_by = ("asset",)
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="haircuts")
+    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    haircut = RatioField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="product_haircut_once", fields=["product", "asset"]),
+            models.CheckConstraint(name="product_haircut_below_one", condition=Q(haircut__gte=0) & Q(haircut__lt=1)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.asset.code} {self.haircut:.2%}"
+
+
 class LoanState(models.TextChoices):
     QUOTED = "quoted"
     ACCEPTED = "accepted"

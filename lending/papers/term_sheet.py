@@ -77,7 +77,7 @@ _PRINT: dict[Unit, Callable[[Any, str], str]] = {
 def _collateral(drawn: term_sheets.Drawn) -> Iterator[Flowable]:
     yield words("Collateral expected", HEAD)
     rows = [
-        (code, figures.amount(quantity, code), figures.percent(haircut))
+        (code, figures.amount(quantity, code) if quantity else "–", figures.percent(haircut))
         for code, (quantity, haircut) in drawn.collateral.items()
     ]
     if rows:

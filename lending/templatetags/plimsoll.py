@@ -137,7 +137,8 @@ def badge(state: Any, label: str = "") -> SafeString:
 @register.filter
 def words(name: str) -> str:
     """Write the name of a kind as words: cure_due_at, call_issued."""
-    return _WORDS.get(str(name)) or str(name).replace("_", " ").replace("-", " ").capitalize()
+    said = _WORDS.get(str(name)) or str(name).replace("_", " ").replace("-", " ")
+    return said[:1].upper() + said[1:]
 
 
 @register.filter
@@ -220,7 +221,7 @@ def fact(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {fact(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name.replace('_', ' ')} {fact_of(inner, name)}" for name, inner in value.items())
     if isinstance(value, list):
         return ", ".join(map(fact, value))
     return _stored(str(value))
@@ -232,7 +233,12 @@ def fact_of(value: Any, name: str) -> str:
     with contextlib.suppress(InvalidOperation, TypeError, ValueError):
         if name.endswith("_s"):
             return span(value)
-        if "ltv" in name or (name in ("cured_fraction", "level") and not isinstance(value, bool)):
+        if (
+            "ltv" in name
+            or "haircut" in name
+            or name.endswith("_fee")
+            or (name in ("cured_fraction", "level") and not isinstance(value, bool))
+        ):
             return percent(Decimal(str(value)))
     return fact(value)
 

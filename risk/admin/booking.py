@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, offers, people, schedules, staff
+from lending import access, offers, people, products, schedules, staff
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import letters, previews, prices
@@ -138,7 +138,8 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     product, principal = asked.get("product"), asked.get("principal")
     if product is not None and principal is not None:
         marks = prices.current(now=now)
-        found = previews.of_terms(product.terms, product.asset, principal, form.planned(), marks=marks)
+        off = products.haircuts(product)
+        found = previews.of_terms(product.terms, product.asset, principal, form.planned(), haircuts=off, marks=marks)
         if asked.get("rate") is not None and asked.get("maturity_date") is not None:
             schedule = schedules.planned(
                 principal=principal, annual_rate=asked["rate"] / 100, day_count=product.day_count,

@@ -41,7 +41,6 @@ def test_every_page_can_be_used_by_everybody(visitor: Visitor, who: str, before:
                 found.append(f"{look}: scrolls sideways")
     assert found == []
     assert looked > 3
-    print("LOOKED", who, looked, len(pages))
 
 
 def _person(visitor: Visitor, cast: Cast, who: str) -> doors.Visitor:

@@ -1,0 +1,162 @@
+"""What relationship managers can offer: read by everybody who sees loans, changed by two persons."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from lending import clock, products
+from lending.admin.base import Table
+from lending.engine import money
+from lending.models import Asset, Book, LadderTerms, Product
+from lending.products import UnableToChange, Wanted
+from lending.staff import roles
+from lending.templatetags.plimsoll import percent
+
+_LESS_THAN_ALL = Decimal("99.9999999999")
+_NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
+
+
+def _per_cent(label: str, **options: Any) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=f"{label}, %", min_value=0, max_value=_LESS_THAN_ALL, max_digits=12, decimal_places=10,
+        widget=forms.TextInput(attrs=_NUMBER), **options,
+    )  # fmt: skip
+
+
+class ProductForm(forms.ModelForm):
+    """What a product is to offer, each share in per cent, and why."""
+
+    _OFF = "haircut_"
+
+    fee = _per_cent("Origination fee")
+    reason = forms.CharField(max_length=400, label="Why", help_text="The second person reads it.")
+
+    class Meta:
+        model = Product
+        fields = (
+            "code", "name", "asset", "book", "day_count", "schedule_kind", "frequency_months", "calendar", "grace_days",
+            "terms",
+        )  # fmt: skip
+        labels = {"terms": "Ladder", "schedule_kind": "Paid back", "frequency_months": "Pays", "day_count": "Days"}
+
+    def __init__(self, data: Any = None, *, instance: Product | None = None) -> None:
+        standing = products.haircuts(instance) if instance else {}
+        super().__init__(data, instance=instance)
+        if instance is not None:
+            for name in ("code", "asset", "book"):
+                del self.fields[name]
+            self.initial["fee"] = money.text(instance.origination_fee * 100)
+        ladder: Any = self.fields["terms"]
+        ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
+        self.assets = products.taken()
+        for asset in self.assets:
+            off = standing.get(asset.code, money.ZERO)
+            self.fields[f"{self._OFF}{asset.code}"] = _per_cent(
+                asset.code, required=False, initial=money.text(off * 100)
+            )
+        self.order_fields([*(name for name in self.fields if name != "reason"), "reason"])
+
+    @property
+    def offered(self) -> list[forms.BoundField]:
+        """Return the fields that are neither a haircut nor the reason."""
+        return [row for row in self if not row.name.startswith(self._OFF) and row.name != "reason"]
+
+    @property
+    def haircuts(self) -> list[forms.BoundField]:
+        """Return the fields of the haircuts."""
+        return [self[f"{self._OFF}{asset.code}"] for asset in self.assets]
+
+    def wanted(self, code: str) -> Wanted:
+        """Return what is asked for, of a form that is valid."""
+        said = self.cleaned_data
+        asset: Asset | None = said.get("asset")
+        book: Book | None = said.get("book")
+        with money.exact():
+            off = {row.code: (said[f"{self._OFF}{row.code}"] or money.ZERO) / 100 for row in self.assets}
+            columns = {name: said[name] for name in ("name", "terms", *products.TERMS) if name in said}
+            columns["origination_fee"] = said["fee"] / 100
+        return Wanted(code=code, columns=columns, haircuts=off, asset=asset, book=book)
+
+
+@admin.register(Product)
+class ProductAdmin(Table):
+    list_display = ("code", "name", "asset", "schedule_kind", "day_count", "terms", "origination_fee", "off", "book")
+    change_form_template = "admin/product.html"
+    change_list_template = "admin/products.html"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return products with their haircuts, which stand in a column."""
+        return super().get_queryset(request).prefetch_related("haircuts__asset")
+
+    @admin.display(description="haircuts")
+    def off(self, row: Product) -> SafeString | str:
+        said = ", ".join(
+            f"{code} {percent(value, 1)}" for code, value in sorted(products.haircuts(row).items()) if value
+        )
+        return format_html("{}", said) if said else "none"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the address of a new product before those of the table."""
+        guard = self.admin_site.admin_view
+        return [path("take-on/", guard(self.take_on), name="lending_product_take_on"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Show the products, and to whoever may ask for one the way to a new one."""
+        may = bool(roles(request) & products.MAKERS)
+        return super().changelist_view(request, {**(extra_context or {}), "may_ask": may})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show what a product offers, and to whoever may ask for a change the form for it."""
+        shown: Product | None = self.get_object(request, object_id)
+        if shown is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        return self._page(request, shown, {"title": str(shown), "original": shown})
+
+    def take_on(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a new product."""
+        if not roles(request) & products.MAKERS:
+            raise PermissionDenied
+        return self._page(request, None, {"title": "Take on a product"})
+
+    def _page(self, request: HttpRequest, shown: Product | None, context: dict[str, Any]) -> HttpResponse:
+        may = bool(roles(request) & products.MAKERS)
+        if request.method == "POST" and not may:
+            raise PermissionDenied
+        now = clock.now()
+        asked = products.waiting(shown.code, now=now) if shown else None
+        form = ProductForm(request.POST or None, instance=shown)
+        if request.method == "POST" and form.is_valid() and self._asked(request, shown, form):
+            messages.success(request, "Asked: it waits on the page Approvals for the head of the desk or of risk.")
+            return HttpResponseRedirect(reverse("admin:lending_product_changelist"))
+        if shown is not None and form.is_bound:
+            shown.refresh_from_db()  # a form of a row writes into it what was typed
+        context |= {
+            **admin.site.each_context(request),
+            "product": shown,
+            "off": products.haircuts(shown) if shown else {},
+            "form": form if may and asked is None else None,
+            "asked": asked,
+            "now": now,
+        }
+        return TemplateResponse(request, "admin/product.html", context, status=422 if form.errors else 200)
+
+    def _asked(self, request: HttpRequest, shown: Product | None, form: ProductForm) -> bool:
+        """Ask for what a valid form says; a refusal becomes the form's own error."""
+        code = shown.code if shown else form.cleaned_data["code"]
+        maker: Any = request.user
+        try:
+            products.ask(form.wanted(code), reason=form.cleaned_data["reason"], maker=maker, now=clock.now())
+        except UnableToChange as refused:
+            form.add_error(None, f"Not asked: {refused}.")
+            return False
+        return True
