@@ -35,6 +35,7 @@ GROUPS = (
     (
         "Compliance",
         (
+            Link("lending_screeningmatch_changelist", "Screening matches", "gpp_maybe"),
             Link("lending_sanctionslist_changelist", "Sanctions lists", "policy"),
             Link("lending_sanctionsentry_changelist", "List entries", "person_search"),
         ),

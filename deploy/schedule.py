@@ -26,6 +26,7 @@ EVERY_S: dict[str, float] = {
     "lending.tasks.reconcile_custody": 30,
     "lending.tasks.match_bank_lines": 30,
     "lending.tasks.take_in_lists": 3,
+    "lending.tasks.screen_clients": 5,
     "otc.tasks.trade": 0.5,
 }
 

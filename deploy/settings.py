@@ -257,6 +257,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "collateral_release": "risk.releases.carry_out",
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
+    "clear_match": "lending.matches.carry_out",
     "bank_line": "lending.bank_lines.carry_out",
     "product": "lending.products.carry_out",
     "close_period": "lending.closing.carry_out",
@@ -275,6 +276,7 @@ LENDING_APPROVAL_WORDS = {
     "collateral_release": "release collateral",
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
+    "clear_match": "clear a confirmed match with a sanctions list",
     "bank_line": "account for a line of a bank statement",
     "product": "change what a product offers",
     "close_period": "close a month",
@@ -297,7 +299,7 @@ LENDING_APPROVAL_CHECKERS = {
         ("risk_head",),
     ),
     **dict.fromkeys(("close_period", "reopen_period", "product"), ("desk_head", "risk_head")),
-    "kyc_case": ("compliance",),
+    **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
 }
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
@@ -310,6 +312,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "portal.home": ("risk.portal.panels.home",),
     "portal.loan": ("risk.portal.panels.loan",),
     "admin.home": (
+        "lending.admin.screening.panel",
         "risk.admin.home.calls",
         "lending.admin.breaks.home",
         "lending.admin.home.pipeline",

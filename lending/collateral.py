@@ -17,6 +17,7 @@ from lending import (
     ledger,
     margin_accounts,
     permits,
+    screening,
     term_sheets,
     withdrawals,
 )
@@ -218,6 +219,7 @@ def release(
         return first
     access.require_checker(checker, client=account.client, maker=maker, roles=RELEASERS)
     _check_quantity(UnableToRelease, asset, quantity)
+    screening.check_money_out(account.client)
     _check_releasable(account, asset)
     row = _pledge_row(account, asset, error=UnableToRelease)
     if quantity > row.quantity:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from lending import access, approvals, audit, checklists
+from lending import access, approvals, audit, checklists, screening
 from lending.checklists import Line
 from lending.engine import money
 from lending.models import (
@@ -26,6 +26,7 @@ from lending.models import (
     SigningRule,
     User,
 )
+from lending.screening import Standing
 
 KIND = "kyc_case"
 KEEPERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS})
@@ -157,12 +158,18 @@ def missing(case: KycCase, *, now: datetime) -> list[Gap]:
     """Return what keeps a case from being handed over, or in force, in the order of the path."""
     row = looked_at().get(pk=case.pk)
     lists = checklists.of([row], now=now)
-    return gaps(row, lists[row.pk].lines)
+    return gaps(row, lists[row.pk].lines, screening.standing(row.client))
 
 
-def gaps(case: KycCase, lines: Sequence[Line]) -> list[Gap]:
-    """Return what a case that was `looked_at` misses, given the lines of its checklist."""
-    return [*of_client(case.client), *_of_papers(case, lines), *_of_people(case), *_of_rating(case)]
+def gaps(case: KycCase, lines: Sequence[Line], standing: Standing) -> list[Gap]:
+    """Return what a case that was `looked_at` misses, given the lines of its checklist and its client's screening."""
+    return [
+        *of_client(case.client),
+        *_of_papers(case, lines),
+        *_of_people(case),
+        *_of_rating(case),
+        *_of_screening(case, standing),
+    ]
 
 
 def of_client(client: Client) -> list[Gap]:
@@ -198,6 +205,12 @@ def _of_people(case: Any) -> list[Gap]:
 
 def _of_rating(case: KycCase) -> list[Gap]:
     return [] if case.risk_rating and case.review_date else [Gap("a risk rating and the day of the review", "review")]
+
+
+def _of_screening(case: KycCase, standing: Standing) -> list[Gap]:
+    """Return that a screening is missing; a match stops a case that is in force too."""
+    passes = standing.clear or (case.state == KycCase.State.APPROVED and not standing.waits)
+    return [] if passes else [Gap(f"the screening: {standing.words}", "review")]
 
 
 def waiting(case: KycCase, *, now: datetime) -> Approval | None:

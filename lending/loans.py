@@ -18,6 +18,7 @@ from lending import (
     obligations,
     permits,
     schedules,
+    screening,
     withdrawals,
 )
 from lending.engine import entries, money
@@ -74,6 +75,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     account = margin_accounts.lock(loan.margin_account_id)
     loan = locked(loan)
     access.require_role(actor, Role.OPERATIONS)
+    screening.check_money_out(loan.client)
     check_funding(account, loan, permit, actor, now=now)
     draft, net = disbursement(loan, now=now)
     ledger.post(draft, now=now, actor=actor)

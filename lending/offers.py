@@ -8,7 +8,18 @@ from uuid import UUID
 
 from django.db import transaction
 
-from lending import access, ids, loans, margin_accounts, obligations, outbox, products, schedules, term_sheets
+from lending import (
+    access,
+    ids,
+    loans,
+    margin_accounts,
+    obligations,
+    outbox,
+    products,
+    schedules,
+    screening,
+    term_sheets,
+)
 from lending.engine import money
 from lending.engine.terms import UnableToWrite
 from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
@@ -49,13 +60,18 @@ def quote(
     Raises
     ------
     UnableToQuote
-        If the principal is not positive or finer than the asset, a rate is outside [0, 1) or finer than the books
-        keep it, maturity is not after today, the offer ends in the past, or the margin account is another client's.
+        If compliance has stopped the client's business, the principal is not positive or finer than the asset, a rate
+        is outside [0, 1) or finer than the books keep it, maturity is not after today, the offer ends in the past, or
+        the margin account is another client's.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
     access.require_role(made_by, Role.RELATIONSHIP_MANAGER)
     access.require_client(made_by, client)
+    try:
+        screening.check_new_business(client)
+    except screening.UnableToDeal as refusal:
+        raise UnableToQuote(str(refusal)) from refusal
     with money.exact():
         default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
     check_terms(client, product, principal, annual_rate, default_rate, margin_account)
@@ -132,6 +148,11 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
     """
     loan = loans.lock(loan)
     access.require_signer(by, loan.client)
+    try:
+        screening.check_new_business(loan.client)
+    except screening.UnableToDeal as refusal:
+        # Nobody is told by a page that they stand on a list.
+        raise loans.UnableToMove("it can not be accepted just now; your contact at the desk knows more") from refusal
     if loan.state == LoanState.QUOTED and now >= loan.quoted_until:
         raise loans.UnableToMove(f"the offer ended at {loan.quoted_until:%Y-%m-%d %H:%M} UTC; ask for a new one")
     loans.check_declared(loan, LoanState.ACCEPTED)
@@ -182,6 +203,7 @@ def approve(loan: Loan, *, by: User, now: datetime) -> Loan:
     """
     loan = loans.lock(loan)
     access.require_checker(by, client=loan.client, maker=loan.made_by)
+    screening.check_new_business(loan.client)
     loans.transition(loan, LoanState.APPROVED, actor=by, cause="approved by a second person", now=now, approved_by=by)
     return loan
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from lending import checklists, kyc
+from lending import checklists, kyc, screening
 from lending.checklists import Checklist
 from lending.kyc import Gap
 from lending.models import (
@@ -21,6 +21,7 @@ from lending.models import (
     Role,
     SignedAgreement,
 )
+from lending.screening import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A client's way: the case that is worked on, the one in force, and the steps in their order."""
+    """A client's way: the case that is worked on, the one in force, its steps, and where screening had it last."""
 
     client: Client
     case: KycCase | None
@@ -46,6 +47,7 @@ class Path:
     checklist: Checklist
     steps: Sequence[Step]
     asked: int | None
+    standing: Standing
 
     @property
     def next(self) -> Gap | None:
@@ -91,18 +93,28 @@ def _looked_at(clients: QuerySet[Client], now: datetime) -> QuerySet[Client]:
     current = AgreementVersion.objects.filter(Q(end_date=None) | Q(end_date__gt=today), start_date__lte=today)
     asked = Approval.objects.filter(**mine, kind=kyc.KIND, state=Approval.State.REQUESTED, expires_at__gt=now)
     loans = Loan.objects.filter(**mine).exclude(state=LoanState.CANCELLED)
-    return clients.select_related("relationship_manager").annotate(
-        asked=Subquery(asked.order_by("pk").values("pk")[:1]),
-        agreed=Exists(SignedAgreement.objects.filter(**mine, version__in=current)),
-        signs_in=Exists(ClientUser.objects.filter(**mine, role=Role.BORROWER_ADMIN, user__is_active=True)),
-        offered=Exists(loans),
-        funded=Exists(loans.filter(start_at__isnull=False)),
+    return (
+        screening.with_last(clients)
+        .select_related("relationship_manager")
+        .annotate(
+            asked=Subquery(asked.order_by("pk").values("pk")[:1]),
+            agreed=Exists(SignedAgreement.objects.filter(**mine, version__in=current)),
+            signs_in=Exists(ClientUser.objects.filter(**mine, role=Role.BORROWER_ADMIN, user__is_active=True)),
+            offered=Exists(loans),
+            funded=Exists(loans.filter(start_at__isnull=False)),
+        )
     )
 
 
-def _path(row: Any, case: KycCase | None, in_force: KycCase | None, found: Checklist | None, now: datetime) -> Path:
-    checklist = found or Checklist([], [])
-    gaps = kyc.of_client(row) if case is None else kyc.gaps(case, checklist.lines)
+def _path(
+    row: Any,
+    case: KycCase | None,
+    in_force: KycCase | None,
+    found: Checklist | None,
+    now: datetime,
+) -> Path:
+    checklist, standing = found or Checklist([], []), screening.last_known(row)
+    gaps = kyc.of_client(row) if case is None else kyc.gaps(case, checklist.lines, standing)
     if case is None:
         gaps = [*gaps, Gap("a case: open it", "documents"), Gap("a risk rating and the day of the review", "review")]
         gaps += [Gap("who is behind it", "people")] if row.kind == Client.Kind.ENTITY else []
@@ -124,7 +136,7 @@ def _path(row: Any, case: KycCase | None, in_force: KycCase | None, found: Check
         Step("offer", "First offer", [] if row.offered else [Gap("the first offer", "offer")]),
         Step("funded", "Funded", [] if row.funded else [Gap("a funded loan", "funded")]),
     )
-    return Path(row, case, in_force, checklist, steps, row.asked)
+    return Path(row, case, in_force, checklist, steps, row.asked, standing)
 
 
 def _approval(row: Any, in_force: KycCase | None, now: datetime) -> list[Gap]:

@@ -24,6 +24,7 @@ from lending import (
     obligations,
     offers,
     schedules,
+    screening,
     term_sheets,
     withdrawals,
 )
@@ -125,6 +126,10 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
         As `loans.fund` does; also if a loan stands twice among them.
     """
     access.require_role(actor, Role.OPERATIONS)
+    held = set(screening.held_clients())
+    for loan, _ in draws:
+        if loan.client_id in held:
+            screening.check_money_out(loan.client)
     if len({loan.pk for loan, _ in draws}) < len(draws):
         raise loans.UnableToFund("a loan stands twice among those to fund")
     locked = margin_accounts.lock_many(loan.margin_account_id for loan, _ in draws)

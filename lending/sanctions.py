@@ -53,7 +53,8 @@ class UnableToImport(Exception):
 class Sent(Protocol):
     """A file as a form or a command hands it over."""
 
-    name: Any
+    @property
+    def name(self) -> Any: ...
 
     def read(self, size: int = ..., /) -> bytes: ...
 

@@ -18,6 +18,7 @@ from lending import (
     outbox,
     reconciliation,
     sanctions,
+    screening,
 )
 
 log = logging.getLogger(__name__)
@@ -111,3 +112,9 @@ def seal_ledger() -> None:
 def take_in_lists() -> None:
     """Take in the sanctions lists that wait."""
     sanctions.take_in_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def screen_clients() -> None:
+    """Screen the clients for whom a list or a fact has changed."""
+    screening.screen_due(now=clock.now())

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import breaks, events, ids, ledger, outbox, ports
+from lending import breaks, events, ids, ledger, outbox, ports, screening
 from lending.engine import accounts, entries, money
 from lending.models import Asset, Book, Client, Event, Posting, User, Withdrawal
 from lending.ports import CustodianRefused, CustodianUnavailable
@@ -67,6 +67,8 @@ def request(
         If the amount is not positive or too fine for the asset, is more than what is free, the destination is empty,
         maker and checker are one person, the key was used for another transfer, or the books and the custodian have
         disagreed about the asset for too long.
+    lending.screening.UnableToDeal
+        If the client is matched with a sanctions list.
     """
     wanted = f"{money.text(quantity)} {asset.code} to {destination or 'nowhere'}"
     if first := Withdrawal.objects.filter(key=key).first():
@@ -78,6 +80,7 @@ def request(
         ):
             raise UnableToWithdraw(f"the key {key} was used for another withdrawal than {wanted}")
         return first
+    screening.check_money_out(client)
     if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, asset.decimals):
         raise UnableToWithdraw(f"{quantity} is not an amount that {asset.code} can move ({asset.decimals} decimals)")
     if not destination:
@@ -147,6 +150,7 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
     """
     due = Withdrawal.objects.filter(state__in=ON_THE_WAY, next_attempt_at__lte=now)
     due = due.exclude(state=Withdrawal.State.REQUESTED, asset__in=breaks.blocked_assets(now=now))
+    due = due.exclude(state=Withdrawal.State.REQUESTED, client__in=screening.held_clients())
     keys = list(due.order_by("next_attempt_at", "key").values_list("pk", flat=True)[:limit])
     if not keys:
         return 0

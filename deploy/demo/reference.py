@@ -133,6 +133,7 @@ STAFF = (
     ("olga", "Olga Petrov", Role.OPERATIONS),
     ("cora", "Cora Nunez", Role.COMPLIANCE),
     ("audrey", "Audrey Klein", Role.AUDITOR),
+    ("casper", "Casper Holm", Role.COMPLIANCE),
 )
 MANAGERS = ("robin", "rosa", "ravi", "renata")
 DEALERS = (("harbour", "Harbour OTC"), ("meridian", "Meridian Markets"), ("northgate", "Northgate Trading"))

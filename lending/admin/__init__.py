@@ -16,6 +16,7 @@ from lending.admin import (
     pipeline,
     products,
     sanctions,
+    screening,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "pipeline",
     "products",
     "sanctions",
+    "screening",
 ]

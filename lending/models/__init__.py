@@ -52,6 +52,7 @@ from lending.models.sanctions import (
     SanctionsVersion,
 )
 from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
+from lending.models.screening import Screening, ScreeningMatch, ScreeningRule
 from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
 
@@ -125,6 +126,9 @@ __all__ = [
     "SanctionsVersion",
     "ScheduleKind",
     "ScheduleRow",
+    "Screening",
+    "ScreeningMatch",
+    "ScreeningRule",
     "Seal",
     "SignedAgreement",
     "SigningRule",

@@ -122,7 +122,7 @@ _TONES = {
     "warn": {"warning", "degraded", "acknowledged", "notified", "issued", "partially_cured", "pending", "confirmed",
              "call", "requested", "collateral_pending", "cured_by_market", "working", "matured", "noticed", "due"},
     "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
-            "defaulted", "workout", "written_off", "reorged", "unmatched", "rejected", "late"},
+            "defaulted", "true_match", "workout", "written_off", "reorged", "unmatched", "rejected", "late"},
 }  # fmt: skip
 
 

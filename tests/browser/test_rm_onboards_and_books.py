@@ -10,8 +10,8 @@ from django.core import mail
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
-from deploy.demo import onboarded
-from lending import collateral, outbox
+from deploy.demo import onboarded, screened
+from lending import collateral, outbox, screening
 from lending.models import Approval, Client, KycCase, Loan, LoanState, SignedAgreement
 from tests import stories
 from tests.browser.visitor import Visitor
@@ -88,6 +88,10 @@ def case_is_filled(visitor: Visitor, paper: Path) -> None:
     write(visitor, risk_rating="medium", rating_reason="A plain trading firm.", review_date="2022-05-01")
     visitor.called("Rate").click()
     visitor.reads("main", "Rated")
+    visitor.reads("main", "to be done")
+    screening.screen_due(now=NOW)  # as the beat does every few seconds
+    visitor.driver.refresh()
+    visitor.reads("main", "no open match")
     visitor.called("Hand over to compliance").click()
     visitor.reads("main", "It waits for somebody of compliance")
 
@@ -107,6 +111,7 @@ def case_is_approved(visitor: Visitor, cast: Cast) -> None:
 def test_a_prospect_becomes_a_client_with_a_funded_loan(visitor: Visitor, tmp_path: Path) -> None:
     cast = assemble()
     onboarded.rules(by=cast.cora, now=NOW)
+    screened.load(now=NOW)
     paper = tmp_path / "paper.pdf"
     paper.write_bytes(onboarded.specimen("A paper"))
     product = ProductFactory(code="term-usd", name="Term loan in USD")

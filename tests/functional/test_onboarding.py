@@ -9,8 +9,8 @@ import time_machine
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 
-from deploy.demo import onboarded
-from lending import approvals, kyc, onboarding
+from deploy.demo import onboarded, screened
+from lending import approvals, kyc, onboarding, screening
 from lending.models import (
     Approval,
     ChecklistItem,
@@ -31,6 +31,7 @@ PDF = onboarded.specimen("A paper")
 def _a_bit_later(cast: Cast) -> Iterator[None]:
     with time_machine.travel(LATER, tick=False):
         onboarded.rules(by=cast.cora, now=NOW)
+        screened.load(now=NOW)
         yield
 
 
@@ -75,6 +76,7 @@ def filled(browser: Browser, drydock: Client) -> KycCase:
         at(drydock, "review/"),
         {"act": "rate", "risk_rating": "medium", "rating_reason": "Plain trading firm.", "review_date": "2022-05-01"},
     )
+    screening.screen_due(now=LATER)
     return case
 
 

@@ -126,6 +126,7 @@ TABLES = {
     "lending.product":              "Y Y Y Y - Y",
     "lending.reconciliation":       "- Y Y Y - Y",
     **dict.fromkeys(("lending.sanctionsentry", "lending.sanctionslist", "lending.sanctionsversion"), "- - - - - -"),
+    "lending.screeningmatch":       "- - - - - -",
     "lending.user":                 "- Y - Y - Y",
     "lending.withdrawal":           "Y Y Y Y - Y",
     "otc.block":                    "- - Y Y Y Y",
