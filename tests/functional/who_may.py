@@ -34,6 +34,7 @@ PAGES = {
     "/admin/book/":                             "r      r     r   r       Y     x    x    x    x    x",
     "/admin/pipeline/":                         "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/onboarding/new/":                   "r      r     r   r       Y     x    x    x    x    x",
+    "/admin/onboarding/import/":                "r      r     r   r       Y     x    x    x    x    x",
     "/admin/agreements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/statements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",

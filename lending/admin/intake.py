@@ -1,0 +1,75 @@
+"""Many clients at once: a CSV file is tried, its errors are shown by row and mended in place, then it is taken on."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from lending import intake, staff
+from lending.intake import Trial
+from lending.models import Role
+from lending.staff import Page
+
+_SHOWN = 20
+_SAMPLE = "name,kind,jurisdiction,time_zone,expected_size_usd\nDrydock Partners,entity,CH,Europe/Zurich,2500000"
+
+
+class IntakeForm(forms.Form):
+    """A file, or the table itself: what was read from the file stands there to be mended."""
+
+    file = forms.FileField(
+        label="CSV file", required=False, allow_empty_file=True,
+        help_text=f"UTF-8, at most {intake.MOST:,} clients. Its first row names the columns, name, kind and "
+        "jurisdiction among them; also known are time_zone, source, geography, expected_size_usd and classification.",
+    )  # fmt: skip
+    table = forms.CharField(
+        label="Or the table itself", required=False, strip=False, max_length=intake.SIZE,
+        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "placeholder": _SAMPLE}),
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        """Return the table, from the file where one was chosen."""
+        given: dict[str, Any] = super().clean() or {}
+        try:
+            if given.get("file") is not None:
+                given["table"] = intake.text_of(given["file"].read(intake.SIZE + 1))
+            if not self.errors and not given.get("table", "").strip():
+                raise forms.ValidationError("Choose a file, or write the table down.")
+        except intake.UnableToRead as refusal:
+            raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
+        return given
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def bring_in(request: HttpRequest) -> HttpResponse:
+    """Try a table of clients, show every error by its row, and take all of them on once there is none."""
+    form = IntakeForm(request.POST, request.FILES) if request.method == "POST" else IntakeForm()
+    trial: Trial | None = None
+    if request.method == "POST" and form.is_valid():
+        table = form.cleaned_data["table"]
+        form = IntakeForm({"table": table})  # a file can not be filled in again: its text stands in its place
+        form.full_clean()
+        try:
+            trial = intake.check(table)
+            if request.POST.get("act") == "take_on":
+                manager: Any = request.user
+                made = intake.take_on(table, manager=manager, now=staff.now(request))
+                messages.success(request, f"{len(made):,} clients are registered, and you look after them.")
+                return HttpResponseRedirect(reverse("admin:lending_pipeline"))
+        except (intake.UnableToRead, intake.UnableToTakeOn) as refusal:
+            form.add_error(None, f"Refused: {refusal}.")
+    frame = {
+        **admin.site.each_context(request), "title": "Take many clients on", "form": form, "trial": trial,
+        "shown": trial.clients[:_SHOWN] if trial else (),
+    }  # fmt: skip
+    bad = bool(form.errors or (trial and trial.problems))
+    return TemplateResponse(request, "admin/onboarding/intake.html", frame, status=422 if bad else 200)
+
+
+_site: Any = admin.site
+_may = frozenset({Role.RELATIONSHIP_MANAGER})
+_site.add_page(Page("onboarding/import/", "lending_intake", bring_in, _may, "lending"))

@@ -1,0 +1,208 @@
+"""
+Clients by the table: a CSV file of prospects, tried first with every error named by its row, then taken on whole.
+
+The first row names the columns, in any order; a comma or a semicolon stands between them. What is tried and what is
+taken on is read by the same code, and a file with an error takes nobody on.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.db import transaction
+from django.db.models import TextChoices
+
+from lending import people
+from lending.engine import countries, names
+from lending.models import Client, User
+
+NEEDED = ("name", "kind", "jurisdiction")
+COLUMNS = (*NEEDED, "time_zone", "source", "geography", "expected_size_usd", "classification")
+SIZE = 500_000  # bytes
+MOST = 2_000  # clients of one file
+_NAME = 160
+_CENTS = 2
+_LARGEST = Decimal(10) ** 18
+_CHOICES: Mapping[str, type[TextChoices]] = {
+    "kind": Client.Kind,
+    "source": Client.Source,
+    "geography": Client.Geography,
+    "classification": Client.Classification,
+}
+
+
+class UnableToRead(Exception):
+    """A file can not be read as a table of clients at all; the message says why."""
+
+
+class UnableToTakeOn(Exception):
+    """A file has errors, so nobody of it was taken on; the message says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where: the row as a spreadsheet counts it, and its column."""
+
+    row: int
+    column: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}, {self.column}: {self.words}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a file holds: the facts of each client that could be read, and everything that is wrong with it."""
+
+    clients: Sequence[dict[str, Any]]
+    problems: Sequence[Problem]
+
+
+def text_of(content: bytes) -> str:
+    """
+    Return the text of a file.
+
+    Raises
+    ------
+    UnableToRead
+        If it is too large or no UTF-8.
+    """
+    if len(content) > SIZE:
+        raise UnableToRead(f"it has {len(content):,} bytes, and at most {SIZE:,} are read: split it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise UnableToRead("it is no text in UTF-8: save it as CSV in that encoding") from problem
+
+
+def check(text: str) -> Trial:
+    """
+    Read a table of clients, and return what it holds and every error of every row; it writes nothing.
+
+    Raises
+    ------
+    UnableToRead
+        If it has no first row that names the columns needed, names one that is not known or one twice, has too many
+        rows or none, or is no CSV.
+    """
+    rows = _rows(text)
+    columns = _columns(next(rows, (1, []))[1])
+    known = {(_plain(name), country) for name, country in Client.objects.values_list("name", "jurisdiction")}
+    seen: dict[tuple[str, str], int] = {}
+    clients: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for number, cells in rows:
+        if not any(cells):
+            continue
+        if len(clients) == MOST:
+            raise UnableToRead(f"it has more than {MOST:,} clients: split it")
+        facts, wrong = _client(number, dict(zip(columns, cells, strict=False)))
+        if len(cells) != len(columns):
+            wrong.append(Problem(number, "row", f"{len(cells)} cells where the first row names {len(columns)} columns"))
+        who = _plain(facts["name"]), facts["jurisdiction"]
+        if all(who) and who in known:
+            wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} is a client already"))
+        elif all(who) and who in seen:
+            wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} stands in row {seen[who]} too"))
+        seen.setdefault(who, number)
+        clients.append(facts)
+        problems += wrong
+    if not clients:
+        raise UnableToRead("it has no row below the names of its columns")
+    return Trial(clients, problems)
+
+
+@transaction.atomic
+def take_on(text: str, *, manager: User, now: datetime) -> list[Client]:
+    """
+    Register every client of a table as a prospect of one relationship manager, or none of them.
+
+    Raises
+    ------
+    UnableToRead
+        As `check` does.
+    UnableToTakeOn
+        If anything is wrong with any row.
+    lending.access.UnableToAccess
+        If the manager is no relationship manager.
+    """
+    User.objects.select_for_update().get(pk=manager.pk)  # a button pressed twice: the second finds them registered
+    trial = check(text)
+    if trial.problems:
+        count = len(trial.problems)
+        raise UnableToTakeOn(f"nobody was taken on: {count:,} {'error' if count == 1 else 'errors'}")
+    return [people.register(**facts, manager=manager, now=now) for facts in trial.clients]
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Return the rows with their numbers, their cells without blanks around them."""
+    first = text.partition("\n")[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    try:
+        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 1):
+            yield number, [cell.strip() for cell in cells]
+    except csv.Error as problem:
+        raise UnableToRead(f"it is no CSV: {problem}") from problem
+
+
+def _columns(cells: Sequence[str]) -> list[str]:
+    """Return the names of the columns, as the first row says them."""
+    columns = [cell.lower().replace(" ", "_") for cell in cells]
+    if strange := [cell for cell, column in zip(cells, columns, strict=True) if column not in COLUMNS]:
+        raise UnableToRead(f"the first row names {', '.join(map(repr, strange))}; known are {', '.join(COLUMNS)}")
+    if len(set(columns)) < len(columns):
+        raise UnableToRead("the first row names a column twice")
+    if missing := [column for column in NEEDED if column not in columns]:
+        raise UnableToRead(f"the first row does not name {', '.join(missing)}")
+    return columns
+
+
+def _client(number: int, cells: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the facts of one row, and everything that is wrong with them."""
+    facts: dict[str, Any] = {column: cells.get(column, "") for column in COLUMNS}
+    wrong = [(column, "is missing") for column in NEEDED if not facts[column]]
+    if len(facts["name"]) > _NAME or not facts["name"].isprintable():
+        wrong.append(("name", f"is longer than {_NAME} characters, or holds signs that can not be printed"))
+    for column, choices in _CHOICES.items():
+        said = facts[column]
+        found = next((value for value, label in choices.choices if said.lower() in {value, str(label).lower()}), None)
+        if said and found is None:
+            wrong.append((column, f"{said!r} is none of {', '.join(choices.values)}"))
+        facts[column] = found or ""
+    if facts["jurisdiction"]:
+        code = facts["jurisdiction"].upper()
+        if code not in countries.NAMES:
+            wrong.append(("jurisdiction", f"{facts['jurisdiction']!r} is no country code of ISO 3166, such as CH"))
+        facts["jurisdiction"] = code if code in countries.NAMES else ""
+    facts["time_zone"] = facts["time_zone"] or "UTC"
+    if facts["time_zone"] not in available_timezones():
+        wrong.append(("time_zone", f"{facts['time_zone']!r} is no time zone, such as Europe/Zurich"))
+    facts["expected_size_usd"], words = _size(facts["expected_size_usd"])
+    wrong += [("expected_size_usd", words)] if words else []
+    return facts, [Problem(number, column, words) for column, words in wrong]
+
+
+def _size(said: str) -> tuple[Decimal | None, str]:
+    """Return an amount in USD, None where nothing is said, and what is wrong with it."""
+    if not said:
+        return None, ""
+    try:
+        amount = Decimal(said) if said.isascii() and "_" not in said else Decimal("nan")
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        return None, f"{said!r} is no amount, such as 2500000.00"
+    exponent = amount.as_tuple().exponent
+    if not 0 < amount < _LARGEST or (isinstance(exponent, int) and exponent < -_CENTS):
+        return None, f"{said!r} is no amount above zero in whole cents"
+    return amount, ""
+
+
+def _plain(name: str) -> str:
+    return " ".join(names.latin(name).split())

@@ -1,0 +1,199 @@
+"""A relationship manager brings in a table of clients: tried first, every error by its row, then all or none."""
+
+import re
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client as Browser
+
+from lending import access, intake
+from lending.models import AuditRecord, Client
+from tests.cast import NOW, Cast
+
+PAGE = "/admin/onboarding/import/"
+GOOD = (
+    "Name;Kind;Jurisdiction;Time zone;Source;Geography;Expected size USD;Classification\r\n"
+    "Drydock Partners;Entity;ch;Europe/Zurich;referral;Europe;2500000.50;professional\r\n"
+    ";;;;;;;\r\n"
+    '"Keel; Dora";individual;SG;;;;;\r\n'
+)
+
+
+def table(*rows: str) -> str:
+    return "\n".join(("name,kind,jurisdiction,time_zone,expected_size_usd,source", *rows))
+
+
+@pytest.mark.django_db
+def test_a_table_is_read_as_it_is_written() -> None:
+    trial = intake.check(GOOD)
+    assert trial.problems == []
+    first, second = trial.clients
+    assert first == {
+        "name": "Drydock Partners", "kind": "entity", "jurisdiction": "CH", "time_zone": "Europe/Zurich",
+        "source": "referral", "geography": "europe", "expected_size_usd": Decimal("2500000.50"),
+        "classification": "professional",
+    }  # fmt: skip
+    assert (second["name"], second["time_zone"], second["expected_size_usd"]) == ("Keel; Dora", "UTC", None)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (",entity,CH,,,", "row 2, name: is missing"),
+        (f"{'x' * 161},entity,CH,,,", "row 2, name: is longer than 160"),
+        ("Dry\x07dock,entity,CH,,,", "row 2, name: is longer than 160 characters, or holds signs"),
+        ("Drydock,,CH,,,", "row 2, kind: is missing"),
+        ("Drydock,firm,CH,,,", "row 2, kind: 'firm' is none of individual, entity"),
+        ("Drydock,entity,,,,", "row 2, jurisdiction: is missing"),
+        ("Drydock,entity,4X,,,", "row 2, jurisdiction: '4X' is no country code"),
+        ("Drydock,entity,ZZ,,,", "row 2, jurisdiction: 'ZZ' is no country code"),
+        ("Drydock,entity,CH,Zurich,,", "row 2, time_zone: 'Zurich' is no time zone"),
+        ("Drydock,entity,CH,,a lot,", "row 2, expected_size_usd: 'a lot' is no amount"),
+        ("Drydock,entity,CH,,NaN,", "row 2, expected_size_usd: 'NaN' is no amount"),
+        ("Drydock,entity,CH,,1e30,", "row 2, expected_size_usd: '1e30' is no amount above zero in whole cents"),
+        ("Drydock,entity,CH,,-5,", "row 2, expected_size_usd: '-5' is no amount above zero"),
+        ("Drydock,entity,CH,,1.005,", "row 2, expected_size_usd: '1.005' is no amount above zero in whole cents"),
+        ("Drydock,entity,CH,,,friend", "row 2, source: 'friend' is none of referral"),
+        ("Drydock,entity,CH,,", "row 2, row: 5 cells where the first row names 6 columns"),
+        ("Drydock,entity,CH,,,,,", "row 2, row: 8 cells where the first row names 6 columns"),
+        ("HARBOURSIDE  trading,entity,GB,,,", "row 2, name: HARBOURSIDE  trading in GB is a client already"),
+        ("Drydock,entity,CH,,,\n\ndrydock,entity,ch,,,", "row 4, name: drydock in CH stands in row 2 too"),
+    ],
+)
+def test_every_error_is_named_by_its_row(cast: Cast, row: str, says: str) -> None:
+    (problem,) = intake.check(table(row)).problems
+    assert says in str(problem)
+
+
+@pytest.mark.django_db
+def test_all_errors_of_all_rows_are_named() -> None:
+    trial = intake.check(table("Drydock,firm,4X,Zurich,much,friend", "Sound,entity,NO,,,", ",,,,,", ",entity,NO,,,"))
+    found = [(problem.row, problem.column) for problem in trial.problems]
+    assert found == [
+        (2, "kind"), (2, "source"), (2, "jurisdiction"), (2, "time_zone"), (2, "expected_size_usd"), (5, "name"),
+    ]  # fmt: skip
+    assert len(trial.clients) == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "does not name name, kind, jurisdiction"),
+        ("name,kind\nDrydock,entity", "does not name jurisdiction"),
+        ("name,kind,jurisdiction,colour\n", "names 'colour'; known are name, kind"),
+        ("name,kind,jurisdiction,name\n", "names a column twice"),
+        ("name,kind,jurisdiction\n\n", "no row below"),
+        ('name,kind,jurisdiction\n"Drydock,entity,CH\n', "it is no CSV"),
+        ("name,kind,jurisdiction\n" + "Drydock,entity,CH\n" * 2001, "more than 2,000 clients"),
+    ],
+)
+def test_what_is_no_table_of_clients_is_refused(text: str, says: str) -> None:
+    with pytest.raises(intake.UnableToRead, match=says):
+        intake.check(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"name\xff", "no text in UTF-8"), (b"x" * 500_001, "500,001 bytes, and at most 500,000")]
+)
+def test_bytes_that_are_no_text_are_refused(content: bytes, says: str) -> None:
+    with pytest.raises(intake.UnableToRead, match=says):
+        intake.text_of(content)
+
+
+def test_a_file_is_tried_mended_in_place_and_taken_on(cast: Cast, client: Browser) -> None:
+    client.force_login(cast.robin)
+    file = SimpleUploadedFile("c.csv", b"\xef\xbb\xbf" + table("Drydock,firm,CH,,,", "Sound,entity,NO,,,").encode())
+    answer = client.post(PAGE, {"act": "try", "file": file})
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "1 error in 2 clients" in page
+    assert "&#x27;firm&#x27; is none of individual, entity" in page
+    assert "Drydock,firm,CH" in page, "what was read stands in the form"
+    assert "take_on" not in page
+    refused = client.post(PAGE, {"act": "take_on", "table": table("Drydock,firm,CH,,,", "Sound,entity,NO,,,")})
+    assert "nobody was taken on: 1 error" in refused.content.decode()
+    assert not Client.objects.filter(name="Sound").exists()
+    mended = table("Drydock,entity,CH,,2500000,", "Sound,entity,NO,,,")
+    answer = client.post(PAGE, {"act": "try", "table": mended})
+    assert answer.status_code == 200
+    assert "2 clients, no error" in answer.content.decode()
+    assert not Client.objects.filter(name="Sound").exists()
+    board = client.post(PAGE, {"act": "take_on", "table": mended}, follow=True).content.decode()
+    assert "2 clients are registered" in board
+    made = Client.objects.get(name="Drydock")
+    assert (made.stage, made.relationship_manager, made.expected_size_usd) == ("prospect", cast.robin, 2_500_000)
+    assert made.relationship_periods.get().user == cast.robin
+    assert AuditRecord.objects.filter(action="client_registered").count() == 2
+    again = client.post(PAGE, {"act": "take_on", "table": mended})
+    assert "nobody was taken on: 2 errors" in again.content.decode()
+    assert Client.objects.filter(name="Drydock").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ({"act": "try"}, "Choose a file, or write the table down"),
+        ({"act": "try", "file": SimpleUploadedFile("c.csv", b"\xff\xfe")}, "no text in UTF-8"),
+        ({"act": "try", "file": SimpleUploadedFile("c.csv", b"")}, "Choose a file, or write the table down"),
+        ({"act": "try", "table": "name\nDrydock"}, "does not name kind, jurisdiction"),
+        ({"act": "try", "table": "name,kind\0\nDrydock"}, "Null characters are not allowed"),
+    ],
+)
+def test_the_page_says_what_it_can_not_read(cast: Cast, client: Browser, sent: dict[str, object], says: str) -> None:
+    client.force_login(cast.robin)
+    answer = client.post(PAGE, sent)
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+
+
+def test_only_a_relationship_manager_brings_clients_in(cast: Cast, client: Browser) -> None:
+    with pytest.raises(access.UnableToAccess):
+        intake.take_on(table("Drydock,entity,CH,,,"), manager=cast.olga, now=NOW)
+    client.force_login(cast.olga)
+    assert client.post(PAGE, {"act": "take_on", "table": table("Drydock,entity,CH,,,")}).status_code == 403
+    assert not Client.objects.filter(name="Drydock").exists()
+    client.force_login(cast.robin)
+    assert PAGE in client.get("/admin/pipeline/").content.decode()
+
+
+def run(file: Path, *options: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command("import_clients", str(file), *options, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_command_tries_and_takes_on(cast: Cast, tmp_path: Path) -> None:
+    file, robin = tmp_path / "clients.csv", ("--manager", cast.robin.email)
+    file.write_text(table("Drydock,firm,CH,,,", "Sound,entity,4X,,,"))
+    out, err = run(file, *robin, "--dry-run")
+    assert re.findall(r"row \d, \w+", err) == ["row 2, kind", "row 3, jurisdiction"]
+    assert "2 clients read, 2 errors; nobody was taken on" in out
+    with pytest.raises(CommandError, match="nobody was taken on: 2 errors"):
+        run(file, *robin)
+    file.write_text(table("Drydock,entity,CH,,,", "Sound,entity,NO,,,"))
+    assert "0 errors" in run(file, *robin, "--dry-run")[0]
+    assert not Client.objects.filter(name="Sound").exists()
+    assert "2 clients are prospects of" in run(file, *robin)[0]
+    assert Client.objects.get(name="Sound").relationship_manager == cast.robin
+
+
+@pytest.mark.parametrize(
+    ("manager", "name", "says"),
+    [
+        ("nobody@plimsoll.example", "clients.csv", "nobody signs in as"),
+        ("olga@plimsoll.example", "clients.csv", "relationship manager"),
+        ("robin@plimsoll.example", "none.csv", "No such file"),
+        ("robin@plimsoll.example", "broken.csv", "no text in UTF-8"),
+    ],
+)
+def test_the_command_says_what_it_can_not_do(cast: Cast, tmp_path: Path, manager: str, name: str, says: str) -> None:
+    (tmp_path / "clients.csv").write_text(table("Drydock,entity,CH,,,"))
+    (tmp_path / "broken.csv").write_bytes(b"\xff")
+    with pytest.raises(CommandError, match=says):
+        run(tmp_path / name, "--manager", manager)
+    assert not Client.objects.filter(name="Drydock").exists()
