@@ -94,6 +94,7 @@ GROUPS = (
             Link("lending_entry_changelist", "Entries", "menu_book"),
             Link("lending_posting_changelist", "Postings", "list_alt"),
             Link("lending_ledgeraccount_changelist", "Ledger accounts", "account_balance"),
+            Link("lending_correction_changelist", "Corrections", "edit_calendar"),
             Link("lending_auditrecord_changelist", "Audit trail", "history"),
         ),
     ),

@@ -266,6 +266,8 @@ LENDING_APPROVAL_EXECUTORS = {
     "book_break": "lending.breaks.carry_out",
     "kyc_case": "lending.kyc.carry_out",
     "address_key": "lending.address_keys.carry_out",
+    "back_dated_payment": "lending.corrections.record_payment",
+    "reverse_payment": "lending.corrections.take_back",
     "close_quote": "otc.fills.carry_out",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",
@@ -285,6 +287,8 @@ LENDING_APPROVAL_WORDS = {
     "address_key": "derive deposit addresses from an extended public key",
     "book_break": "take a custody difference on the desk's books",
     "kyc_case": "put a KYC case in force",
+    "back_dated_payment": "record a payment of the past",
+    "reverse_payment": "take a payment back",
     "close_quote": "end a dealer's quote",
     "waive_call": "waive a margin call",
     "dispute_amend": "amend a margin call after a dispute",
@@ -300,6 +304,7 @@ LENDING_APPROVAL_CHECKERS = {
     ),
     **dict.fromkeys(("close_period", "reopen_period", "product"), ("desk_head", "risk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
+    **dict.fromkeys(("back_dated_payment", "reverse_payment"), ("operations", "risk", "risk_head")),
 }
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
@@ -321,7 +326,11 @@ PANELS: dict[str, tuple[str, ...]] = {
         "lending.admin.home.clients",
         "lending.admin.home.ahead",
     ),
-    "admin.approval": ("risk.panels.approval", "lending.admin.pipeline.case_part"),
+    "admin.approval": (
+        "lending.admin.corrections.foreseen",
+        "risk.panels.approval",
+        "lending.admin.pipeline.case_part",
+    ),
     "admin.loan": (
         "risk.panels.staff_loan",
         "risk.admin.funding.button",

@@ -7,11 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Max
 
 from lending import collateral, events, ledger, loans, margin_accounts, ports, repayments
 from lending.engine import entries, money
-from lending.models import Asset, Deposit, DepositAddress, Event, Loan, MarginAccount, Pledge, PledgeMovement, Repayment
+from lending.models import Asset, Deposit, DepositAddress, Event, Loan, MarginAccount, Pledge, PledgeMovement
 from lending.ports import CustodianUnavailable
 
 logger = logging.getLogger(__name__)
@@ -235,10 +234,8 @@ def _repay(deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime
     loan = owing.order_by("maturity_date", "pk").first()
     if loan is None:
         raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
-    # Deposits may be credited in another order than they arrived in, or before their loan began; interest never runs
-    # backwards.
-    last = Repayment.objects.filter(loan=loan).aggregate(at=Max("received_at"))["at"]
-    received_at = max(at for at in (arrived_at, loan.start_at, last) if at)
+    # A deposit may have arrived before its loan began. One that is credited after a later one counts before it.
+    received_at = max(at for at in (arrived_at, loan.start_at) if at)
     repayments.record(
         loan,
         deposit.quantity,

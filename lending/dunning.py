@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import interest, loans, margin_accounts, notices
+from lending import interest, loans, margin_accounts, notices, obligations
 from lending.engine import money
 from lending.models import Loan, LoanState, Obligation
 from lending.notices import Letter
@@ -62,9 +62,9 @@ def _step(loan: Loan, row: Obligation, now: datetime) -> bool:
 
 
 def _announce(loan: Loan, row: Obligation, now: datetime) -> None:
-    row.amount = _amount(loan, row)
+    row.amount, row.announced_at = obligations.asked_for(loan, row), now
     row.state, row.act_at = _State.NOTICED, row.due_at
-    row.save(update_fields=["amount", "state", "act_at"])
+    row.save(update_fields=["amount", "announced_at", "state", "act_at"])
     if row.amount:
         _tell(loan, row, "payment_due", f"{_what(loan, row)} is due on {row.due_at:%d %b %Y}", _asks(loan, row), now)
 
@@ -92,18 +92,6 @@ def _default(loan: Loan, row: Obligation, now: datetime) -> None:
         default_at=min(row.default_at, loan.default_at or row.default_at),
     )
     _tell(loan, row, "loan_default", f"Loan {_short(loan)} is in default", _defaulted(loan, row), now)
-
-
-def _amount(loan: Loan, row: Obligation) -> Decimal:
-    """Return what is to be paid by the start of the due day if nothing is paid before, less what is asked already."""
-    owed = interest.payoff(loan, now=row.due_at)
-    if row.kind == _Kind.MATURITY:
-        return owed.total
-    before = Obligation.objects.filter(loan=loan, due_at__lt=row.due_at, state__in=(_State.DUE, _State.LATE))
-    with money.exact():
-        principal = max(owed.principal - row.balance, money.ZERO)
-        open_before = sum((other.asks - other.paid for other in before), money.ZERO)
-        return max(owed.interest + owed.pending + owed.fees + principal - open_before, money.ZERO)
 
 
 def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:

@@ -1,28 +1,33 @@
 """
 Interest on loans: posted once a day, exact to the second in between.
 
-What is posted is always `round_up(interest from funding to t) - what was posted so far`, so that an outage, a payment
-inside a day or a payment dated before the last accrual corrects itself with the next posting.
+What is posted is always `round_up(interest from funding to t) - what was posted so far`, so that an outage or a payment
+inside a day corrects itself with the next posting. What changes the past is booked by `differences`, each day's in its
+own day.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from operator import itemgetter
 
 from django.db import transaction
 from django.db.models import F, QuerySet
 
 from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
+from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Loan, LoanState, Repayment
+from lending.models import Loan, LoanState, Posting, Repayment, SplitChange
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
 ACCRUING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
-_REASON_LENGTH = 120  # of what may stand in an entry's key
+_INCOME = (Category.INTEREST, Category.DEFAULT_INTEREST)
+_REASON_LENGTH = 100  # of what may stand in an entry's key
 _INSTANT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
@@ -41,6 +46,15 @@ class Payoff:
     fees: Decimal
     total: Decimal
     good_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What was paid of a loan at an instant, in its asset; a correction of it is a row of its own, of any sign."""
+
+    at: datetime
+    interest: Decimal
+    principal: Decimal
 
 
 Debt = tuple[Loan, Payoff]
@@ -91,20 +105,18 @@ def owed_over(loans: Sequence[Loan], times: Sequence[datetime]) -> dict[int, lis
 
     Principal and the interest that was earned and not yet paid, as the payments are known today; without fees.
     """
-    paid: defaultdict[int, list[Repayment]] = defaultdict(list)
-    for row in Repayment.objects.filter(loan__in=[loan.pk for loan in loans]).order_by("received_at", "pk"):
-        paid[row.loan_id].append(row)
+    paid = _paid(loan.pk for loan in loans)
     return {loan.pk: [_owed_at(loan, paid[loan.pk], at) for at in times] for loan in loans}
 
 
-def _owed_at(loan: Loan, paid: Sequence[Repayment], at: datetime) -> Decimal:
+def _owed_at(loan: Loan, paid: Sequence[Paid], at: datetime) -> Decimal:
     if loan.start_at is None or at < loan.start_at:
         return money.ZERO
-    until = [row for row in paid if row.received_at <= at]
-    steps = [Step(row.received_at, row.principal) for row in until if row.principal]
+    until = [row for row in paid if row.at <= at]
+    steps = [Step(row.at, row.principal) for row in until if row.principal]
     with money.exact():
         principal = loan.principal - sum((step.value for step in steps), money.ZERO)
-        earned = _earned(loan, steps, at) if principal > 0 else money.ZERO
+        earned = _earned(loan, steps, at)
         return principal + max(earned - sum((row.interest for row in until), money.ZERO), money.ZERO)
 
 
@@ -136,12 +148,58 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
         return
     paid = _principal_paid([loan.pk])[loan.pk]
     ended = until - _INSTANT if until == _midnight(until.date()) else until
-    why = reason if len(reason) <= _REASON_LENGTH else ids.derived(reason)
-    key = f"accrual:{loan.public_id}:{ended.date()}:{why}"
-    drafts = [_end_day(loan, paid, end) for end in _day_ends(loan, _midnight(until.date()))]
+    key = f"accrual:{loan.public_id}:{ended.date()}:{_short(reason)}"
+    drafts = [_end_day(loan, paid, end) for end in _ends_between(_accrued_at(loan), until)]
     drafts.append(_advance(loan, paid, until, key=key, effective_at=until))
     ledger.post_many([draft for draft in drafts if draft], now=now)
     loan.save(update_fields=["interest_due", "interest_posted", "accrued_at"])
+
+
+def differences(
+    loan: Loan,
+    earned: Callable[[datetime], Decimal],
+    *,
+    since: datetime,
+    instants: Iterable[datetime],
+    default_from: datetime,
+    key: str,
+) -> list[entries.Draft]:
+    """
+    Return the entries that bring what was posted since an instant to what was earned, of a loan whose past changed.
+
+    Each difference counts in the day, and the part of a day between two payments, that it belongs to: whoever adds up
+    the books as of any instant finds the interest that was earned by it. `earned` is all interest to an instant,
+    rounded up, and from `default_from` on it is default interest; `instants` are those of the payments; `key` becomes a
+    part of the entries' keys.
+    """
+    start_at, until = _started(loan), _accrued_at(loan)
+    begin = max(start_at, _midnight(since.astimezone(UTC).date()))
+    ends = list(_ends_between(begin, until))
+    cuts = sorted({at for at in (*ends, *instants, until) if begin < at <= until})
+    if not cuts:
+        return []
+    posted: defaultdict[tuple[int, bool], Decimal] = defaultdict(Decimal)
+    rows = Posting.objects.filter(loan=loan, category__in=_INCOME, entry__effective_at__gt=begin)
+    with money.exact():
+        for at, category, amount in rows.values_list("entry__effective_at", "category", "amount"):
+            place = min(bisect_left(cuts, at), len(cuts) - 1)
+            posted[place, category == Category.DEFAULT_INTEREST] -= amount
+        until_then = loan.interest_posted - sum(posted.values(), money.ZERO)
+        for place, end in enumerate(cuts):
+            until_now = earned(end)
+            posted[place, end > default_from] -= until_now - until_then
+            until_then = until_now
+    midnights = set(ends)
+    drafts = []
+    for (place, default), excess in sorted(posted.items()):
+        if excess:
+            end = cuts[place]
+            which = f"{end.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}:{'default' if default else 'normal'}:{_short(key)}"
+            counts_at = end - _INSTANT if end in midnights else end
+            heading = _heading(loan, f"accrual:{loan.public_id}:{which}", counts_at)
+            amount = excess.copy_negate()
+            drafts.append(entries.accrual(heading, asset=loan.asset.code, amount=amount, default=default, late=True))
+    return drafts
 
 
 @transaction.atomic
@@ -182,10 +240,14 @@ def _advance(
     with money.exact():
         loan.interest_due += amount
         loan.interest_posted += amount
-    heading = entries.Heading(
+    heading = _heading(loan, key, effective_at)
+    return entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan))
+
+
+def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
+    return entries.Heading(
         key=key, effective_at=effective_at, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
     )
-    return entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan))
 
 
 def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
@@ -203,39 +265,65 @@ def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
 
 
 def _unposted(loan: Loan, paid: list[Step], until: datetime) -> Decimal:
-    """Return the interest to an instant less what is posted; negative after a payment dated before the last accrual."""
+    """Return the interest to an instant less what is posted."""
     earned = _earned(loan, paid, until)
     with money.exact():
-        # Interest that was posted and already paid is not taken back: nothing is owed below zero.
-        return max(earned - loan.interest_posted, -loan.interest_due)
+        return earned - loan.interest_posted
 
 
 def _earned(loan: Loan, paid: Sequence[Step], until: datetime) -> Decimal:
     """Return all interest from funding to an instant, rounded up; `paid` is principal that was paid back."""
-    start_at = loan.start_at
-    if start_at is None:
-        raise UnableToAccrue(f"{loan} was never funded")
-    principal = [Step(start_at, loan.principal)]
+    principal = [Step(_started(loan), loan.principal)]
     with money.exact():
         for step in paid:
             principal.append(Step(step.at, principal[-1].value - step.value))
-    rate = [Step(start_at, loan.annual_rate), Step(max(default_at(loan), start_at), loan.default_rate)]
-    return interest.round_up(interest.cumulative(loan.day_count, principal, rate, until), loan.asset.decimals)
+    return interest.round_up(
+        interest.cumulative(loan.day_count, principal, rate_steps(loan), until), loan.asset.decimals
+    )
+
+
+def rate_steps(loan: Loan, *, default_from: datetime | None = None) -> tuple[Step, ...]:
+    """Return a funded loan's annual rate from its funding on, and the default rate from its default, or another, on."""
+    start_at = _started(loan)
+    return Step(start_at, loan.annual_rate), Step(max(default_from or default_at(loan), start_at), loan.default_rate)
+
+
+def _started(loan: Loan) -> datetime:
+    if loan.start_at is None:
+        raise UnableToAccrue(f"{loan} was never funded")
+    return loan.start_at
 
 
 def _principal_paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Step]]:
-    rows = Repayment.objects.filter(loan__in=list(loan_ids), principal__gt=0)
-    paid: defaultdict[int, list[Step]] = defaultdict(list)
-    for loan_id, at, amount in rows.order_by("received_at", "pk").values_list("loan_id", "received_at", "principal"):
-        paid[loan_id].append(Step(at, amount))
+    steps: defaultdict[int, list[Step]] = defaultdict(list)
+    for loan_id, rows in _paid(loan_ids).items():
+        steps[loan_id] = [Step(row.at, row.principal) for row in rows if row.principal]
+    return steps
+
+
+def _paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Paid]]:
+    """Return what was paid of some loans, as it stands after all corrections, in order; one query."""
+    keys = list(loan_ids)
+    rows = Repayment.objects.filter(loan__in=keys).values_list("loan_id", "received_at", "interest", "principal")
+    changes = SplitChange.objects.filter(repayment__loan__in=keys).values_list(
+        "repayment__loan_id", "repayment__received_at", "interest", "principal"
+    )
+    paid: defaultdict[int, list[Paid]] = defaultdict(list)
+    for loan_id, at, of_interest, of_principal in sorted(rows.union(changes, all=True), key=itemgetter(1)):
+        paid[loan_id].append(Paid(at, of_interest, of_principal))
     return paid
 
 
-def _day_ends(loan: Loan, midnight: datetime) -> Iterable[datetime]:
-    end = _first_end(_accrued_at(loan))
-    while end <= midnight:
+def _ends_between(after: datetime, until: datetime) -> Iterable[datetime]:
+    """Yield the ends of the days that end after one instant and not after another."""
+    end = _first_end(after)
+    while end <= until:
         yield end
         end += _DAY
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _REASON_LENGTH else str(ids.derived(reason))
 
 
 def _first_end(at: datetime) -> datetime:

@@ -1,15 +1,15 @@
 """Obligations: what a client is to pay on a loan and when; expected from its schedule, met by what is paid."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 
-from lending import calendars
+from lending import calendars, interest
 from lending.engine import money
-from lending.interest import DEFAULT_AFTER
 from lending.models import OPEN_OBLIGATIONS, Client, Loan, LoanState, Obligation, ScheduleRow
 
 NOTICE = timedelta(days=5)
@@ -17,15 +17,29 @@ _State, _Kind = Obligation.State, Obligation.Kind
 _PAYABLE = (_State.NOTICED, _State.DUE, _State.LATE)
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Money that reduced a loan, in its asset: when it counts, and when it became known; None is now."""
+
+    at: datetime
+    known_at: datetime | None
+    amount: Decimal
+
+
 def default_at(calendar: str, due_date: date, grace_days: int) -> datetime:
     """Return when what is to be paid for a date is in default: its day and the business days of grace are over."""
     last = calendars.after(calendar, calendars.following(calendar, due_date), grace_days)
-    return _midnight(last) + DEFAULT_AFTER
+    return _midnight(last) + interest.DEFAULT_AFTER
 
 
 def default_of(terms: Mapping[str, Any]) -> datetime:
     """Return when a loan is in default that is not paid off at maturity, from its terms by name."""
     return default_at(terms["calendar"], terms["maturity_date"], terms["grace_days"])
+
+
+def agreed_default(loan: Loan) -> datetime:
+    """Return when a loan is in default that is not paid off at maturity, if no other default comes before."""
+    return default_at(loan.calendar, loan.maturity_date, loan.grace_days)
 
 
 def expect(rows: Iterable[ScheduleRow]) -> None:
@@ -66,7 +80,7 @@ def pay(loan: Loan, amount: Decimal, *, at: datetime) -> None:
 
 
 def follow(loan: Loan, before: str, after: str, *, now: datetime) -> None:
-    """Let obligations follow a step of their loan: what ends it ends them, what takes that back brings them back."""
+    """Let obligations follow a step of their loan: what ends it ends them, and a sale that leaves debt does not."""
     mine = Obligation.objects.filter(loan=loan)
     if after == LoanState.REPAID:
         mine.filter(state__in=OPEN_OBLIGATIONS).update(state=_State.MET, met_at=now, act_at=None)
@@ -74,10 +88,107 @@ def follow(loan: Loan, before: str, after: str, *, now: datetime) -> None:
         mine.filter(state__in=OPEN_OBLIGATIONS).update(state=_State.CANCELLED, act_at=None)
     elif before == LoanState.LIQUIDATING and after == LoanState.ACTIVE:  # a sale does not heal a default
         mine.filter(state=_State.DEFAULTED).update(state=_State.LATE, act_at=now)
-    elif before == LoanState.REPAID and after in (LoanState.ACTIVE, LoanState.MATURED):
-        unpaid = Q(amount=None) | Q(paid__lt=F("amount"))
-        again = {"amount": None, "paid": money.ZERO, "met_at": None, "act_at": now}
-        mine.filter(unpaid, state=_State.MET).update(state=_State.EXPECTED, **again)
+
+
+def asked_for(loan: Loan, row: Obligation) -> Decimal:
+    """Return what is to be paid by the start of the due day if nothing is paid before, less what is asked already."""
+    owed = interest.payoff(loan, now=row.due_at)
+    if row.kind == _Kind.MATURITY:
+        return owed.total
+    before = Obligation.objects.filter(loan=loan, due_at__lt=row.due_at, state__in=(_State.DUE, _State.LATE))
+    with money.exact():
+        principal = max(owed.principal - row.balance, money.ZERO)
+        open_before = sum((other.asks - other.paid for other in before), money.ZERO)
+        return max(owed.interest + owed.pending + owed.fees + principal - open_before, money.ZERO)
+
+
+# --- a past that is put right -----------------------------------------------------------------------------------------
+
+
+def heals(loan: Loan, paid: Sequence[Received]) -> bool:
+    """Return whether a loan would not be in default if this was paid: each payment whose default it is was in time."""
+    if loan.state != LoanState.DEFAULTED:
+        return False
+    rows = list(Obligation.objects.filter(loan=loan).order_by("due_at", "pk"))
+    met = {row.pk: met_at for row, _, met_at in _counted(rows, paid)}
+    broken = [row for row in rows if row.state == _State.DEFAULTED]
+    return bool(broken) and all((at := met.get(row.pk)) is not None and at < row.default_at for row in broken)
+
+
+def unmet(loan: Loan, paid: Sequence[Received]) -> list[tuple[Obligation, Decimal]]:
+    """Return what stands as paid and would not be if this was paid, each with what would be missing; it only looks."""
+    rows = Obligation.objects.filter(loan=loan, state__in=(*_PAYABLE, _State.MET)).order_by("due_at", "pk")
+    with money.exact():
+        return [
+            (row, row.asks - part)
+            for row, part, met_at in _counted(list(rows), paid)
+            if row.state == _State.MET and met_at is None
+        ]
+
+
+def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: datetime) -> list[Obligation]:
+    """
+    Count anew what was paid towards what a locked loan was asked for, its past put right; return what is open again.
+
+    Each payment counts at its own time, the oldest obligation first, towards what had been announced when it became
+    known. What is no longer met is announced, due or late as the clock says. Nobody is in default at once of what
+    they were told was paid: its grace runs again from now. `healed` says that the loan was taken out of default.
+    """
+    if loan.state == LoanState.REPAID:
+        return []
+    counts = (*_PAYABLE, _State.MET, *((_State.DEFAULTED, _State.CANCELLED) if healed else ()))
+    rows = list(Obligation.objects.filter(loan=loan, state__in=counts).order_by("due_at", "pk"))
+    counted = {row.pk: (part, met_at) for row, part, met_at in _counted(rows, paid)}
+    again = []
+    for row in rows:
+        row.paid, met_at = counted.get(row.pk, (row.paid, None))
+        if met_at is not None:
+            row.state, row.met_at, row.act_at = _State.MET, met_at, None
+        elif row.state in (_State.MET, _State.DEFAULTED, _State.CANCELLED):
+            _reopen(loan, row, now)
+            again.append(row)
+        row.save(update_fields=["state", "amount", "announced_at", "paid", "met_at", "act_at"])
+    return again
+
+
+def _counted(rows: Sequence[Obligation], paid: Sequence[Received]) -> list[tuple[Obligation, Decimal, datetime | None]]:
+    """Return what was announced, with what was paid of it and when that was all; parts do not meet the last one."""
+    open_rows = [row for row in rows if row.amount is not None and row.kind != _Kind.MATURITY]
+    parts = {row.pk: money.ZERO for row in open_rows}
+    met_at = {row.pk: row.due_at for row in open_rows if not row.amount and row.state == _State.MET}
+    for flow in sorted(paid, key=lambda flow: flow.at):
+        left = flow.amount
+        for row in open_rows:
+            with money.exact():
+                part = min(left, row.asks - parts[row.pk]) if _announced(row, flow) else money.ZERO
+                left -= part
+                parts[row.pk] += part
+            if part and parts[row.pk] == row.asks:
+                met_at[row.pk] = flow.at
+    return [(row, parts[row.pk], met_at.get(row.pk)) for row in open_rows]
+
+
+def _announced(row: Obligation, flow: Received) -> bool:
+    return flow.known_at is None or (row.announced_at or row.due_at - NOTICE) <= flow.known_at
+
+
+def _reopen(loan: Loan, row: Obligation, now: datetime) -> None:
+    row.met_at = None
+    if loan.state == LoanState.DEFAULTED:
+        row.state, row.act_at = _State.CANCELLED, None  # all of the loan is due, and this with it
+        return
+    if row.amount is None and now < row.due_at:
+        row.state, row.act_at = _State.EXPECTED, row.due_at - NOTICE
+        return
+    if row.amount is None:
+        row.amount, row.announced_at = asked_for(loan, row), now
+    if now < row.due_at:
+        row.state, row.act_at = _State.NOTICED, row.due_at
+    elif now < row.due_at + interest.DEFAULT_AFTER:
+        row.state, row.act_at = _State.DUE, row.due_at + interest.DEFAULT_AFTER
+    else:
+        again = default_at(loan.calendar, now.astimezone(UTC).date(), loan.grace_days)
+        row.state, row.act_at = _State.LATE, max(row.default_at, again)
 
 
 def near(loan: Loan) -> list[Obligation]:

@@ -8,10 +8,11 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from lending import events, interest, ledger, loans, margin_accounts, obligations
+from lending import events, interest, ledger, loans, margin_accounts, obligations, replays
 from lending.engine import accounts, entries, money
+from lending.engine.replay import Flow, Parts
 from lending.engine.waterfall import Claims, Split, allocate
-from lending.models import Asset, Entry, Loan, LoanState, MarginAccount, Pledge, Repayment, User
+from lending.models import Approval, Asset, Correction, Entry, Loan, LoanState, MarginAccount, Pledge, Repayment, User
 
 BACK_DATING_LIMIT = timedelta(hours=24)
 
@@ -46,6 +47,7 @@ def record(
     actor: User | None = None,
     asset: Asset | None = None,
     arrived_at: datetime | None = None,
+    agreed: Approval | None = None,
 ) -> Repayment:
     """
     Pay a loan out of its client's free balance: fees, then interest to the second of receipt, then principal.
@@ -59,43 +61,108 @@ def record(
     amount : Decimal
         In the loan's asset, > 0, at most the client's free balance.
     received_at : datetime
-        When the money arrived; interest stops there. Not before the last payment, and at most 24 hours back when a
-        person records it; the custodian's own report of a deposit is evidence enough for more.
+        When the money arrived; interest stops there. Where interest or later payments are on the books already, they
+        are worked out again and the differences posted. At most 24 hours back when a person records it alone; the
+        custodian's own report of a deposit is evidence enough for more.
     asset : Asset, optional
         What was paid, when the caller knows it; anything but the loan's asset is refused.
     arrived_at : datetime, optional
         When it truly arrived, when that was before `received_at`: what a margin call's deadline is held against.
+    agreed : Approval, optional
+        What two persons have agreed to, of a payment dated further back; it may also reach a loan that is repaid.
 
     Raises
     ------
     UnableToRepay
         If the amount is not positive, too fine, or more than what is free; the asset is not the loan's; nothing is
-        owed; the receipt is in the future, too old or before the last payment; or the key was used otherwise.
+        owed; the receipt is in the future or too old; or the key was used otherwise.
     """
     account = margin_accounts.lock(loan.margin_account_id)
     loan = loans.locked(loan)
     if first := _repeated(loan, amount, key=key, kind=Repayment.Kind.CASH):
         return first
-    _check_payment(loan, amount, asset, received_at, by_hand=actor is not None, now=now)
-    interest.catch_up(loan, until=received_at, reason=key, now=now)
-    split = allocate(amount, _claims(loan))
-    paid = entries.Dues(fees=split.fees, interest=split.interest, principal=split.principal)
-    draft = entries.repayment(_heading(loan, key, received_at), asset=loan.asset.code, paid=paid)
-    entry = ledger.post(draft, now=now, actor=actor)
-    payment = _reduce(
+    check(loan, amount, asset, received_at, by_hand=actor is not None, agreed=agreed is not None, now=now)
+    before_default = loan.state == LoanState.DEFAULTED and received_at < interest.default_at(loan)
+    if before_default or (loan.accrued_at and received_at < loan.accrued_at):
+        payment = _late(account, loan, Flow(received_at, amount), key, agreed, actor, arrived_at, now)
+    else:
+        interest.catch_up(loan, until=received_at, reason=key, now=now)
+        split = allocate(amount, _claims(loan))
+        paid = entries.Dues(fees=split.fees, interest=split.interest, principal=split.principal)
+        draft = entries.repayment(_heading(loan, key, received_at), asset=loan.asset.code, paid=paid)
+        entry = ledger.post(draft, now=now, actor=actor)
+        payment = _reduce(
+            account,
+            loan,
+            split,
+            amount,
+            kind=Repayment.Kind.CASH,
+            key=key,
+            received_at=received_at,
+            arrived_at=arrived_at,
+            entry=entry,
+            now=now,
+        )
+    if loan.state in loans.OWING and not loans.owes(loan):
+        loans.transition(loan, LoanState.REPAID, actor=actor, cause=f"repayment {key}", now=now)
+    return payment
+
+
+def _late(
+    account: MarginAccount,
+    loan: Loan,
+    flow: Flow,
+    key: str,
+    agreed: Approval | None,
+    actor: User | None,
+    arrived_at: datetime | None,
+    now: datetime,
+) -> Repayment:
+    """Record a payment that counts before what is on the books already, and work out anew all that followed."""
+    free = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id))
+    if loan.accrued_at and loan.accrued_at < flow.at:
+        interest.catch_up(loan, until=flow.at, reason=key, now=now)
+    wanted = replays.plan(loan, added=flow)
+    cause = "a payment recorded late"
+    try:
+        booked = replays.book(loan, wanted, key=key, cause=cause, now=now, actor=actor, client_free=free)
+    except replays.UnableToSettle as refusal:
+        raise UnableToRepay(str(refusal)) from refusal
+    if booked.added is None:
+        raise UnableToRepay("the payment itself was not posted")
+    payment = _written(
         account,
         loan,
-        split,
-        amount,
+        wanted.added,
+        flow.amount,
         kind=Repayment.Kind.CASH,
         key=key,
-        received_at=received_at,
+        received_at=flow.at,
         arrived_at=arrived_at,
-        entry=entry,
+        entry=booked.added,
         now=now,
     )
-    if not split.short:
-        loans.transition(loan, LoanState.REPAID, actor=actor, cause=f"repayment {key}", now=now)
+    why = agreed.payload["reason"] if agreed else "recorded after interest or a later payment was on the books"
+    replays.remember(
+        booked,
+        Correction(
+            client_id=loan.client_id,
+            loan=loan,
+            kind=Correction.Kind.PAYMENT,
+            cause=Correction.Cause.LATE,
+            repayment=payment,
+            reason=why,
+            maker=agreed.maker if agreed else None,
+            checker=agreed.checker if agreed else None,
+            effective_at=flow.at,
+            recorded_at=now,
+        ),
+    )
+    if wanted.heals:
+        state = LoanState.MATURED if now >= interest.maturity_at(loan) else LoanState.ACTIVE
+        said = "what was in default had been paid in time"
+        loans.transition(loan, state, actor=actor, cause=said, now=now, default_at=wanted.default_from)
+    obligations.recount(loan, replays.received(loan), healed=wanted.heals, now=now)
     return payment
 
 
@@ -188,9 +255,17 @@ def shortfall(loan: Loan, *, key: str, cause: str, now: datetime, dust: Collecti
     return unpaid.total
 
 
-def _check_payment(
-    loan: Loan, amount: Decimal, asset: Asset | None, received_at: datetime, *, by_hand: bool, now: datetime
+def check(
+    loan: Loan,
+    amount: Decimal,
+    asset: Asset | None,
+    received_at: datetime,
+    *,
+    by_hand: bool,
+    agreed: bool,
+    now: datetime,
 ) -> None:
+    """Check a payment as `record` says; `agreed` is one that two persons agree to."""
     code = loan.asset.code
     if asset is not None and asset.pk != loan.asset_id:
         raise UnableToRepay(f"this loan is in {code}; a payment in {asset.code} can not repay it")
@@ -198,17 +273,14 @@ def _check_payment(
         raise UnableToRepay(f"{amount} {code} is not an amount above zero")
     if amount != money.quantize_down(amount, loan.asset.decimals):
         raise UnableToRepay(f"{money.text(amount)} is finer than {code} can be paid ({loan.asset.decimals} decimals)")
-    if loan.state not in loans.OWING:
+    if loan.state not in loans.OWING and not (agreed and loan.state == LoanState.REPAID):
         raise UnableToRepay(f"nothing is owed on {loan}: it is {loan.get_state_display().lower()}")
     if received_at > now:
         raise UnableToRepay(f"a payment can not have arrived in the future, at {received_at:%Y-%m-%d %H:%M:%S} UTC")
     if loan.start_at and received_at < loan.start_at:
         raise UnableToRepay("a payment can not have arrived before the loan was funded")
-    if by_hand and now - received_at > BACK_DATING_LIMIT:
+    if by_hand and not agreed and now - received_at > BACK_DATING_LIMIT:
         raise UnableToRepay("a payment dated more than 24 hours back needs a back-dated entry by two persons")
-    last = loan.repayments.filter(principal__gt=0).order_by("-received_at").first()
-    if last is not None and received_at < last.received_at:
-        raise UnableToRepay(f"a later payment, of {last.received_at:%Y-%m-%d %H:%M:%S} UTC, was applied already")
     free = ledger.owed(accounts.client_free(code, loan.client_id))
     if amount > free:
         raise UnableToRepay(f"{loan.client} has {money.text(free)} {code} free, not {money.text(amount)}")
@@ -234,6 +306,33 @@ def _reduce(
     loan.save(update_fields=["fees_due", "interest_due", "principal_outstanding"])
     with money.exact():
         obligations.pay(loan, amount - split.surplus, at=received_at)
+    return _written(
+        account,
+        loan,
+        split,
+        amount,
+        kind=kind,
+        key=key,
+        received_at=received_at,
+        entry=entry,
+        now=now,
+        arrived_at=arrived_at,
+    )
+
+
+def _written(
+    account: MarginAccount,
+    loan: Loan,
+    split: Split | Parts,
+    amount: Decimal,
+    *,
+    kind: str,
+    key: str,
+    received_at: datetime,
+    entry: Entry,
+    now: datetime,
+    arrived_at: datetime | None = None,
+) -> Repayment:
     margin_accounts.touch(account)
     events.emit(
         "loans",

@@ -187,7 +187,7 @@ def draw(client: Client, *, from_date: date, to_date: date, rests_on: Basis) -> 
 
 def _earned(account: LedgerAccount, postings: Sequence[Posting]) -> Earned:
     """Return what accrued on a loan; its day count is that of its term sheet."""
-    loan, booked = account.loan, [row for row in postings if row.entry.kind == "accrual"]
+    loan, booked = account.loan, [row for row in postings if row.entry.kind in ("accrual", "accrual_correction")]
     if loan is None:
         raise UnableToDraw(f"{account} bears interest and belongs to no loan")
     with money.exact():

@@ -19,7 +19,7 @@ from lending.engine.chart import AccountKind
 from lending.models import Client, Entry, Posting
 from lending.statements import Basis, UnableToDraw, shown_as
 
-_PAYS = {"repayment": "payment", "waterfall": "sale of collateral"}
+_PAYS = {"repayment": "payment", "waterfall": "sale of collateral", "reallocation": "payment, counted anew"}
 _SALE = "sale"
 
 

@@ -9,7 +9,7 @@ from django.db.models import Max, Q, Sum
 from django.db.models.functions import Coalesce
 
 from lending.engine import money
-from lending.models import Asset, Pledge, PledgeMovement, Repayment
+from lending.models import Asset, Correction, Pledge, PledgeMovement, Repayment
 from risk.engine import cures as engine
 from risk.exposures import AccountFacts, Judgement
 from risk.models import CollateralCure, MarginCall
@@ -83,11 +83,12 @@ def paid(call: MarginCall) -> tuple[Decimal, Fraction]:
     """
     Return the cash that was paid towards a call and the fraction of its demand that cash and collateral make up.
 
-    Only what had arrived by the deadline counts, at the prices of the call's own snapshot: the notice fixes the
-    amounts. Both cures are linear in D - t·A, so their fractions add up.
+    Only what had arrived by the deadline counts, and was not taken back since, at the prices of the call's own
+    snapshot: the notice fixes the amounts. Both cures are linear in D - t·A, so their fractions add up.
     """
     in_time = Q() if call.cure_due_at is None else Q(came_at__lte=call.cure_due_at)
-    cash = Repayment.objects.alias(came_at=Coalesce("arrived_at", "received_at")).filter(
+    standing = Repayment.objects.exclude(corrections__kind=Correction.Kind.REVERSAL)
+    cash = standing.alias(came_at=Coalesce("arrived_at", "received_at")).filter(
         in_time,
         loan__margin_account=call.margin_account_id,
         loan__asset=call.cure_asset_id,

@@ -151,7 +151,9 @@ _BROKEN: tuple[tuple[str, str, str], ...] = (
                     FROM lending_repayment p JOIN lending_loan l ON l.id = p.loan_id
                     WHERE l.margin_account_id = a.id AND l.asset_id = m.cure_asset_id AND p.kind = 'cash'
                       AND p.id > m.last_repayment_id AND p.recorded_at < o.ordered_at
-                      AND coalesce(p.arrived_at, p.received_at) <= coalesce(m.cure_due_at, 'infinity')), 0)
+                      AND coalesce(p.arrived_at, p.received_at) <= coalesce(m.cure_due_at, 'infinity')
+                      AND NOT EXISTS (SELECT FROM lending_correction c WHERE c.repayment_id = p.id
+                                      AND c.kind = 'reversal' AND c.recorded_at < o.ordered_at)), 0)
                 + coalesce((
                     SELECT sum(v.quantity / n.quantity)
                     FROM lending_pledgemovement v JOIN risk_collateralcure n

@@ -11,13 +11,15 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, loans, obligations, offers, panels, schedules, staff, term_sheets
+from lending import access, loans, obligations, offers, panels, replays, schedules, staff, term_sheets
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
 from lending.models import (
+    Correction,
     LadderTerms,
     Loan,
+    LoanEvent,
     LoanState,
     MarginAccount,
     Notice,
@@ -145,13 +147,14 @@ def _story(request: HttpRequest, shown: Loan) -> dict[str, Any]:
     """Return what happened to a loan, the newest first, with what higher apps add."""
     now = staff.now(request)
     notices = Notice.objects.filter(margin_account=shown.margin_account_id).order_by("-created_at", "-pk")
+    paid = replays.as_they_stand(shown)
     return {
         "loan": shown,
         "now": now,
         "asset": shown.asset.code,
         "story": panels.render("admin.loan.story", request, shown, now=now),
-        "repayments": shown.repayments.select_related("entry").order_by("-received_at", "-pk"),
-        "events": shown.events.select_related("actor").order_by("-happened_at", "-pk"),
+        "repayments": paid,
+        "trail": _trail(shown, corrected=any(row.corrected for row, _, _ in paid)),  # type: ignore[attr-defined]
         "notices": notices[:_NOTICES],
         "reads_books": bool(roles(request) & SEE_BOOKS),
     }
@@ -164,6 +167,13 @@ def _payments(request: HttpRequest, shown: Loan) -> dict[str, Any]:
     return {
         "loan": shown, "now": now, "asset": shown.asset.code, "schedule": _schedule(shown, now), "obligations": asked,
     }  # fmt: skip
+
+
+def _trail(shown: Loan, *, corrected: bool) -> list[tuple[datetime, LoanEvent | None, Correction | None]]:
+    """Return a loan's steps and the corrections of its past, the newest first."""
+    steps = [(row.happened_at, row, None) for row in shown.events.select_related("actor").order_by("-pk")]
+    made = shown.corrections.select_related("maker", "checker", "repayment").order_by("-pk") if corrected else ()
+    return sorted([*steps, *((row.recorded_at, None, row) for row in made)], key=lambda row: row[0], reverse=True)
 
 
 def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:

@@ -24,6 +24,7 @@ from lending.engine.accounts import (
 )
 from lending.engine.chart import AccountKind, Category
 from lending.engine.drafts import AccountKey, Draft, Heading, Line, UnableToDraft, draft
+from lending.engine.lines import check_not_negative, check_positive, client_of, credit, loan_of, move
 
 __all__ = ["AccountKey", "Draft", "Dues", "Heading", "Line", "UnableToDraft", "draft"]
 
@@ -47,65 +48,65 @@ class Dues:
 
 def deposit(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
     """Return the entry of a confirmed deposit: it is the client's to use."""
-    client_id = _client(heading)
-    return _move(heading, "deposit", client_free(asset, client_id), custody(asset, custodian), quantity)
+    client_id = client_of(heading)
+    return move(heading, "deposit", client_free(asset, client_id), custody(asset, custodian), quantity)
 
 
 def unmatched_deposit(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
     """Return the entry of a deposit that nobody could be found for: held, and nobody's to use."""
-    return _move(heading, "unmatched_deposit", deposits_pending(asset), custody(asset, custodian), quantity)
+    return move(heading, "unmatched_deposit", deposits_pending(asset), custody(asset, custodian), quantity)
 
 
 def matched_deposit(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
     """Return the entry that gives an unmatched deposit to the client it was found to belong to."""
-    target = client_free(asset, _client(heading))
-    return _move(heading, "matched_deposit", target, deposits_pending(asset), quantity)
+    target = client_free(asset, client_of(heading))
+    return move(heading, "matched_deposit", target, deposits_pending(asset), quantity)
 
 
 def withdrawal_request(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
     """Return the entry that sets an amount aside for a withdrawal, so that it can not be spent twice."""
-    client_id = _client(heading)
+    client_id = client_of(heading)
     source, target = client_free(asset, client_id), withdrawals_pending(asset, client_id)
-    return _move(heading, "withdrawal_request", target, source, quantity)
+    return move(heading, "withdrawal_request", target, source, quantity)
 
 
 def withdrawal(heading: Heading, *, asset: str, quantity: Decimal, custodian: str) -> Draft:
     """Return the entry of a withdrawal that the custodian has carried out."""
-    pending = withdrawals_pending(asset, _client(heading))
-    return _move(heading, "withdrawal", custody(asset, custodian), pending, quantity)
+    pending = withdrawals_pending(asset, client_of(heading))
+    return move(heading, "withdrawal", custody(asset, custodian), pending, quantity)
 
 
 def withdrawal_failure(heading: Heading, *, asset: str, quantity: Decimal) -> Draft:
     """Return the entry that gives the amount of a failed withdrawal back to the client."""
-    client_id = _client(heading)
+    client_id = client_of(heading)
     pending = withdrawals_pending(asset, client_id)
-    return _move(heading, "withdrawal_failure", client_free(asset, client_id), pending, quantity)
+    return move(heading, "withdrawal_failure", client_free(asset, client_id), pending, quantity)
 
 
 def pledge(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
     """Return the entry that turns a client's free balance into collateral."""
-    client_id = _client(heading)
+    client_id = client_of(heading)
     target = client_pledged(asset, client_id, margin_account_id)
-    return _move(heading, "pledge", target, client_free(asset, client_id), quantity)
+    return move(heading, "pledge", target, client_free(asset, client_id), quantity)
 
 
 def release(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
     """Return the entry that gives collateral back to the client's free balance."""
-    client_id = _client(heading)
+    client_id = client_of(heading)
     source = client_pledged(asset, client_id, margin_account_id)
-    return _move(heading, "release", client_free(asset, client_id), source, quantity)
+    return move(heading, "release", client_free(asset, client_id), source, quantity)
 
 
 def hold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
     """Return the entry that sets collateral aside for a sale that was ordered."""
-    owner = (asset, _client(heading), margin_account_id)
-    return _move(heading, "hold", liquidation_hold(*owner), client_pledged(*owner), quantity)
+    owner = (asset, client_of(heading), margin_account_id)
+    return move(heading, "hold", liquidation_hold(*owner), client_pledged(*owner), quantity)
 
 
 def unhold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
     """Return the entry that puts collateral back that was ordered for sale and will not be sold."""
-    owner = (asset, _client(heading), margin_account_id)
-    return _move(heading, "unhold", client_pledged(*owner), liquidation_hold(*owner), quantity)
+    owner = (asset, client_of(heading), margin_account_id)
+    return move(heading, "unhold", client_pledged(*owner), liquidation_hold(*owner), quantity)
 
 
 # --- loans ----------------------------------------------------------------------------------------------------------
@@ -113,61 +114,68 @@ def unhold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id
 
 def disbursement(heading: Heading, *, asset: str, principal: Decimal, origination_fee: Decimal = money.ZERO) -> Draft:
     """Return the entry that lends the principal into the client's free balance, less the origination fee."""
-    client_id, loan_id = _client(heading), _loan(heading)
-    _positive(heading, principal)
+    client_id, loan_id = client_of(heading), loan_of(heading)
+    check_positive(heading, principal)
     with money.exact():
         return draft(
             heading,
             "disbursement",
             Line(of_loan(AccountKind.LOAN_PRINCIPAL, asset, client_id, loan_id), principal),
             Line(client_free(asset, client_id), origination_fee - principal),
-            _credit(house(AccountKind.FEE_INCOME, asset), origination_fee, Category.ORIGINATION_FEE),
+            credit(house(AccountKind.FEE_INCOME, asset), origination_fee, Category.ORIGINATION_FEE),
         )
 
 
 def fee(heading: Heading, *, asset: str, amount: Decimal, category: Category = Category.LATE_FEE) -> Draft:
     """Return the entry that charges a fee to a loan."""
-    _positive(heading, amount)
-    receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, _client(heading), _loan(heading))
+    check_positive(heading, amount)
+    receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, client_of(heading), loan_of(heading))
     return draft(
         heading,
         "fee",
         Line(receivable, amount),
-        _credit(house(AccountKind.FEE_INCOME, asset), amount, category),
+        credit(house(AccountKind.FEE_INCOME, asset), amount, category),
     )
 
 
-def accrual(heading: Heading, *, asset: str, amount: Decimal, default: bool = False) -> Draft:
-    """Return the entry of interest that was earned; a negative amount takes back what was posted too much."""
-    receivable = of_loan(AccountKind.INTEREST_RECEIVABLE, asset, _client(heading), _loan(heading))
+def accrual(heading: Heading, *, asset: str, amount: Decimal, default: bool = False, late: bool = False) -> Draft:
+    """Return the entry of interest that was earned; a `late` one corrects what was posted before, by any sign."""
+    receivable = of_loan(AccountKind.INTEREST_RECEIVABLE, asset, client_of(heading), loan_of(heading))
     kind = AccountKind.DEFAULT_INTEREST_INCOME if default else AccountKind.INTEREST_INCOME
     category = Category.DEFAULT_INTEREST if default else Category.INTEREST
-    return draft(heading, "accrual", Line(receivable, amount), _credit(house(kind, asset), amount, category))
+    name = "accrual_correction" if late else "accrual"
+    return draft(heading, name, Line(receivable, amount), credit(house(kind, asset), amount, category))
 
 
 def repayment(heading: Heading, *, asset: str, paid: Dues) -> Draft:
     """Return the entry that pays dues out of the client's free balance; a surplus simply stays there."""
-    _positive(heading, paid.total)
-    source = client_free(asset, _client(heading))
+    check_positive(heading, paid.total)
+    source = client_free(asset, client_of(heading))
     return draft(heading, "repayment", Line(source, paid.total), *_discharge(heading, asset, paid))
+
+
+def reallocation(heading: Heading, *, asset: str, change: Dues, surplus: Decimal) -> Draft:
+    """Return the entry that moves what a payment paid between dues and surplus: signed, and together zero."""
+    owed = _discharge(heading, asset, change, signed=True)
+    return draft(heading, "reallocation", *owed, credit(client_free(asset, client_of(heading)), surplus))
 
 
 def waterfall(
     heading: Heading, *, asset: str, paid: Dues, margin_account_id: int, surplus: Decimal = money.ZERO
 ) -> Draft:
     """Return the entry that applies the proceeds of sales to a loan; the surplus is the client's at once."""
-    client_id = _client(heading)
+    client_id = client_of(heading)
     if surplus < 0:
         raise UnableToDraft(f"{heading.key}: a surplus of {surplus}")
     with money.exact():
         total = paid.total + surplus
-    _positive(heading, total)
+    check_positive(heading, total)
     return draft(
         heading,
         "waterfall",
         Line(sale_proceeds(asset, client_id, margin_account_id), total),
         *_discharge(heading, asset, paid),
-        _credit(client_free(asset, client_id), surplus),
+        credit(client_free(asset, client_id), surplus),
     )
 
 
@@ -177,30 +185,30 @@ def shortfall(heading: Heading, *, asset: str, unpaid: Dues) -> Draft:
 
     The client goes on owing it as a deficiency claim, which the allowance beside it values at nothing.
     """
-    _positive(heading, unpaid.total)
+    check_positive(heading, unpaid.total)
     return draft(
         heading,
         "shortfall",
         Line(_claim(heading, asset), unpaid.total),
         *_discharge(heading, asset, unpaid),
         Line(house(AccountKind.CREDIT_LOSS, asset), unpaid.total, Category.CREDIT_LOSS),
-        _credit(_allowance(heading, asset), unpaid.total),
+        credit(_allowance(heading, asset), unpaid.total),
     )
 
 
 def write_off(heading: Heading, *, asset: str, amount: Decimal) -> Draft:
     """Return the entry that gives a deficiency claim up: claim and allowance go, the loss was taken before."""
-    return _move(heading, "write_off", _claim(heading, asset), _allowance(heading, asset), amount)
+    return move(heading, "write_off", _claim(heading, asset), _allowance(heading, asset), amount)
 
 
 def recovery(heading: Heading, *, asset: str, amount: Decimal, claim_stands: bool = True) -> Draft:
     """Return the entry of money that a client paid on a deficiency claim, whether it stands or was written off."""
-    _positive(heading, amount)
+    check_positive(heading, amount)
     paid = (
-        Line(client_free(asset, _client(heading)), amount),
-        _credit(house(AccountKind.RECOVERY, asset), amount, Category.RECOVERY),
+        Line(client_free(asset, client_of(heading)), amount),
+        credit(house(AccountKind.RECOVERY, asset), amount, Category.RECOVERY),
     )
-    served = (Line(_allowance(heading, asset), amount), _credit(_claim(heading, asset), amount))
+    served = (Line(_allowance(heading, asset), amount), credit(_claim(heading, asset), amount))
     return draft(heading, "recovery", *paid, *(served if claim_stands else ()))
 
 
@@ -226,23 +234,23 @@ def sale(
     where they were because the desk is an agent. The liquidation fee comes out of the proceeds. An order's part of a
     fill can be worth less than a cent: then its proceeds are zero and only the coins move.
     """
-    _positive(heading, quantity)
-    _not_negative(heading, proceeds)
+    check_positive(heading, quantity)
+    check_not_negative(heading, proceeds)
     if not 0 <= liquidation_fee <= proceeds:
         raise UnableToDraft(f"{heading.key}: a liquidation fee of {liquidation_fee} on {proceeds}")
-    client_id = _client(heading)
+    client_id = client_of(heading)
     bought = sale_proceeds(proceeds_asset, client_id, margin_account_id)
     return draft(
         heading,
         "sale",
         Line(liquidation_hold(asset, client_id, margin_account_id), quantity),
         *_through_exchange(asset, quantity),
-        _credit(house(AccountKind.DEALER_SETTLEMENT, asset, dealer), quantity),
+        credit(house(AccountKind.DEALER_SETTLEMENT, asset, dealer), quantity),
         Line(house(AccountKind.DEALER_SETTLEMENT, proceeds_asset, dealer), proceeds),
         *_through_exchange(proceeds_asset, proceeds),
-        _credit(bought, proceeds),
+        credit(bought, proceeds),
         Line(bought, liquidation_fee),
-        _credit(house(AccountKind.FEE_INCOME, proceeds_asset), liquidation_fee, Category.LIQUIDATION_FEE),
+        credit(house(AccountKind.FEE_INCOME, proceeds_asset), liquidation_fee, Category.LIQUIDATION_FEE),
     )
 
 
@@ -250,15 +258,15 @@ def conversion(
     heading: Heading, *, paid_asset: str, paid: Decimal, bought_asset: str, bought: Decimal, margin_account_id: int
 ) -> Draft:
     """Return the entry in which the desk itself changes sale proceeds into the asset of the loan, at its mark."""
-    _positive(heading, paid, bought)
-    owner = (_client(heading), margin_account_id)
+    check_positive(heading, paid, bought)
+    owner = (client_of(heading), margin_account_id)
     return draft(
         heading,
         "conversion",
         Line(sale_proceeds(paid_asset, *owner), paid),
-        _credit(house(AccountKind.EXCHANGE, paid_asset), paid, Category.TRADE),
+        credit(house(AccountKind.EXCHANGE, paid_asset), paid, Category.TRADE),
         Line(house(AccountKind.EXCHANGE, bought_asset), bought, Category.TRADE),
-        _credit(sale_proceeds(bought_asset, *owner), bought),
+        credit(sale_proceeds(bought_asset, *owner), bought),
     )
 
 
@@ -273,15 +281,15 @@ def settlement(
     custodian: str,
 ) -> Draft:
     """Return the settlement-date entry: coins leave custody for the dealer, the dealer's money, if any, arrives."""
-    _positive(heading, quantity)
-    _not_negative(heading, cash)
+    check_positive(heading, quantity)
+    check_not_negative(heading, cash)
     return draft(
         heading,
         "settlement",
         Line(house(AccountKind.DEALER_SETTLEMENT, asset, dealer), quantity),
-        _credit(custody(asset, custodian), quantity),
+        credit(custody(asset, custodian), quantity),
         Line(custody(cash_asset, custodian), cash),
-        _credit(house(AccountKind.DEALER_SETTLEMENT, cash_asset, dealer), cash),
+        credit(house(AccountKind.DEALER_SETTLEMENT, cash_asset, dealer), cash),
     )
 
 
@@ -290,110 +298,77 @@ def settlement(
 
 def capital(heading: Heading, *, asset: str, amount: Decimal, custodian: str) -> Draft:
     """Return the entry of capital that the owners pay in."""
-    _positive(heading, amount)
+    check_positive(heading, amount)
     return draft(
         heading,
         "capital",
         Line(custody(asset, custodian), amount),
-        _credit(house(AccountKind.CAPITAL, asset), amount, Category.CAPITAL),
+        credit(house(AccountKind.CAPITAL, asset), amount, Category.CAPITAL),
     )
 
 
 def custody_difference(heading: Heading, *, asset: str, difference: Decimal, custodian: str) -> Draft:
     """Return the entry that brings custody to what a custodian has: the desk's cost, or its gain where it is more."""
     cost = house(AccountKind.EXECUTION_COST, asset)
-    lines = (Line(custody(asset, custodian), difference), _credit(cost, difference, Category.EXECUTION_COST))
+    lines = (Line(custody(asset, custodian), difference), credit(cost, difference, Category.EXECUTION_COST))
     return draft(heading, "custody_difference", *lines)
 
 
 def funding(heading: Heading, *, asset: str, amount: Decimal, custodian: str, lender: str) -> Draft:
     """Return the entry of money that a lender lends to the desk."""
     owed = house(AccountKind.FUNDING, asset, lender)
-    return _move(heading, "funding", owed, custody(asset, custodian), amount)
+    return move(heading, "funding", owed, custody(asset, custodian), amount)
 
 
 def funding_cost(heading: Heading, *, asset: str, amount: Decimal, lender: str) -> Draft:
     """Return the entry of interest that the desk owes to a lender."""
-    _positive(heading, amount)
+    check_positive(heading, amount)
     return draft(
         heading,
         "funding_cost",
         Line(house(AccountKind.FUNDING_COST, asset), amount, Category.FUNDING),
-        _credit(house(AccountKind.FUNDING, asset, lender), amount),
+        credit(house(AccountKind.FUNDING, asset, lender), amount),
     )
 
 
 def bank_charge(heading: Heading, *, asset: str, amount: Decimal, bank: str) -> Draft:
     """Return the entry of what a bank took from the desk's cash for its own work."""
-    _positive(heading, amount)
+    check_positive(heading, amount)
     return draft(
         heading,
         "bank_charge",
         Line(house(AccountKind.EXECUTION_COST, asset), amount, Category.EXECUTION_COST),
-        _credit(custody(asset, bank), amount),
+        credit(custody(asset, bank), amount),
     )
 
 
 def reversal(heading: Heading, lines: Iterable[Line]) -> Draft:
     """Return the entry that takes back lines that were posted."""
-    return draft(heading, "reversal", *(_credit(line.account, line.amount, line.category) for line in lines))
+    return draft(heading, "reversal", *(credit(line.account, line.amount, line.category) for line in lines))
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _move(heading: Heading, kind: str, credit: AccountKey, debit: AccountKey, amount: Decimal) -> Draft:
-    _positive(heading, amount)
-    return draft(heading, kind, Line(debit, amount), _credit(credit, amount))
-
-
-def _discharge(heading: Heading, asset: str, paid: Dues) -> tuple[Line, ...]:
-    if min(paid.fees, paid.interest, paid.principal) < 0:
+def _discharge(heading: Heading, asset: str, paid: Dues, *, signed: bool = False) -> tuple[Line, ...]:
+    if not signed and min(paid.fees, paid.interest, paid.principal) < 0:
         raise UnableToDraft(f"{heading.key}: {paid} has a negative part")
-    owner = (asset, _client(heading), _loan(heading))
+    owner = (asset, client_of(heading), loan_of(heading))
     return (
-        _credit(of_loan(AccountKind.FEES_RECEIVABLE, *owner), paid.fees),
-        _credit(of_loan(AccountKind.INTEREST_RECEIVABLE, *owner), paid.interest),
-        _credit(of_loan(AccountKind.LOAN_PRINCIPAL, *owner), paid.principal),
+        credit(of_loan(AccountKind.FEES_RECEIVABLE, *owner), paid.fees),
+        credit(of_loan(AccountKind.INTEREST_RECEIVABLE, *owner), paid.interest),
+        credit(of_loan(AccountKind.LOAN_PRINCIPAL, *owner), paid.principal),
     )
 
 
 def _claim(heading: Heading, asset: str) -> AccountKey:
-    return of_loan(AccountKind.DEFICIENCY_CLAIM, asset, _client(heading), _loan(heading))
+    return of_loan(AccountKind.DEFICIENCY_CLAIM, asset, client_of(heading), loan_of(heading))
 
 
 def _allowance(heading: Heading, asset: str) -> AccountKey:
-    return of_loan(AccountKind.DEFICIENCY_ALLOWANCE, asset, _client(heading), _loan(heading))
-
-
-def _credit(account: AccountKey, amount: Decimal, category: Category = Category.BALANCE_SHEET) -> Line:
-    # A minus sign would round to the precision of whatever context is open.
-    return Line(account, amount.copy_negate(), category)
+    return of_loan(AccountKind.DEFICIENCY_ALLOWANCE, asset, client_of(heading), loan_of(heading))
 
 
 def _through_exchange(asset: str, amount: Decimal) -> tuple[Line, Line]:
     account = house(AccountKind.EXCHANGE, asset)
-    return Line(account, amount, Category.TRADE), _credit(account, amount, Category.TRADE)
-
-
-def _positive(heading: Heading, *amounts: Decimal) -> None:
-    for amount in amounts:
-        if not (amount.is_finite() and amount > 0):
-            raise UnableToDraft(f"{heading.key}: {amount} is not above zero")
-
-
-def _not_negative(heading: Heading, amount: Decimal) -> None:
-    if not (amount.is_finite() and amount >= 0):
-        raise UnableToDraft(f"{heading.key}: {amount} is below zero")
-
-
-def _client(heading: Heading) -> int:
-    if heading.client_id is None:
-        raise UnableToDraft(f"{heading.key}: the heading names no client")
-    return heading.client_id
-
-
-def _loan(heading: Heading) -> int:
-    if heading.loan_id is None:
-        raise UnableToDraft(f"{heading.key}: the heading names no loan")
-    return heading.loan_id
+    return Line(account, amount, Category.TRADE), credit(account, amount, Category.TRADE)

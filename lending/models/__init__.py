@@ -6,6 +6,7 @@ from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
+from lending.models.corrections import Correction, SplitChange
 from lending.models.custody import (
     AddressKey,
     CustodianWebhook,
@@ -41,7 +42,12 @@ from lending.models.loans import (
 )
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
-from lending.models.obligations import OBLIGATION_TRANSITIONS, OPEN_OBLIGATIONS, Obligation
+from lending.models.obligations import (
+    CORRECTED_TRANSITIONS,
+    OBLIGATION_TRANSITIONS,
+    OPEN_OBLIGATIONS,
+    Obligation,
+)
 from lending.models.periods import Period, PeriodState, PeriodStep
 from lending.models.sanctions import (
     SanctionsEntry,
@@ -57,6 +63,7 @@ from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
 
 __all__ = [
+    "CORRECTED_TRANSITIONS",
     "LOAN_TRANSITIONS",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
@@ -76,6 +83,7 @@ __all__ = [
     "ChecklistItem",
     "Client",
     "ClientUser",
+    "Correction",
     "CustodianWebhook",
     "CustodyBreak",
     "CustodyReading",
@@ -132,6 +140,7 @@ __all__ = [
     "Seal",
     "SignedAgreement",
     "SigningRule",
+    "SplitChange",
     "StoredFile",
     "TermSheet",
     "TermSheetAcceptance",

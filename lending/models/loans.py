@@ -131,6 +131,13 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.WORKOUT, LoanState.REPAID),
     (LoanState.WRITTEN_OFF, LoanState.RECOVERED),
     (LoanState.REPAID, LoanState.CLOSED),
+    # A payment that is taken back opens a repaid loan again, as what it would be without it.
+    (LoanState.REPAID, LoanState.ACTIVE),
+    (LoanState.REPAID, LoanState.MATURED),
+    (LoanState.REPAID, LoanState.DEFAULTED),
+    # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
+    (LoanState.DEFAULTED, LoanState.ACTIVE),
+    (LoanState.DEFAULTED, LoanState.MATURED),
     (LoanState.RECOVERED, LoanState.CLOSED),
     (LoanState.WRITTEN_OFF, LoanState.CLOSED),
 )
@@ -214,7 +221,11 @@ class LoanEvent(models.Model):
 
 
 class Repayment(models.Model):
-    """Money that reduced a loan: what a borrower paid, or what a sale brought."""
+    """
+    Money that reduced a loan: what a borrower paid, or what a sale brought, split as it was when it was recorded.
+
+    What it pays now is this split and all of its changes together; one that was taken back pays nothing.
+    """
 
     class Kind(models.TextChoices):
         CASH = "cash"
@@ -242,3 +253,6 @@ class Repayment(models.Model):
                 condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus")),
             ),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.received_at:%d %b %Y %H:%M} UTC"

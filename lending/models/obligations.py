@@ -42,6 +42,7 @@ class Obligation(models.Model):
     interest = AmountField(help_text="as agreed")
     balance = AmountField(help_text="principal that may be left once it is paid")
     amount = AmountField(null=True, help_text="what its notice asked for")
+    announced_at = models.DateTimeField(null=True, help_text="since when it asks for its amount")
     paid = AmountField(default=0)
     act_at = models.DateTimeField(null=True, help_text="when something is to be done about it next")
     met_at = models.DateTimeField(null=True)
@@ -73,8 +74,7 @@ class Obligation(models.Model):
 
 _State = Obligation.State
 OPEN_OBLIGATIONS = (_State.EXPECTED, _State.NOTICED, _State.DUE, _State.LATE)
-# Equal to the guard in the database, which a test compares. What a reversed payment had met is expected again, and a
-# loan whose sale left debt goes on being in default.
+# Equal to the guard in the database, which a test compares. A loan whose sale left debt goes on being in default.
 OBLIGATION_TRANSITIONS: tuple[tuple[str, str], ...] = (
     (_State.EXPECTED, _State.NOTICED),
     (_State.NOTICED, _State.DUE),
@@ -82,6 +82,12 @@ OBLIGATION_TRANSITIONS: tuple[tuple[str, str], ...] = (
     (_State.LATE, _State.DEFAULTED),
     *((state, _State.MET) for state in OPEN_OBLIGATIONS),
     *((state, _State.CANCELLED) for state in OPEN_OBLIGATIONS),
-    (_State.MET, _State.EXPECTED),
     (_State.DEFAULTED, _State.LATE),
+)
+# Only where the loan's past was corrected: what a payment had met that was taken back is open again, and a payment that
+# comes to be known late undoes a default and all that went with it.
+CORRECTED_TRANSITIONS: tuple[tuple[str, str], ...] = (
+    *((_State.MET, state) for state in (*OPEN_OBLIGATIONS, _State.CANCELLED)),
+    *((_State.CANCELLED, state) for state in (*OPEN_OBLIGATIONS, _State.MET)),
+    (_State.DEFAULTED, _State.MET),
 )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import F
 from django.urls import reverse
 
+from lending import replays
+from lending.engine import money
 from lending.models import Loan, Notice
 from risk.models import CallEvent, LiquidationOrder, OrderState
 
@@ -63,12 +64,19 @@ def _states(loan: Loan) -> Iterable[Happening]:
 
 
 def _payments(loan: Loan) -> Iterable[Happening]:
-    rows = loan.repayments.annotate(cost=F("fees") + F("interest")).order_by("-received_at", "-pk")[:MOST_OF_EACH]
     code = loan.asset.code
-    for row in rows:
+    for row, part, gone in replays.as_they_stand(loan)[:MOST_OF_EACH]:
         title = "Repaid out of a sale" if row.kind == row.Kind.LIQUIDATION else "Repaid"
-        parts = f"{row.principal.normalize():,f} of principal, {row.cost.normalize():,f} of interest and fees"
-        yield Happening(row.received_at, "payments", title, parts, "good", row.amount, code)
+        with money.exact():
+            cost = part.fees + part.interest
+        parts = f"{part.principal.normalize():,f} of principal, {cost.normalize():,f} of interest and fees"
+        said, tone = ("taken back since", "warn") if gone else (parts, "good")
+        yield Happening(row.received_at, "payments", title, said, tone, row.amount, code)
+    for made in loan.corrections.select_related("repayment").order_by("-pk")[:MOST_OF_EACH]:
+        when = f"as of {made.effective_at:%d %b %Y %H:%M} UTC: {made.get_cause_display()}"
+        reversal = made.kind == made.Kind.REVERSAL
+        title, tone = ("Payment taken back", "bad") if reversal else ("Earlier payment recorded", "good")
+        yield Happening(made.recorded_at, "payments", title, when, tone, made.repayment.amount, code)
 
 
 def _movements(loan: Loan) -> Iterable[Happening]:

@@ -11,7 +11,7 @@ import time_machine
 from django.test import Client as Browser
 from pypdf import PdfReader
 
-from lending import ledger, repayments, statements
+from lending import approvals, corrections, ledger, repayments, statements
 from lending.engine.chart import AccountKind
 from lending.engine.drafts import AccountKey
 from lending.models import Loan
@@ -218,3 +218,24 @@ def test_another_clients_statement_is_not_to_be_had(loan: Loan, cast: Cast, clie
         assert answer.status_code == 422
         assert "Harbourside" not in answer.content.decode()
         assert "550,020.84" not in answer.content.decode()
+
+
+def test_a_payment_that_was_taken_back_shows_and_a_statement_of_before_stays_as_it_was(loan: Loan, cast: Cast) -> None:
+    """50,000 at 15:00 were another client's: the day is told anew, and what was known at 18:00 can still be read."""
+    before = statements.basis()
+    known = drawn(loan)
+    payment = loan.repayments.get()
+    corrected_at = LATER + timedelta(hours=1)
+    asked = corrections.ask_reversal(payment, cause="wrong", reason="Quayside's", maker=cast.olga, now=corrected_at)
+    approvals.decide(asked, checker=cast.rhea, approve=True, now=corrected_at)
+    ledger.seal(now=corrected_at)
+    owed = section(drawn(loan), AccountKind.LOAN_PRINCIPAL)
+    rows = [(row.what, row.effective_at, row.recorded_at) for row in owed.rows]
+    at = NOW + timedelta(hours=3)
+    assert rows == [("Disbursement", NOW, NOW), ("Repayment", at, at), ("Reversal", at, corrected_at)]
+    assert owed.closing == 600_000
+    # As known an instant before the correction it is the statement of before; from its seal on it is the new one.
+    assert statements.basis(known_at=corrected_at - timedelta(seconds=1)).seq == before.seq
+    assert statements.basis(known_at=corrected_at).seq > before.seq
+    assert drawn(loan, seal=before.seq).fingerprint == known.fingerprint
+    assert section(known, AccountKind.LOAN_PRINCIPAL).closing == Decimal("550020.84")

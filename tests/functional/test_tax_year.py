@@ -11,7 +11,7 @@ import time_machine
 from django.test import Client as Browser
 from pypdf import PdfReader
 
-from lending import collateral, ledger, repayments, statements, tax_years
+from lending import collateral, ledger, repayments, replays, statements, tax_years
 from lending.engine import entries
 from lending.models import Asset, Entry, Loan
 from lending.papers import tax_year as paper_of
@@ -91,6 +91,22 @@ def test_a_sale_that_is_taken_back_is_a_line_of_its_own_and_the_year_as_known_be
     again = drawn(loan, seal=before.basis.seq)
     assert again == before
     assert paper_of.render(again) == paper_of.render(before)
+
+
+def test_a_payment_that_is_recorded_late_leaves_less_interest_for_the_one_after_it(loan: Loan) -> None:
+    before = drawn(loan)
+    repayments.record(loan, Decimal(30_000), key="paid:0", received_at=NOW + HOUR, now=LATER)
+    ledger.seal(now=LATER)
+    year = drawn(loan)
+    # An hour of 600,000 at 10 % ACT/360, then two hours of what it left, instead of three hours of all.
+    assert [(row.what, row.amount) for row in year.paid] == [
+        ("payment", Decimal("6.95")),
+        ("payment", Decimal("20.84")),
+        ("payment, counted anew", Decimal("-7.65")),
+    ]
+    paid = sum(part.interest for part in replays.parts_now(loan.repayments.all()).values())
+    assert year.totals == [("USD", paid)]
+    assert drawn(loan, seal=before.basis.seq) == before
 
 
 @pytest.mark.parametrize("start", [date(2024, 2, 29), date(9999, 1, 1)])

@@ -99,6 +99,8 @@ PRESS = {
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
+    "/admin/corrections/{loan_pk}/take-back/":  "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
     "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
 }
@@ -113,6 +115,7 @@ TABLES = {
     "lending.bankline":             "- Y Y Y - Y",
     "lending.bankstatement":        "- Y Y Y - Y",
     "lending.client":               "Y Y Y Y - Y",
+    "lending.correction":           "Y Y Y Y - Y",
     "lending.custodianwebhook":     "- Y Y Y - Y",
     "lending.custodybreak":         "- Y Y Y - Y",
     "lending.deposit":              "Y Y Y Y - Y",

@@ -6,10 +6,23 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
-from lending import access, approvals, closing, interest, ledger, repayments
-from lending.engine import entries
+from lending import access, approvals, closing, corrections, interest, ledger, repayments
+from lending.engine import accounts, entries
+from lending.engine.chart import AccountKind
 from lending.engine.entries import Heading
-from lending.models import Approval, AuditRecord, Entry, Loan, Period, PeriodState, PeriodStep, Posting, Role, User
+from lending.models import (
+    Approval,
+    AuditRecord,
+    Entry,
+    Loan,
+    Period,
+    PeriodState,
+    PeriodStep,
+    Posting,
+    Repayment,
+    Role,
+    User,
+)
 from tests.factories import lending as make
 from tests.factories.bank import BankAccountFactory
 from tests.integration.lending.test_guards_from_psql import psql, refused
@@ -84,6 +97,40 @@ def test_what_comes_late_counts_from_the_open_month_and_says_so(loan: Loan) -> N
     payment = repayments.record(loan, Decimal(1000), key="late", received_at=received, now=NOW)
     assert (payment.received_at, payment.entry.effective_at) == (received, FIRST)
     assert not Entry.objects.filter(effective_at__lt=FIRST, recorded_at__gte=NOW).exclude(kind="accrual").exists()
+
+
+def test_a_closed_month_stays_as_it_was_reported_when_its_payments_are_put_right(loan: Loan) -> None:
+    """Twice: a payment of May is taken back in June, and another of May is found; the books are right from June on."""
+    untouched = make.active_loan(now=loan.start_at, payout_address="", days=90)
+    make.give(loan.client, "USD", "300000", now=FIRST - dt.timedelta(days=9))
+    received = FIRST - dt.timedelta(days=7, hours=5)
+    payment = repayments.record(loan, Decimal(100_000), key="may", received_at=received, now=NOW)
+    interest.accrue_due(now=NOW)
+    close()
+    reported = set(Entry.objects.filter(effective_at__lt=FIRST).values_list("pk", flat=True))
+    oscar = make.staff("oscar", Role.OPERATIONS)
+
+    def put_right(asked: Approval) -> Loan:
+        approvals.decide(asked, checker=oscar, approve=True, now=NOW)
+        row = Loan.objects.get(pk=loan.pk)
+        owner = ("USD", row.client_id, row.pk)
+        assert ledger.balance(accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, *owner)) == row.interest_due
+        assert ledger.balance(accounts.of_loan(AccountKind.LOAN_PRINCIPAL, *owner)) == row.principal_outstanding
+        assert set(Entry.objects.filter(effective_at__lt=FIRST).values_list("pk", flat=True)) == reported
+        return row
+
+    for found in (FIRST - dt.timedelta(days=8), FIRST - dt.timedelta(days=3, hours=2)):
+        asked = corrections.ask_reversal(payment, cause="wrong", reason="another's", maker=olga(), now=NOW)
+        after = put_right(asked)
+        assert interest.payoff(after, now=NOW).total == interest.payoff(untouched, now=NOW).total
+        asked = corrections.ask_payment(
+            after, Decimal(50_000), received_at=found, reason="found", maker=olga(), now=NOW
+        )
+        put_right(asked)
+        payment = Repayment.objects.latest("pk")
+        assert (payment.received_at, payment.entry.effective_at) == (found, FIRST)
+        moved = Posting.objects.filter(entry=payment.entry).values_list("cause", flat=True)
+        assert all(f"dated {found:%Y-%m-%d %H:%M:%S} UTC" in cause for cause in moved)
 
 
 def _draft(key: str, at: dt.datetime, amount: int = 5, cause: str = "") -> entries.Draft:

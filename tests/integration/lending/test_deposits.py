@@ -12,6 +12,7 @@ from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.models import (
+    Correction,
     CustodyBreak,
     Deposit,
     DepositAddress,
@@ -195,11 +196,13 @@ def test_two_payments_credited_out_of_order_both_count(custodian: PaperCustodian
     custody.credit_due(now=LATER)
     assert sorted(Repayment.objects.values_list("amount", "received_at")) == [
         (1000, NOW + 20 * MINUTE),
-        (2000, NOW + 20 * MINUTE),
+        (2000, NOW + 15 * MINUTE),
     ]
+    # What came first is counted first: the one behind it paid five minutes' interest of less principal.
+    assert Correction.objects.get().effective_at == NOW + 15 * MINUTE
 
 
-def test_a_payment_overtaken_while_it_waits_for_the_account_is_applied_behind_it(
+def test_a_payment_overtaken_while_it_waits_for_the_account_still_counts_by_its_time(
     custodian: PaperCustodian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process applies a payment, stamped a second later than our clock, before we get the account's lock."""
@@ -221,7 +224,8 @@ def test_a_payment_overtaken_while_it_waits_for_the_account_is_applied_behind_it
     custody.credit_due(now=LATER)
     assert not Event.objects.filter(kind="kept_free").exists()
     payment = Repayment.objects.get(key="repayment:paper:d1")
-    assert (payment.received_at, payment.arrived_at) == (overtaken_at, NOW + MINUTE)
+    assert (payment.received_at, payment.arrived_at) == (NOW + MINUTE, None)
+    assert Correction.objects.get().repayment == payment
     assert ledger.owed(accounts.client_free("USD", loan.client_id)) == 0
 
 

@@ -8,7 +8,17 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from lending import dunning, interest, loans, obligations, repayments
-from lending.models import OBLIGATION_TRANSITIONS, Calendar, Loan, LoanState, Notice, Obligation, ScheduleKind
+from lending.models import (
+    CORRECTED_TRANSITIONS,
+    OBLIGATION_TRANSITIONS,
+    Calendar,
+    Correction,
+    Loan,
+    LoanState,
+    Notice,
+    Obligation,
+    ScheduleKind,
+)
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -194,13 +204,23 @@ def test_the_number_of_queries_of_an_idle_look_does_not_grow(django_assert_max_n
         assert dunning.work_due(now=FUNDED) == 0
 
 
-def test_declared_and_guarded_transitions_are_the_same() -> None:
-    lent()
+@pytest.mark.parametrize("kind", ["", "payment", "reversal"])
+def test_declared_and_guarded_transitions_are_the_same(kind: str) -> None:
+    """What was met is open again, and a default undone, only after a correction of the loan's payments."""
+    loan = lent()
     row = first()
+    declared = set(OBLIGATION_TRANSITIONS)
+    if kind:
+        pay(loan, "1", FUNDED + DAY)
+        Correction.objects.create(
+            client=loan.client, loan=loan, kind=kind, cause="wrong", repayment=loan.repayments.get(), reason="x",
+            maker=make.staff("olga"), checker=make.staff("rhea"), effective_at=FUNDED, recorded_at=FUNDED, interest=0,
+        )  # fmt: skip
+        declared |= {step for step in CORRECTED_TRANSITIONS if kind == "reversal" or step[0] != "met"}
     for before, after in permutations(Obligation.State.values, 2):
         with transaction.atomic():
             _lead_to(row, before)
-            assert _may_go(row, after) is ((before, after) in OBLIGATION_TRANSITIONS), (before, after)
+            assert _may_go(row, after) is ((before, after) in declared), (before, after)
             transaction.set_rollback(True)
 
 

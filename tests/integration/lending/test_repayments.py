@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from lending import collateral, interest, ledger, loans, repayments
+from lending import collateral, interest, ledger, loans, repayments, replays
 from lending.engine import accounts, entries
 from lending.engine.chart import AccountKind
 from lending.models import Entry, Loan, LoanState, MarginAccount, Repayment
@@ -145,10 +145,18 @@ def test_a_person_can_not_back_date_a_payment_by_more_than_a_day(loan: Loan) -> 
     assert pay(loan, "10", at=NOW + DAY, now=late).received_at == NOW + DAY
 
 
-def test_a_payment_before_one_that_was_applied_is_refused(loan: Loan) -> None:
-    pay(loan, "1000", at=NOW + 2 * DAY)
-    with pytest.raises(repayments.UnableToRepay, match="a later payment, of 2021-05-21 08:00:00 UTC, was applied"):
-        pay(loan, "1000", key="wire:2", at=NOW + DAY, now=NOW + 2 * DAY)
+def test_a_payment_before_one_that_was_applied_changes_what_that_one_paid(loan: Loan) -> None:
+    later = pay(loan, "1000", at=NOW + 2 * DAY)
+    assert (later.interest, later.principal) == (250, 750)
+    earlier = pay(loan, "100000", key="wire:2", at=NOW + DAY, now=NOW + 2 * DAY)
+    assert (earlier.interest, earlier.principal) == (125, 99875)
+    # 400,125 at 9 % over a day are 100.03.
+    part = replays.parts_now([later])[later.pk]
+    assert (part.interest, part.principal) == (Decimal("100.04"), Decimal("899.96"))
+    loan.refresh_from_db()
+    assert loan.principal_outstanding == of_loan(loan, AccountKind.LOAN_PRINCIPAL) == Decimal("399225.04")
+    assert loan.interest_due == of_loan(loan, AccountKind.INTEREST_RECEIVABLE) == 0
+    assert free(loan) == 499000
 
 
 def test_a_payment_dated_before_the_last_accrual_takes_interest_back(loan: Loan) -> None:

@@ -1,0 +1,150 @@
+"""Putting a loan's past right: a payment that nobody recorded, or one that was none; one asks, another agrees."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods
+
+from lending import corrections, replays, staff
+from lending.admin import acts
+from lending.admin.base import SEE_CLIENTS, Lines, Table
+from lending.models import Approval, Correction, Loan, Repayment, SplitChange
+from lending.staff import Page, roles
+
+_FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+_CAUSES = [(cause.value, cause.label) for cause in (Correction.Cause.WRONG, Correction.Cause.BOUNCED)]
+
+
+class PaymentForm(forms.Form):
+    """A payment that counts from an instant in the past, in UTC."""
+
+    amount = forms.DecimalField(max_digits=38, decimal_places=18)
+    received_at = forms.DateTimeField(input_formats=_FORMATS)
+
+
+@require_http_methods(["GET", "HEAD"])
+def page(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a loan's payments as they stand, what was corrected, and the forms that ask for more of it."""
+    return _page(request, get_object_or_404(_seen(request), pk=pk))
+
+
+def add(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for a payment of the past to be recorded."""
+    return acts.perform(request, _seen(request), pk, _add, refusals=(corrections.UnableToCorrect,), again=_page)
+
+
+def take_back(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for a payment to be taken back."""
+    return acts.perform(request, _seen(request), pk, _take_back, refusals=(corrections.UnableToCorrect,), again=_page)
+
+
+def foreseen(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeString:
+    """Return what a correction that is asked for would change, each payment before and after; nothing for others."""
+    if subject.kind not in (corrections.PAYMENT, corrections.REVERSAL) or subject.state != Approval.State.REQUESTED:
+        return SafeString("")
+    found = corrections.foreseen(subject)
+    if found is None or not _seen(request).filter(pk=found[0].pk).exists():
+        return SafeString("")
+    loan, plan = found
+    return render_to_string(
+        "admin/correction_foreseen.html",
+        {"loan": loan, "asset": loan.asset.code, "plan": plan, "at": plan.since, "now": now},
+        request=request,
+    )
+
+
+def _seen(request: HttpRequest) -> QuerySet[Loan]:
+    return Loan.objects.filter(client__in=staff.clients(request)).select_related("client", "asset")
+
+
+def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
+    now = staff.now(request)
+    made = loan.corrections.select_related("maker", "checker", "repayment").order_by("-recorded_at", "-pk")
+    return TemplateResponse(
+        request,
+        "admin/corrections.html",
+        {
+            **admin.site.each_context(request),
+            "title": "Put the past right",
+            "loan": loan,
+            "asset": loan.asset.code,
+            "now": now,
+            "payments": replays.as_they_stand(loan),
+            "corrections": made,
+            "waiting": corrections.waiting(loan, now=now),
+            "may": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.CORRECTED,
+            "causes": _CAUSES,
+            "refusal": refusal,
+            "typed": request.POST,
+        },
+        status=422 if refusal else 200,
+    )
+
+
+def _add(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    asked = PaymentForm(request.POST)
+    if not asked.is_valid():
+        name, errors = next(iter(asked.errors.items()))
+        raise corrections.UnableToCorrect(f"{name.replace('_', ' ')}: {' '.join(map(str, errors))}".rstrip("."))
+    maker: Any = request.user
+    corrections.ask_payment(
+        loan,
+        asked.cleaned_data["amount"],
+        received_at=asked.cleaned_data["received_at"],
+        reason=request.POST.get("reason", ""),
+        maker=maker,
+        now=now,
+    )
+    return "Asked: it waits on the page Approvals for a second person, who sees there what it would change."
+
+
+def _take_back(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    chosen = request.POST.get("payment", "")
+    payment: Repayment | None = loan.repayments.filter(pk=chosen).first() if chosen.isdecimal() else None
+    if payment is None:
+        raise corrections.UnableToCorrect("choose one of the loan's payments")
+    maker: Any = request.user
+    cause, reason = request.POST.get("cause", ""), request.POST.get("reason", "")
+    corrections.ask_reversal(payment, cause=cause, reason=reason, maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person, who sees there what it would change."
+
+
+class Changes(Lines):
+    model = SplitChange
+    verbose_name_plural = "What each payment pays more, or less"
+    fields = readonly_fields = ("repayment", "amount", "fees", "interest", "principal", "surplus", "entry")
+    units = dict.fromkeys(("amount", "fees", "interest", "principal", "surplus"), "correction__loan__asset")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        named = ("correction__loan__asset", "repayment", "entry")
+        return super().get_queryset(request).select_related(*named).order_by("repayment__received_at", "pk")
+
+
+@admin.register(Correction)
+class CorrectionAdmin(Table):
+    client_path = "client"
+    units = {"interest": "loan__asset"}
+    list_display = ("kind", "client", "loan", "cause", "effective_at", "interest", "by")
+    list_filter = ("kind", "cause")
+    search_fields = ("client__name", "loan__public_id")
+    list_select_related = ("client", "loan__asset", "maker", "checker")
+    ordering = ("-recorded_at", "-pk")
+    inlines = (Changes,)
+
+    @admin.display(description="by")
+    def by(self, row: Correction) -> str:
+        return f"{row.maker} and {row.checker}" if row.maker else "the custodian's report"
+
+
+_site: Any = admin.site
+_site.add_page(Page("corrections/<int:pk>/", "lending_corrections", page, SEE_CLIENTS, "lending"))
+_site.add_page(Page("corrections/<int:pk>/add/", "lending_correction_add_payment", add, corrections.ASKERS, "lending"))
+_site.add_page(Page("corrections/<int:pk>/take-back/", "lending_take_back", take_back, corrections.ASKERS, "lending"))

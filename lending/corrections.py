@@ -1,0 +1,304 @@
+"""
+What was wrong about a loan's past, put right by two persons: a payment that nobody had recorded, or one that was none.
+
+One person asks, another agrees, and then everything that followed is worked out again (`lending/replays.py`).
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from lending import (
+    access,
+    approvals,
+    events,
+    interest,
+    ledger,
+    loans,
+    margin_accounts,
+    notices,
+    obligations,
+    repayments,
+    replays,
+)
+from lending.engine import accounts, money
+from lending.engine.replay import Flow
+from lending.models import Approval, Correction, Entry, Loan, LoanState, Obligation, Repayment, Role, User
+from lending.notices import Letter
+from lending.replays import Plan
+
+PAYMENT = "back_dated_payment"
+REVERSAL = "reverse_payment"
+ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
+CORRECTED = (*loans.OWING, LoanState.REPAID)
+REASON_LENGTH = 400
+
+
+class UnableToCorrect(Exception):
+    """A loan's past can not be corrected like this; the message says why."""
+
+
+def ask_payment(
+    loan: Loan, amount: Decimal, *, received_at: datetime, reason: str, maker: User, now: datetime
+) -> Approval:
+    """
+    Ask a second person to record a payment out of the client's free balance that counts from an instant in the past.
+
+    Raises
+    ------
+    UnableToCorrect
+        If the payment can not be, nothing is said of how it is known, or it was asked for already.
+    lending.access.UnableToAccess
+        If the maker lacks the role, or has nothing to do with the client.
+    """
+    _check_maker(loan, maker)
+    said = _said(reason)
+    try:
+        repayments.check(loan, amount, None, received_at, by_hand=True, agreed=True, now=now)
+    except repayments.UnableToRepay as refusal:
+        raise UnableToCorrect(str(refusal)) from refusal
+    wanted = _plan(loan, added=Flow(received_at, amount))
+    if wanted.added.total == wanted.added.surplus:
+        raise UnableToCorrect(f"nothing was owed at {received_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    payload = {
+        "loan": str(loan.public_id),
+        "asset": loan.asset.code,
+        "amount": money.text(amount),
+        "received_at": received_at.astimezone(UTC).isoformat(),
+        "reason": said,
+    }
+    if any(_same(row.payload, payload) for row in waiting(loan, now=now)):
+        raise UnableToCorrect("it was asked for already")
+    return approvals.request(PAYMENT, payload, maker=maker, now=now, client=loan.client)
+
+
+def ask_reversal(
+    payment: Repayment, *, cause: Correction.Cause | str, reason: str, maker: User, now: datetime
+) -> Approval:
+    """
+    Ask a second person to take a client's payment back, as if it had never been.
+
+    Its money is in the client's free balance afterwards; if the transfer that brought it came back, it leaves that too.
+
+    Raises
+    ------
+    UnableToCorrect
+        If it is no payment of a client, was taken back already, its loan is past correcting, the cause is none, or
+        nothing is said of how it is known.
+    lending.access.UnableToAccess
+        If the maker lacks the role, or has nothing to do with the client.
+    """
+    loan = payment.loan
+    _check_maker(loan, maker)
+    said = _said(reason)
+    _check_reversal(payment, loan, cause)
+    payload = {"loan": str(loan.public_id), "payment": payment.key, "cause": str(cause), "reason": said}
+    payload |= {"asset": loan.asset.code, "amount": money.text(payment.amount)}
+    if any(row.payload.get("payment") == payment.key for row in waiting(loan, now=now)):
+        raise UnableToCorrect("it was asked for already")
+    return approvals.request(REVERSAL, payload, maker=maker, now=now, client=loan.client)
+
+
+def waiting(loan: Loan, *, now: datetime) -> list[Approval]:
+    """Return the corrections of a loan that wait for a second person."""
+    rows = Approval.objects.filter(
+        kind__in=(PAYMENT, REVERSAL), client=loan.client_id, state=Approval.State.REQUESTED, expires_at__gt=now
+    )
+    return list(rows.filter(payload__loan=str(loan.public_id)).select_related("maker").order_by("requested_at", "pk"))
+
+
+def foreseen(approval: Approval) -> tuple[Loan, Plan] | None:
+    """Return what a correction that is asked for would change about its loan; None if it can not be done any more."""
+    loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
+    try:
+        if approval.kind == PAYMENT:
+            return loan, _plan(loan, added=_flow(approval))
+        payment = loan.repayments.get(key=approval.payload["payment"])
+        _check_reversal(payment, loan, approval.payload["cause"])
+        return loan, _plan(loan, taken_back=payment)
+    except UnableToCorrect:
+        return None
+
+
+@transaction.atomic
+def record_payment(approval: Approval, *, now: datetime) -> Repayment:
+    """
+    Record a payment of the past, as two persons agreed.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it can not be recorded any more, because of what happened meanwhile.
+    """
+    loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
+    flow = _flow(approval)
+    try:
+        return repayments.record(
+            loan,
+            flow.amount,
+            key=f"back_dated:{approval.public_id}",
+            received_at=flow.at,
+            actor=approval.checker,
+            agreed=approval,
+            now=now,
+        )
+    except repayments.UnableToRepay as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
+
+
+@transaction.atomic
+def take_back(approval: Approval, *, now: datetime) -> Correction:
+    """
+    Take a payment back, as two persons agreed: reversing entries, and the differences of everything that followed.
+
+    A repaid loan that owes again is opened as what it would be without the payment, and so is what the payment had met
+    of what was asked for; its client is told of both.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it can not be taken back any more, because of what happened meanwhile.
+    """
+    asked = approval.payload
+    payment = Repayment.objects.select_related("loan", "entry").get(key=asked["payment"])
+    account = margin_accounts.lock(payment.loan.margin_account_id)
+    loan = loans.locked(payment.loan)
+    free = accounts.client_free(loan.asset.code, loan.client_id)
+    cause = Correction.Cause(asked["cause"])
+    try:
+        _check_reversal(payment, loan, cause)
+        wanted = _plan(loan, taken_back=payment)
+        booked = replays.book(
+            loan,
+            wanted,
+            key=f"taken_back:{approval.public_id}",
+            cause="a payment was taken back",
+            now=now,
+            actor=approval.checker,
+            client_free=ledger.owed(free),
+        )
+        if cause == Correction.Cause.BOUNCED:
+            _give_up(_transfer(payment), payment, available=ledger.owed(free), actor=approval.checker, now=now)
+    except (UnableToCorrect, replays.UnableToSettle) as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
+    row = Correction(
+        client_id=loan.client_id,
+        loan=loan,
+        kind=Correction.Kind.REVERSAL,
+        cause=cause,
+        repayment=payment,
+        reason=asked["reason"],
+        maker=approval.maker,
+        checker=approval.checker,
+        effective_at=payment.received_at,
+        recorded_at=now,
+    )
+    replays.remember(booked, row)
+    margin_accounts.touch(account)
+    facts = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(payment.amount)}
+    events.emit("loans", "payment_taken_back", facts, client_id=loan.client_id, now=now)
+    if loan.state == LoanState.REPAID and loans.owes(loan):
+        said = f"a payment was taken back: {cause.label}"
+        loans.transition(loan, _reopened(loan, now), actor=approval.checker, cause=said, now=now)
+    again = obligations.recount(loan, replays.received(loan), now=now)
+    notices.enqueue([_letter(row, again, key=f"taken_back:{approval.public_id}")], now=now)
+    return row
+
+
+def _reopened(loan: Loan, now: datetime) -> LoanState:
+    """Return what a repaid loan is that owes again; one that is past its maturity has its grace before a default."""
+    if loan.obligations.filter(state=Obligation.State.DEFAULTED).exists():
+        return LoanState.DEFAULTED
+    return LoanState.MATURED if now >= interest.maturity_at(loan) else LoanState.ACTIVE
+
+
+def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:
+    loan = row.loan
+    what = _money(loan, row.repayment.amount)
+    where = (
+        "The transfer that brought it came back."
+        if row.cause == Correction.Cause.BOUNCED
+        else "It had been booked wrongly; its money stands in your free balance."
+    )
+    lines = [f"Your payment of {what} of {row.effective_at:%d %b %Y %H:%M} UTC was taken back. {where}"]
+    lines.append("Everything since is as if it had not been made: interest, and what later payments were for.")
+    for asked in again:
+        with money.exact():
+            missing = asked.asks - asked.paid
+        lines.append(
+            f"Open again: {_money(loan, missing)}, {asked.get_kind_display()} due on {asked.due_at:%d %b %Y}. "
+            f"Not paid by {max(asked.default_at, asked.act_at or asked.default_at):%d %b %Y %H:%M} UTC, the loan is in "
+            "default."
+        )
+    return Letter(
+        client=loan.client,
+        kind="payment_taken_back",
+        subject=f"Your payment of {what} was taken back",
+        body="\n".join(lines),
+        key=key,
+        margin_account=loan.margin_account,
+    )
+
+
+def _money(loan: Loan, amount: Decimal) -> str:
+    return f"{money.quantize_up(amount, loan.asset.decimals):,f} {loan.asset.code}"
+
+
+def _plan(loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None) -> Plan:
+    if loan.state not in CORRECTED:
+        raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
+    return replays.plan(loan, added=added, taken_back=taken_back)
+
+
+def _check_maker(loan: Loan, maker: User) -> None:
+    access.require_role(maker, *ASKERS)
+    access.require_client(maker, loan.client)
+
+
+def _check_reversal(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> None:
+    if payment.kind != Repayment.Kind.CASH:
+        raise UnableToCorrect("what a sale brought is a fact and can not be taken back")
+    if cause not in (Correction.Cause.WRONG, Correction.Cause.BOUNCED):
+        raise UnableToCorrect("say whether it was booked wrongly or its transfer came back")
+    if payment.corrections.filter(kind=Correction.Kind.REVERSAL).exists():
+        raise UnableToCorrect("it was taken back already")
+    if loan.state not in CORRECTED:
+        raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
+    if cause == Correction.Cause.BOUNCED:
+        _transfer(payment)
+
+
+def _transfer(payment: Repayment) -> Entry:
+    """Return the entry of the transfer that brought a payment."""
+    name, _, rest = payment.key.partition(":")
+    found = Entry.objects.filter(idempotency_key=f"deposit:{rest}").first() if name == "repayment" else None
+    if found is None:
+        raise UnableToCorrect("it was paid out of the free balance: no transfer of its own brought it")
+    return found
+
+
+def _give_up(transfer: Entry, payment: Repayment, *, available: Decimal, actor: User | None, now: datetime) -> None:
+    """Take a transfer that came back out of the books; its money must still be there."""
+    if available < payment.amount:
+        said = f"{money.text(available)} {payment.loan.asset.code} of the transfer's {money.text(payment.amount)}"
+        raise UnableToCorrect(f"only {said} are left in the client's free balance")
+    ledger.reverse(transfer, key=f"bounced:{transfer.idempotency_key}", cause="bounced", actor=actor, now=now)
+
+
+def _flow(approval: Approval) -> Flow:
+    asked = approval.payload
+    return Flow(datetime.fromisoformat(asked["received_at"]), Decimal(asked["amount"]))
+
+
+def _same(one: dict[str, str], other: dict[str, str]) -> bool:
+    return all(one.get(name) == other[name] for name in ("amount", "received_at"))
+
+
+def _said(reason: str) -> str:
+    said = reason.strip()
+    if not said:
+        raise UnableToCorrect("say how it is known")
+    if len(said) > REASON_LENGTH:
+        raise UnableToCorrect(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    return said

@@ -1,0 +1,160 @@
+"""
+A loan's life worked out again from what happened to it: what each payment paid, and what was earned at any instant.
+
+A payment that was dated back, or taken back, changes what every later one was for. Nothing is corrected by hand: the
+life is lived again from its facts, and what differs is booked.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+
+from lending.engine import interest, money
+from lending.engine.interest import Step
+from lending.engine.waterfall import Claims, allocate
+
+
+class UnableToReplay(ValueError):
+    """The facts do not make a life: nothing was lent, or something happened before it was; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Something that moved at an instant, in the loan's asset, > 0."""
+
+    at: datetime
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a payment was for, in the loan's asset; as a difference each part may be negative."""
+
+    fees: Decimal = money.ZERO
+    interest: Decimal = money.ZERO
+    principal: Decimal = money.ZERO
+    surplus: Decimal = money.ZERO
+
+    @property
+    def total(self) -> Decimal:
+        with money.exact():
+            return self.fees + self.interest + self.principal + self.surplus
+
+    def __bool__(self) -> bool:
+        return any((self.fees, self.interest, self.principal, self.surplus))
+
+    def __add__(self, other: "Parts") -> "Parts":
+        with money.exact():
+            return Parts(
+                self.fees + other.fees,
+                self.interest + other.interest,
+                self.principal + other.principal,
+                self.surplus + other.surplus,
+            )
+
+    def __neg__(self) -> "Parts":
+        # Not by a minus sign, which would round to the precision of whatever context is open.
+        return Parts(*(part.copy_negate() for part in (self.fees, self.interest, self.principal, self.surplus)))
+
+    def __sub__(self, other: "Parts") -> "Parts":
+        return self + -other
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What happened to a loan, each list ascending by instant.
+
+    `lent` is the principal, from its first flow on; `fees` are charges; `paid` are payments in the order in which they
+    count. `rate` is as `interest.cumulative` takes it.
+    """
+
+    day_count: str
+    decimals: int
+    lent: tuple[Flow, ...]
+    rate: tuple[Step, ...]
+    fees: tuple[Flow, ...] = ()
+    paid: tuple[Flow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What came of it: what each payment was for, and the principal from instant to instant."""
+
+    facts: Facts
+    parts: tuple[Parts, ...]
+    principal: tuple[Step, ...]
+
+    def earned(self, until: datetime) -> Decimal:
+        """Return all interest from the first lending to an instant, rounded up at the asset's decimals."""
+        return _earned(self.facts, self.principal, until)
+
+    def fees_due(self, at: datetime) -> Decimal:
+        """Return what was charged until an instant and not paid by any payment of this life."""
+        with money.exact():
+            return _sum(flow.amount for flow in self.facts.fees if flow.at <= at) - _sum(p.fees for p in self.parts)
+
+    @property
+    def interest_paid(self) -> Decimal:
+        """Return the interest that all payments together have paid."""
+        with money.exact():
+            return _sum(part.interest for part in self.parts)
+
+
+def live(facts: Facts) -> Life:
+    """
+    Return a loan's life from its facts: each payment serves fees, then interest to the instant, then principal.
+
+    Interest at an instant is what was earned until then, rounded up once, less what earlier payments paid of it; so
+    nothing depends on when or how often it was posted.
+
+    Raises
+    ------
+    UnableToReplay
+        If nothing was lent, or a payment or fee lies before the first lending, or facts are out of order.
+    """
+    if not facts.lent:
+        raise UnableToReplay("nothing was lent")
+    start_at = facts.lent[0].at
+    for what, flows in (("lending", facts.lent), ("fee", facts.fees), ("payment", facts.paid)):
+        if any(flow.at < start_at for flow in flows):
+            raise UnableToReplay(f"a {what} lies before the first lending, at {start_at:%Y-%m-%d %H:%M:%S}")
+        if any(after.at < before.at for before, after in pairwise(flows)):
+            raise UnableToReplay(f"a {what} is out of order")
+    principal: list[Step] = []
+    parts: list[Parts] = []
+    # What is lent at an instant is there before what is paid at it.
+    moves = [(flow, True) for flow in facts.lent] + [(flow, False) for flow in facts.paid]
+    for flow, lent in sorted(moves, key=lambda move: (move[0].at, not move[1])):
+        outstanding = principal[-1].value if principal else money.ZERO
+        if lent:
+            change = flow.amount
+        else:
+            part = _paid(facts, principal, parts, flow)
+            parts.append(part)
+            change = part.principal.copy_negate()
+        if change:
+            with money.exact():
+                principal.append(Step(flow.at, outstanding + change))
+    return Life(facts, tuple(parts), tuple(principal))
+
+
+def _paid(facts: Facts, principal: Sequence[Step], before: Sequence[Parts], payment: Flow) -> Parts:
+    with money.exact():
+        claims = Claims(
+            fees=_sum(fee.amount for fee in facts.fees if fee.at <= payment.at) - _sum(part.fees for part in before),
+            interest=_earned(facts, principal, payment.at) - _sum(part.interest for part in before),
+            principal=principal[-1].value,
+        )
+    split = allocate(payment.amount, claims)
+    return Parts(split.fees, split.interest, split.principal, split.surplus)
+
+
+def _earned(facts: Facts, principal: Sequence[Step], until: datetime) -> Decimal:
+    return interest.round_up(interest.cumulative(facts.day_count, principal, facts.rate, until), facts.decimals)
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, money.ZERO)

@@ -1,0 +1,303 @@
+"""
+A loan's past, worked out again and booked: only what differs is posted, each difference as of its own instant.
+
+The caller holds the locks of the margin account and the loan. What was written stays: a payment's row keeps its first
+split, and every later correction adds a row that says by how much it changed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Exists, OuterRef, Sum
+from django.db.models.functions import Coalesce
+
+from lending import ids, interest, ledger, obligations
+from lending.engine import accounts, entries, money, replay
+from lending.engine.chart import AccountKind
+from lending.engine.replay import Facts, Flow, Life, Parts
+from lending.models import Correction, Entry, Loan, Obligation, Posting, Repayment, SplitChange, User
+from lending.obligations import Received
+
+NONE = Parts()
+_KEY_LENGTH = 200
+_PARTS = ("fees", "interest", "principal", "surplus")  # in the order of Parts
+
+
+class UnableToSettle(Exception):
+    """A changed past can not be booked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What a changed past would change: `now` and `then` are what each payment pays and would pay, in order.
+
+    `payments` names them; None is the one that would be added. `taken_back` pays nothing from then on. `asked_again`
+    are the obligations that would not be met any more, each with what would be missing of it. `heals` says that what
+    is added was there before the default that it undoes; `default_from` is when the default rate begins then.
+    """
+
+    since: datetime
+    life: Life
+    payments: tuple[Repayment | None, ...]
+    now: tuple[Parts, ...]
+    then: tuple[Parts, ...]
+    interest: Decimal
+    default_from: datetime
+    heals: bool = False
+    asked_again: tuple[tuple[Obligation, Decimal], ...] = ()
+    taken_back: Repayment | None = None
+
+    @property
+    def rows(self) -> list[tuple[Repayment | None, Parts, Parts]]:
+        """Return the payments whose parts change, each with what it pays now and would pay."""
+        every = zip(self.payments, self.now, self.then, strict=True)
+        return [row for row in every if row[1] != row[2]]
+
+    @property
+    def added(self) -> Parts:
+        """Return what the added payment would pay."""
+        return self.then[self.payments.index(None)]
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What was posted: the entry of an added payment, and each changed payment with its difference and its entry."""
+
+    added: Entry | None
+    changes: tuple[tuple[Repayment, Parts, Entry], ...]
+    interest: Decimal
+
+
+def parts_now(payments: Iterable[Repayment]) -> dict[int, Parts]:
+    """Return what some payments pay after all corrections, by their keys; one query."""
+    found = {row.pk: Parts(row.fees, row.interest, row.principal, row.surplus) for row in payments}
+    for change in SplitChange.objects.filter(repayment__in=found):
+        found[change.repayment_id] += Parts(change.fees, change.interest, change.principal, change.surplus)
+    return found
+
+
+def standing(loan: Loan) -> list[Repayment]:
+    """Return the payments of a loan that were not taken back, in the order in which they count."""
+    rows = loan.repayments.exclude(corrections__kind=Correction.Kind.REVERSAL)
+    return list(rows.select_related("entry").order_by("received_at", "pk"))
+
+
+def as_they_stand(loan: Loan) -> list[tuple[Repayment, Parts, bool]]:
+    """Return every payment of a loan, the newest first, with what it pays now and if it was taken back; one query."""
+    gone = Correction.objects.filter(repayment=OuterRef("pk"), kind=Correction.Kind.REVERSAL)
+    rows = loan.repayments.select_related("entry").annotate(
+        gone=Exists(gone),
+        corrected=Exists(Correction.objects.filter(repayment=OuterRef("pk"))),
+        **{f"more_{part}": Coalesce(Sum(f"split_changes__{part}"), money.ZERO) for part in _PARTS},
+    )
+    found: list[tuple[Repayment, Parts, bool]] = []
+    for row in rows.order_by("-received_at", "-pk"):
+        first = Parts(*(getattr(row, part) for part in _PARTS))
+        found.append((row, first + Parts(*(getattr(row, f"more_{part}") for part in _PARTS)), row.gone))
+    return found
+
+
+def plan(loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None) -> Plan:
+    """Return what would change about a loan if a payment had been made, or one had not been; nothing is written."""
+    every = standing(loan)
+    before = parts_now(every)
+    kept: list[Repayment | None] = [row for row in every if row != taken_back]
+    since = min(flow.at for flow in (added, taken_back and Flow(taken_back.received_at, taken_back.amount)) if flow)
+    if added is not None:
+        # Behind those of the same instant: they were known first.
+        kept.insert(sum(1 for row in every if row.received_at <= added.at), None)
+    flows = [flow for row in kept if (flow := added if row is None else Flow(row.received_at, row.amount))]
+    known = [None if row is None else row.recorded_at for row in kept]
+    paid = [Received(flow.at, at, flow.amount) for flow, at in zip(flows, known, strict=True)]
+    heals = added is not None and obligations.heals(loan, paid)
+    default_from = obligations.agreed_default(loan) if heals else interest.default_at(loan)
+    life = replay.live(facts(loan, flows, default_from=default_from))
+    now = tuple(NONE if row is None else before[row.pk] for row in kept)
+    with money.exact():
+        more = life.earned(_accrued_at(loan)) - loan.interest_posted
+    if taken_back is None:
+        return Plan(since, life, tuple(kept), now, life.parts, more, default_from, heals)
+    return Plan(
+        since,
+        life,
+        (taken_back, *kept),
+        (before[taken_back.pk], *now),
+        (NONE, *life.parts),
+        more,
+        default_from,
+        asked_again=tuple(obligations.unmet(loan, _counting(kept, life.parts))),
+        taken_back=taken_back,
+    )
+
+
+def received(loan: Loan) -> list[Received]:
+    """Return what reduced a loan, as it stands after all corrections."""
+    rows = standing(loan)
+    parts = parts_now(rows)
+    return _counting(rows, [parts[row.pk] for row in rows])
+
+
+def _counting(rows: Sequence[Repayment | None], parts: Sequence[Parts]) -> list[Received]:
+    with money.exact():
+        return [
+            Received(row.received_at, row.recorded_at, part.total - part.surplus)
+            for row, part in zip(rows, parts, strict=True)
+            if row
+        ]
+
+
+def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
+    """Return what happened to a loan, with these payments and the default rate from an instant on."""
+    rate = interest.rate_steps(loan, default_from=default_from)
+    return Facts(
+        day_count=loan.day_count,
+        decimals=loan.asset.decimals,
+        lent=(Flow(rate[0].at, loan.principal),),
+        rate=rate,
+        fees=tuple(_fees(loan)),
+        paid=tuple(paid),
+    )
+
+
+def book(
+    loan: Loan, wanted: Plan, *, key: str, cause: str, now: datetime, actor: User | None, client_free: Decimal
+) -> Booked:
+    """
+    Post the differences of a plan, and bring the loan's row to what they leave; it is not yet remembered why.
+
+    `client_free` is the client's free balance in the loan's asset. What is taken back is posted by reversing entries.
+
+    Raises
+    ------
+    UnableToSettle
+        If the client's free balance does not cover what later payments had left over and would need now, or nothing
+        was owed when the added payment arrived.
+    """
+    with money.exact():
+        left = client_free + sum((then.surplus - was.surplus for row, was, then in wanted.rows if row), money.ZERO)
+        if wanted.taken_back is not None:
+            left += wanted.taken_back.amount
+    if left < 0:
+        missing = f"{money.text(left.copy_negate())} {loan.asset.code} are missing"
+        raise UnableToSettle(f"{missing}: what later payments had left over is no longer in the free balance")
+    if None in wanted.payments and wanted.added.total == wanted.added.surplus:
+        raise UnableToSettle("nothing was owed at that time")
+    changes: list[tuple[Repayment, Parts, Entry]] = []
+    if wanted.taken_back is not None:
+        mirror = _take_back(wanted.taken_back, key=key, cause=cause, now=now, actor=actor)
+        changes.append((wanted.taken_back, -wanted.now[0], mirror))
+    moved = [(row, then - was) for row, was, then in wanted.rows if row not in (None, wanted.taken_back)]
+    drafts = [_payment(loan, wanted, key)] if None in wanted.payments else []
+    drafts += [_reallocation(loan, row, change, key=key, cause=cause) for row, change in moved]
+    instants = [flow.at for flow in wanted.life.facts.paid]
+    drafts += interest.differences(
+        loan,
+        wanted.life.earned,
+        since=wanted.since,
+        instants=instants,
+        default_from=wanted.default_from,
+        key=key,
+    )
+    posted = iter(ledger.post_many(drafts, now=now, actor=actor))
+    added = next(posted) if None in wanted.payments else None
+    changes += [(row, change, entry) for (row, change), entry in zip(moved, posted, strict=False)]
+    _settle(loan, wanted)
+    return Booked(added, tuple(changes), wanted.interest)
+
+
+def remember(booked: Booked, correction: Correction) -> Correction:
+    """Write down a correction, and by how much it changed each payment."""
+    correction.interest = booked.interest
+    correction.save(force_insert=True)
+    SplitChange.objects.bulk_create(
+        SplitChange(
+            client_id=correction.client_id,
+            correction=correction,
+            repayment=row,
+            amount=change.total,
+            fees=change.fees,
+            interest=change.interest,
+            principal=change.principal,
+            surplus=change.surplus,
+            entry=entry,
+        )
+        for row, change, entry in booked.changes
+    )
+    return correction
+
+
+def _fees(loan: Loan) -> Iterable[Flow]:
+    """Return what was charged to a loan beside its interest, as the ledger has it."""
+    account = accounts.of_loan(AccountKind.FEES_RECEIVABLE, loan.asset.code, loan.client_id, loan.pk)
+    rows = Posting.objects.filter(account__key=account.text(), entry__kind="fee").order_by("entry__effective_at", "pk")
+    for at, amount in rows.values_list("entry__effective_at", "amount"):
+        yield Flow(at, amount)
+
+
+def _payment(loan: Loan, wanted: Plan, key: str) -> entries.Draft:
+    """Return the entry of the payment that a plan adds, as if it had been known in time."""
+    place, part = wanted.payments.index(None), wanted.added
+    heading = _heading(loan, key, wanted.life.facts.paid[place].at)
+    dues = entries.Dues(fees=part.fees, interest=part.interest, principal=part.principal)
+    return entries.repayment(heading, asset=loan.asset.code, paid=dues)
+
+
+def _reallocation(loan: Loan, row: Repayment, change: Parts, *, key: str, cause: str) -> entries.Draft:
+    heading = _heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
+    dues = entries.Dues(fees=change.fees, interest=change.interest, principal=change.principal)
+    return entries.reallocation(heading, asset=loan.asset.code, change=dues, surplus=change.surplus)
+
+
+def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: User | None) -> Entry:
+    """Reverse a payment's entry and those that changed its split since, and return the first of the mirrors."""
+    written = [row.entry, *(c.entry for c in row.split_changes.select_related("entry").order_by("pk"))]
+    mirrors = [
+        ledger.reverse(
+            entry,
+            key=_reversal_key(entry),
+            now=now,
+            cause=cause,
+            actor=actor,
+            effective_at=row.received_at,
+        )
+        for entry in written
+    ]
+    return mirrors[0]
+
+
+def _reversal_key(entry: Entry) -> str:
+    natural = f"reversal:{entry.idempotency_key}"
+    return natural if len(natural) <= _KEY_LENGTH else f"reversal:{ids.derived(entry.idempotency_key)}"
+
+
+def _settle(loan: Loan, wanted: Plan) -> None:
+    """Bring a loan's row to what its changed past leaves."""
+    life = wanted.life
+    with money.exact():
+        loan.interest_posted += wanted.interest
+        loan.interest_due = loan.interest_posted - life.interest_paid
+        loan.principal_outstanding = life.principal[-1].value
+        loan.fees_due = sum((flow.amount for flow in life.facts.fees), money.ZERO) - sum(
+            (part.fees for part in life.parts), money.ZERO
+        )
+    loan.save(update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due"])
+
+
+def _heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
+    return entries.Heading(
+        key=key,
+        effective_at=effective_at,
+        book_id=loan.book_id,
+        cause=cause,
+        client_id=loan.client_id,
+        loan_id=loan.pk,
+    )
+
+
+def _accrued_at(loan: Loan) -> datetime:
+    if loan.accrued_at is None:
+        raise UnableToSettle(f"{loan} was never funded")
+    return loan.accrued_at

@@ -1,0 +1,106 @@
+"""
+A loan as a careful clerk would keep it on paper: every question is answered by going through all days from the start.
+
+It shares nothing with the platform: fractions of a cent are kept until an amount is asked for, and whatever comes to
+be known late, every answer is worked out again from the whole list of what happened.
+"""
+
+import calendar
+import datetime as dt
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+DAY = dt.timedelta(days=1)
+
+
+@dataclass
+class Payment:
+    """Money that came, and what it was for as the list of what happened stands now."""
+
+    at: dt.datetime
+    amount: Decimal
+    gone: bool = False
+    interest: Decimal = Decimal(0)
+    principal: Decimal = Decimal(0)
+    surplus: Decimal = Decimal(0)
+
+
+@dataclass
+class NaiveLoan:
+    """A bullet loan: a principal, rates that hold from instants on, a default rate from an instant on, payments."""
+
+    start: dt.datetime
+    lent: Decimal
+    day_count: str
+    rates: list[tuple[dt.datetime, Fraction]]
+    default_rate: Fraction
+    default_at: dt.datetime
+    cent: Decimal = Decimal("0.01")
+    payments: list[Payment] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Work out anew what every payment was for, first to last."""
+        done: list[Payment] = []
+        for payment in self.in_order():
+            owed = self.lent - sum((p.principal for p in done), Decimal(0))
+            interest = self.earned(payment.at, done) - sum((p.interest for p in done), Decimal(0))
+            payment.interest = min(payment.amount, interest)
+            payment.principal = min(payment.amount - payment.interest, owed)
+            payment.surplus = payment.amount - payment.interest - payment.principal
+            done.append(payment)
+
+    def in_order(self) -> list[Payment]:
+        """Return the payments that stand, by the time at which they count; the list holds them as they became known."""
+        return sorted((p for p in self.payments if not p.gone), key=lambda p: p.at)
+
+    def principal_at(self, at: dt.datetime, done: list[Payment] | None = None) -> Decimal:
+        """Return what was still lent just after an instant."""
+        paid = self.in_order() if done is None else done
+        return self.lent - sum((p.principal for p in paid if p.at <= at), Decimal(0))
+
+    def interest_due_at(self, at: dt.datetime) -> Decimal:
+        """Return interest that was earned and not yet paid just after an instant."""
+        return self.earned(at) - sum((p.interest for p in self.in_order() if p.at <= at), Decimal(0))
+
+    def earned(self, until: dt.datetime, done: list[Payment] | None = None) -> Decimal:
+        """Return all interest to an instant, a started cent counting as a whole one."""
+        normal, default = self.exact(until, done)
+        cents = (normal + default) / Fraction(self.cent)
+        return self.cent * -(-cents.numerator // cents.denominator)
+
+    def exact(self, until: dt.datetime, done: list[Payment] | None = None) -> tuple[Fraction, Fraction]:
+        """Return interest at the agreed rates and at the default rate, from change to change and day to day."""
+        paid = self.in_order() if done is None else done
+        changes = [p.at for p in paid] + [at for at, _ in self.rates] + [self.default_at]
+        normal = default = Fraction(0)
+        at = self.start
+        while at < until:
+            midnight = dt.datetime.combine(at.date(), dt.time(), tzinfo=dt.UTC) + DAY
+            end = min([midnight, until, *(change for change in changes if change > at)])
+            share = Fraction((end - at) // dt.timedelta(microseconds=1), 86_400_000_000)
+            a_year = Fraction(self.principal_at(at, paid)) * share * self._day(at.date())
+            if at >= self.default_at:
+                default += a_year * self.default_rate
+            else:
+                normal += a_year * [rate for since, rate in self.rates if since <= at][-1]
+            at = end
+        return normal, default
+
+    def _day(self, day: dt.date) -> Fraction:
+        """Return the part of a year that a day counts for."""
+        if self.day_count == "ACT/360":
+            return Fraction(1, 360)
+        if self.day_count == "ACT/365F":
+            return Fraction(1, 365)
+        if self.day_count == "ACT/ACT ISDA":
+            return Fraction(1, 366 if calendar.isleap(day.year) else 365)
+        return Fraction(self._thirty(day + DAY) - self._thirty(day), 360)
+
+    def _thirty(self, day: dt.date) -> int:
+        """Return the days of thirty-day months from the start to a day."""
+        first, last = self.start.day, day.day
+        first = 30 if first == 31 else first
+        if last == 31 and (first == 30 or self.day_count == "30E/360"):
+            last = 30
+        return 360 * (day.year - self.start.year) + 30 * (day.month - self.start.month) + last - first

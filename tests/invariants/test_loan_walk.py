@@ -1,0 +1,195 @@
+"""A seeded walk over a loan's verbs, late and reversed payments included, beside a clerk's paper: equal to the cent."""
+
+import datetime as dt
+import random
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from django.db.models import Sum
+
+from lending import approvals, corrections, dunning, interest, invariants, ledger, repayments, replays
+from lending.engine import accounts
+from lending.engine.chart import AccountKind, Category
+from lending.models import Correction, Loan, LoanState, Posting, Repayment, Role
+from tests.factories import lending as make
+from tests.independent.naive_loan import NaiveLoan, Payment
+
+pytestmark = pytest.mark.django_db
+DAY = dt.timedelta(days=1)
+STEPS = 50
+FREE = Decimal(9_000_000)
+
+
+class Walk:
+    """One loan on the books and on paper, and a clock that only goes forward."""
+
+    def __init__(self, seed: int, day_count: str) -> None:
+        self.rng = random.Random(seed)
+        product = make.ProductFactory(day_count=day_count)
+        self.now = make.NOW
+        loan = make.active_loan(product=product, principal=Decimal(self.rng.randrange(10**7, 10**8)) / 100, days=40)
+        self.pk, self.client = loan.pk, loan.client
+        self.olga, self.rhea = make.staff("olga", Role.OPERATIONS), make.staff("rhea", Role.RISK)
+        make.give(loan.client, "USD", FREE)
+        self.begun_with = self.free()
+        self.paper = NaiveLoan(
+            start=loan.start_at,
+            lent=loan.principal,
+            day_count=day_count,
+            rates=[(loan.start_at, Fraction(loan.annual_rate))],
+            default_rate=Fraction(loan.default_rate),
+            default_at=dt.datetime.combine(loan.maturity_date, dt.time(), tzinfo=dt.UTC) + DAY,
+        )
+        self.rows: list[Repayment] = []
+        self.did: list[str] = []
+
+    @property
+    def loan(self) -> Loan:
+        return Loan.objects.select_related("asset", "client").get(pk=self.pk)
+
+    def free(self) -> Decimal:
+        return ledger.owed(accounts.client_free("USD", self.client.pk))
+
+    def amount(self) -> Decimal:
+        owed = interest.payoff(self.loan, now=self.now).total or Decimal(1000)
+        share = self.rng.choice(
+            [*map(Decimal, ("0.0001", "0.003", "0.02", "0.07", "0.2")), Decimal(1), Decimal("1.05")]
+        )
+        return max((owed * share).quantize(Decimal("0.01")), Decimal("0.01"))
+
+    def instant(self, since: dt.datetime) -> dt.datetime:
+        """Return an instant up to now; sometimes exactly midnight, now, or that of another payment."""
+        pick = self.rng.random()
+        if pick < 0.1 and self.rows:
+            return max(since, self.rng.choice(self.rows).received_at)
+        at = since + (self.now - since) * self.rng.random()
+        if pick < 0.25:
+            at = max(since, at.replace(hour=0, minute=0, second=0, microsecond=0))
+        return at
+
+    def step(self) -> None:
+        self.now += dt.timedelta(seconds=self.rng.randrange(1, 2 * 86_400))
+        dunning.work_due(now=self.now)
+        verbs = [self.accrue, self.pay, self.pay_late, self.pay_back_dated, self.pay_back_dated, self.take_back]
+        verb = self.rng.choice(verbs)
+        self.did.append(f"{self.now:%d.%m. %H:%M:%S} {verb.__name__}")
+        verb()
+
+    def accrue(self) -> None:
+        interest.accrue_due(now=self.now)
+
+    def pay(self) -> None:
+        self._pay(self.now)
+
+    def pay_late(self) -> None:
+        """A payment of the last day, as the custodian may report it."""
+        self._pay(self.instant(max(self.now - DAY, self.paper.start)))
+
+    def _pay(self, at: dt.datetime) -> None:
+        key, amount = f"pay:{len(self.did)}", self.amount()
+        try:
+            row = repayments.record(self.loan, amount, key=key, received_at=at, now=self.now)
+        except repayments.UnableToRepay:
+            assert self.loan.state == LoanState.REPAID or not self.owed_at(at)
+            return
+        self.paid(row)
+
+    def pay_back_dated(self) -> None:
+        at, amount = self.instant(self.paper.start), self.amount()
+        try:
+            asked = corrections.ask_payment(
+                self.loan, amount, received_at=at, reason="found", maker=self.olga, now=self.now
+            )
+        except corrections.UnableToCorrect:
+            assert not self.owed_at(at)
+            return
+        approvals.decide(asked, checker=self.rhea, approve=True, now=self.now)
+        self.paid(Repayment.objects.get(key=f"back_dated:{asked.public_id}"))
+
+    def take_back(self) -> None:
+        standing = [n for n, payment in enumerate(self.paper.payments) if not payment.gone]
+        if not standing:
+            return
+        n = self.rng.choice(standing)
+        asked = corrections.ask_reversal(
+            self.rows[n], cause=Correction.Cause.WRONG, reason="another's", maker=self.olga, now=self.now
+        )
+        approvals.decide(asked, checker=self.rhea, approve=True, now=self.now)
+        self.paper.payments[n].gone = True
+
+    def paid(self, row: Repayment) -> None:
+        self.rows.append(row)
+        self.paper.payments.append(Payment(row.received_at, row.amount))
+
+    def owed_at(self, at: dt.datetime) -> bool:
+        return bool(self.paper.principal_at(at) or self.paper.interest_due_at(at))
+
+    # --- what both say -----------------------------------------------------------------------------------------------
+
+    def compare(self) -> None:
+        self.paper.settle()
+        loan, paper, trail = self.loan, self.paper, "\n".join(self.did)
+        assert loan.principal_outstanding == paper.principal_at(self.now), trail
+        owes = loan.principal_outstanding or loan.interest_due
+        assert (loan.state == LoanState.REPAID) != bool(owes), trail
+        total = interest.payoff(loan, now=self.now).total
+        assert total == paper.principal_at(self.now) + paper.interest_due_at(self.now), trail
+        assert loan.interest_posted == paper.earned(loan.accrued_at), trail
+        parts = replays.parts_now(self.rows)
+        for row, payment in zip(self.rows, paper.payments, strict=True):
+            wanted = (payment.interest, payment.principal, payment.surplus)
+            part = parts[row.pk]
+            assert (part.interest, part.principal, part.surplus) == ((0, 0, 0) if payment.gone else wanted), trail
+        kept = sum((p.interest + p.principal for p in paper.payments if not p.gone), Decimal(0))
+        assert self.free() == self.begun_with - kept, trail
+        self.compare_books(loan, trail)
+        times = [self.instant(paper.start) for _ in range(2)]
+        for at, owed in zip(times, interest.owed_over([loan], times)[loan.pk], strict=True):
+            assert owed == paper.principal_at(at) + paper.interest_due_at(at), trail
+
+    def compare_books(self, loan: Loan, trail: str) -> None:
+        """The ledger as of any end of a day, and of any payment, is what was true then."""
+        days = [self.paper.start.replace(hour=0) + n * DAY for n in range(1, (loan.accrued_at - self.paper.start).days)]
+        at_ends = self.rng.sample(days, min(3, len(days)))
+        payments = [p.at for p in self.paper.in_order()]
+        for at in [*at_ends, *self.rng.sample(payments, min(2, len(payments))), loan.accrued_at]:
+            # A day's interest counts in its last microsecond; a payment at that midnight belongs to the next day.
+            principal, receivable = self.balances(loan, at)
+            assert principal == self.paper.principal_at(at), trail
+            assert receivable == self.paper.interest_due_at(at), (at, trail)
+
+    def balances(self, loan: Loan, at: dt.datetime) -> tuple[Decimal, Decimal]:
+        found = []
+        for kind in (AccountKind.LOAN_PRINCIPAL, AccountKind.INTEREST_RECEIVABLE):
+            key = accounts.of_loan(kind, "USD", loan.client_id, loan.pk).text()
+            rows = Posting.objects.filter(account__key=key, entry__effective_at__lte=at)
+            found.append(rows.aggregate(total=Sum("amount"))["total"] or Decimal(0))
+        return found[0], found[1]
+
+    def compare_income(self) -> None:
+        """What was earned before the default and after it stands apart."""
+        loan = self.loan
+        start = self.paper.earned(min(loan.accrued_at, self.paper.default_at))
+        rows = Posting.objects.filter(loan=loan)
+        for category, wanted in (
+            (Category.INTEREST, start),
+            (Category.DEFAULT_INTEREST, self.paper.earned(loan.accrued_at) - start),
+        ):
+            booked = rows.filter(category=category).aggregate(total=Sum("amount"))["total"] or Decimal(0)
+            assert -booked == wanted, (category, "\n".join(self.did))
+
+
+@pytest.mark.parametrize(
+    ("seed", "day_count"),
+    [(1, "ACT/360"), (2, "ACT/365F"), (3, "ACT/ACT ISDA"), (4, "30/360"), (5, "30E/360"), (6, "ACT/360")],
+)
+def test_a_walk_over_a_loan_agrees_with_a_clerk(seed: int, day_count: str) -> None:
+    walk = Walk(seed, day_count)
+    for _ in range(STEPS):
+        walk.step()
+        walk.compare()
+    walk.compare_income()
+    assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11", "I15"}] == []
+    assert Correction.objects.filter(kind=Correction.Kind.REVERSAL).count() >= 3
+    assert Correction.objects.filter(kind=Correction.Kind.PAYMENT).count() >= 5
