@@ -14,7 +14,7 @@ from lending.admin import acts
 from lending.admin.base import Table
 from lending.admin.sanctions import SEE_SCREENING
 from lending.engine import countries
-from lending.models import SanctionsEntry, Screening, ScreeningMatch
+from lending.models import ScreeningMatch
 from lending.staff import roles
 
 _ROWS = 12
@@ -63,11 +63,13 @@ class ScreeningMatchAdmin(Table):
 
 
 def _side_by_side(request: HttpRequest, shown: ScreeningMatch) -> dict[str, Any]:
-    entry = SanctionsEntry.objects.select_related("watchlist", "opened_by").get(pk=shown.entry_id)
-    facts = Screening.objects.get(pk=shown.screening_id).facts
-    subject: dict[str, Any] = next((row for row in facts if row["who"] == shown.subject), {})
+    reads = ("entry__watchlist", "entry__opened_by", "screening__rule")
+    row = ScreeningMatch.objects.select_related(*reads).get(pk=shown.pk)
+    entry, facts = row.entry, row.screening.facts
+    subject: dict[str, Any] = next((fact for fact in facts if fact["who"] == shown.subject), {})
     return {
         "entry": entry,
+        "rule": row.screening.rule,
         "aliases": [alias.name for alias in entry.aliases.order_by("pk")],
         "entry_countries": [countries.NAMES.get(code, code) for code in entry.countries],
         "entry_births": [text for text, _first, _last in entry.births],

@@ -6,9 +6,10 @@ from io import BytesIO
 import pytest
 import time_machine
 from django.test import Client as Browser
+from pytest_django import DjangoAssertNumQueries
 
 from deploy.demo import screened
-from lending import sanctions, screening
+from lending import matches, sanctions, screening
 from lending.models import Approval, Client, Role, SanctionsList, ScreeningMatch, User
 from tests.factories import list_files as made
 from tests.factories.lending import NOW, ClientFactory, staff
@@ -59,6 +60,21 @@ def test_a_match_is_confirmed_and_cleared(match: ScreeningMatch) -> None:
     assert "can not decide it" in page(cora, button, reason="")
     assert "Approved by you" in page(casper, button, reason="")
     assert "Cleared by" in page(cora, its_page)
+
+
+@pytest.mark.parametrize("verdict", ["open", "confirmed"])
+def test_the_pages_of_compliance_ask_at_most_twelve_times(
+    match: ScreeningMatch, verdict: str, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    cora = staff("cora", Role.COMPLIANCE)
+    if verdict == "confirmed":
+        match = matches.decide(match, is_true=True, reason="the passport", by=cora, now=NOW)
+        matches.ask_to_clear(match, reason="a licence", maker=cora, now=NOW)
+    browser = Browser()
+    browser.force_login(cora)
+    for address in ("/admin/", "/admin/lending/screeningmatch/", f"/admin/lending/screeningmatch/{match.pk}/change/"):
+        with django_assert_max_num_queries(12):
+            assert browser.get(address).status_code == 200
 
 
 def test_who_meets_the_client_does_not_read_of_it(match: ScreeningMatch) -> None:
