@@ -91,6 +91,7 @@ GROUPS = (
         "Books",
         (
             Link("lending_close", "Month-end close", "lock_clock"),
+            Link("lending_general_ledger", "General ledger", "account_tree"),
             Link("lending_entry_changelist", "Entries", "menu_book"),
             Link("lending_posting_changelist", "Postings", "list_alt"),
             Link("lending_ledgeraccount_changelist", "Ledger accounts", "account_balance"),

@@ -18,6 +18,7 @@ from django.db.models import QuerySet, Sum
 
 from lending import ports
 from lending.engine import money
+from lending.engine.cells import safe
 from lending.engine.chart import GUARDS, AccountKind
 from lending.models import Client, LedgerAccount, Posting, Seal
 
@@ -259,11 +260,11 @@ def as_csv(statement: Statement) -> str:
     write = csv.writer(text, lineterminator="\r\n").writerow
     write(("account", "of", "asset", "effective_at", "recorded_at", "what", "change", "balance"))
     for section in statement.sections:
-        named = (_safe(section.label), section.of, section.asset)
+        named = (safe(section.label), section.of, section.asset)
         write((*named, statement.from_date.isoformat(), "", "Opening balance", "", money.text(section.opening)))
         for row in section.rows:
             instants = (row.effective_at.astimezone(UTC).isoformat(), row.recorded_at.astimezone(UTC).isoformat())
-            write((*named, *instants, _safe(row.what), money.text(row.change), money.text(row.balance)))
+            write((*named, *instants, safe(row.what), money.text(row.change), money.text(row.balance)))
         write((*named, statement.to_date.isoformat(), "", "Closing balance", "", money.text(section.closing)))
     for earned in statement.earned:
         by = f"{earned.day_count}, {earned.days} days booked"
@@ -285,8 +286,3 @@ def as_csv(statement: Statement) -> str:
         value = "" if held.value is None else money.text(held.value)
         write(("Collateral value, USD", held.of, held.asset, at, "", mark, money.text(held.quantity), value))
     return text.getvalue()
-
-
-def _safe(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text

@@ -12,12 +12,14 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from lending import ids
+from lending.engine.chart import AccountKind
 from lending.models import (
     Asset,
     AssetNetwork,
     Book,
     Calendar,
     DayCount,
+    GlCode,
     LadderTerms,
     Pair,
     Product,
@@ -136,6 +138,35 @@ STAFF = (
     ("casper", "Casper Holm", Role.COMPLIANCE),
 )
 MANAGERS = ("robin", "rosa", "ravi", "renata")
+# The codes of a small desk's general ledger.
+GL_CODES = {
+    AccountKind.CUSTODY: ("1100", "Assets in custody"),
+    AccountKind.LOAN_PRINCIPAL: ("1200", "Loans to clients"),
+    AccountKind.INTEREST_RECEIVABLE: ("1210", "Interest receivable"),
+    AccountKind.FEES_RECEIVABLE: ("1220", "Fees receivable"),
+    AccountKind.DEFICIENCY_CLAIM: ("1230", "Claims for shortfalls"),
+    AccountKind.DEFICIENCY_ALLOWANCE: ("1239", "Allowance for shortfalls"),
+    AccountKind.DESK_INVENTORY: ("1300", "Desk inventory"),
+    AccountKind.DEALER_SETTLEMENT: ("1400", "Settlement with dealers"),
+    AccountKind.EXCHANGE: ("1490", "Exchange between assets"),
+    AccountKind.CLIENT_FREE: ("2100", "Owed to clients, free"),
+    AccountKind.CLIENT_PLEDGED: ("2110", "Owed to clients, pledged"),
+    AccountKind.LIQUIDATION_HOLD: ("2120", "Owed to clients, held for sale"),
+    AccountKind.SALE_PROCEEDS: ("2130", "Owed to clients, proceeds of sales"),
+    AccountKind.DEPOSITS_PENDING: ("2200", "Deposits on their way"),
+    AccountKind.WITHDRAWALS_PENDING: ("2210", "Withdrawals on their way"),
+    AccountKind.FUNDING: ("2300", "Funding"),
+    AccountKind.CAPITAL: ("3000", "Capital"),
+    AccountKind.INTEREST_INCOME: ("4100", "Interest income"),
+    AccountKind.DEFAULT_INTEREST_INCOME: ("4110", "Default interest income"),
+    AccountKind.FEE_INCOME: ("4200", "Fee income"),
+    AccountKind.SPREAD_INCOME: ("4300", "Spread income"),
+    AccountKind.TRADING_INCOME: ("4310", "Trading income"),
+    AccountKind.RECOVERY: ("4400", "Recoveries"),
+    AccountKind.FUNDING_COST: ("5100", "Funding cost"),
+    AccountKind.EXECUTION_COST: ("5200", "Execution cost"),
+    AccountKind.CREDIT_LOSS: ("5300", "Credit losses"),
+}
 DEALERS = (("harbour", "Harbour OTC"), ("meridian", "Meridian Markets"), ("northgate", "Northgate Trading"))
 
 
@@ -156,6 +187,8 @@ def load(scenario: Scenario, *, now: datetime) -> None:
     _prices(scenario)
     book, _ = Book.objects.get_or_create(code=BOOK, defaults={"name": "OTC lending"})
     _products(book)
+    for kind, (code, name) in GL_CODES.items():
+        GlCode.objects.get_or_create(kind=kind, asset=None, defaults={"code": code, "name": name})
     for code, name in DEALERS:
         Dealer.objects.get_or_create(
             code=code,

@@ -40,6 +40,7 @@ PAGES = {
     "/admin/statements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/tax-years/":                        "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/bank/":                             "r      r     r   r       x     Y    Y    Y    x    Y",
+    "/admin/general-ledger/":                   "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/close/":                            "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/lending/product/take-on/":          "r      r     r   r       x     x    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
