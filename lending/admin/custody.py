@@ -97,7 +97,7 @@ class WithdrawalAdmin(Table):
 @admin.register(CustodianWebhook)
 class CustodianWebhookAdmin(Table):
     seen_by = SEE_BOOKS
-    list_display = ("heard_at", "custodian", "kind", "subject", "times", "message_id")
+    list_display = ("heard_at", "custodian", "kind", "subject", "times")
     list_filter = ("kind",)
     search_fields = ("subject", "message_id")
     ordering = ("-heard_at", "-pk")
