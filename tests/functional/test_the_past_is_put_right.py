@@ -125,8 +125,9 @@ def test_what_a_payment_had_met_is_asked_for_again(cast: Cast) -> None:
         assert "The client is asked again for what this payment had met, and told so" in page
         assert f"{first.asks:,.2f} USD, interest due on 19 Jun 2021; its grace runs again from the approval" in page
         assert "Approved by you" in decide(cast.rhea, asked)
-        mine = read(cast.alice, f"/portal/loans/{loan.public_id}/")
-        assert "late" in mine[mine.index("What is to be paid, and when") :]
+        mine = read(cast.alice, f"/portal/loans/{loan.public_id}/payments/")
+        # The client has its grace again, and reads the same instant on the loan's page and in the letter.
+        assert "late in default from 29 Jun 2021 00:00:00 UTC" in mine
         told = read(cast.alice, "/portal/notices/")
         assert f"Open again: {first.asks:,.2f} USD, interest due on 19 Jun 2021. Not paid by 29 Jun 2021" in told
 
