@@ -1,19 +1,22 @@
 """What a loan that is not yet offered would look like at the marks of now: by the engine that decides about calls."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from lending import deposits, term_sheets
 from lending.engine import money
-from lending.models import Asset, DepositAddress, LadderTerms, Loan
+from lending.models import Asset, Deposit, DepositAddress, LadderTerms, Loan
 from risk import positions, prices
 from risk.engine import cures, ltv
 from risk.engine.ltv import Owed, Pledged, Position
 from risk.engine.quality import Quality
 from risk.positions import Rung
 from risk.prices import Marks
+
+_ON_ITS_WAY = (Deposit.State.PENDING, Deposit.State.CONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,27 @@ class Preview:
     unusable: tuple[str, ...]
     quality: Quality
     as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """
+    What a loan waits for: where it stands with what counts, and with what is on its way as well.
+
+    `coming` are units by asset code that were seen and do not count yet, `transfers` all that was seen, `where` the
+    address of each asset; both previews plan for the assets of `where` in its order.
+    """
+
+    arrived: Preview
+    expected: Preview
+    coming: Mapping[str, Decimal]
+    transfers: tuple[Deposit, ...]
+    where: Mapping[Asset, DepositAddress]
+
+    @property
+    def is_coming(self) -> bool:
+        """Return whether what is on its way will be enough, and what has arrived is not."""
+        return self.expected.fits and not self.arrived.fits
 
 
 def of_terms(
@@ -96,15 +120,34 @@ def of_terms(
     )
 
 
-def awaited(loan: Loan, *, now: datetime) -> tuple[Preview, dict[Asset, DepositAddress]]:
-    """Return where a loan that waits for collateral would stand with what has arrived, and where each asset goes."""
+def awaited(loan: Loan, *, now: datetime) -> Awaited:
+    """Return where a loan that waits for collateral would stand with what has been sent, and where each asset goes."""
     account = loan.margin_account
     found = deposits.addresses(account.pk, now=now).values()
     where = {row.asset: row for row in found if row.purpose == DepositAddress.Purpose.COLLATERAL}
-    arrived = dict(account.pledges.values_list("asset", "quantity"))
-    pledged = {asset: arrived.get(asset.pk, money.ZERO) for asset in where}
+    held_now = dict(account.pledges.values_list("asset", "quantity"))
+    pledged = {asset: held_now.get(asset.pk, money.ZERO) for asset in where}
+    transfers = tuple(deposits.of_account(account.pk))
+    coming = _coming(transfers)
+    with money.exact():
+        sent = {asset: quantity + coming.get(asset.code, money.ZERO) for asset, quantity in pledged.items()}
     agreed, marks = term_sheets.haircuts(account.pk), prices.current(now=now)
-    return of_terms(account.terms, loan.asset, loan.principal, pledged, haircuts=agreed, marks=marks), where
+    arrived, expected = (
+        of_terms(account.terms, loan.asset, loan.principal, held, haircuts=agreed, marks=marks)
+        for held in (pledged, sent)
+    )
+    return Awaited(arrived, expected, coming, transfers, where)
+
+
+def _coming(transfers: Iterable[Deposit]) -> dict[str, Decimal]:
+    """Return by asset code what was sent as collateral and does not count yet."""
+    found: defaultdict[str, Decimal] = defaultdict(lambda: money.ZERO)
+    with money.exact():
+        for transfer in transfers:
+            to = transfer.address
+            if to and to.purpose == DepositAddress.Purpose.COLLATERAL and transfer.state in _ON_ITS_WAY:
+                found[transfer.asset.code] += transfer.quantity
+    return dict(found)
 
 
 def _planned(

@@ -63,15 +63,16 @@ def pledge(loan: Loan, code: str, *, by: User, now: datetime) -> tuple[Decimal, 
     access.require_signer(by, loan.client)
     if loan.state != LoanState.COLLATERAL_PENDING:
         raise UnableToSend("the loan waits for no collateral")
-    preview, where = previews.awaited(loan, now=now)
-    found = [(planned, asset) for planned, asset in zip(preview.planned, where, strict=True) if planned.asset == code]
+    sent = previews.awaited(loan, now=now)
+    rows = zip(sent.expected.planned, sent.where, strict=True)
+    found = [(planned, asset) for planned, asset in rows if planned.asset == code]
     planned, asset = found[0] if found else (None, None)
     if planned is None or asset is None or not planned.missing:
-        raise UnableToSend(f"no {code!r} is needed for it")
+        raise UnableToSend("what it needs is on its way" if sent.is_coming else f"no {code!r} is needed for it")
     with money.exact():
         wanted = planned.missing * A_LITTLE_MORE
     quantity = money.quantize_up(wanted, min(asset.decimals, 4))
-    _transfer(f"visitor:{loan.public_id}", where[asset], quantity, now=now)
+    _transfer(f"visitor:{loan.public_id}", sent.where[asset], quantity, now=now)
     return quantity, asset
 
 

@@ -101,12 +101,26 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
 
 def _awaited(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return what has to arrive before a loan is paid out, and where it goes."""
-    preview, where = previews.awaited(subject, now=now)
+    sent = previews.awaited(subject, now=now)
     ways = [
-        {"planned": planned, "address": row, "late": False}
-        for planned, row in zip(preview.planned, where.values(), strict=True)
+        {
+            "planned": planned,
+            "missing": with_all.missing,
+            "coming": sent.coming.get(planned.asset),
+            "address": row,
+            "late": False,
+        }
+        for planned, with_all, row in zip(sent.arrived.planned, sent.expected.planned, sent.where.values(), strict=True)
     ]
-    context = {"loan": subject, "preview": preview, "rows": ways, "now": now}
+    context = {
+        "loan": subject,
+        "preview": sent.arrived,
+        "expected": sent.expected,
+        "is_coming": sent.is_coming,
+        "rows": ways,
+        "deposits": sent.transfers,
+        "now": now,
+    }
     return render_to_string("portal/awaited.html", context, request=request)
 
 

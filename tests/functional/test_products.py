@@ -102,8 +102,8 @@ def test_the_haircut_is_printed_pledged_and_counted_and_never_reaches_back(cast:
     waits = offers.approve(waits, by=cast.rhea, now=NOW)
     waits = offers.collateral_pending(waits, actor=cast.olga, now=NOW)
     stories.transfer_seen(waits.margin_account)
-    preview, _ = previews.awaited(waits, now=LATER)
-    assert [(row.asset, row.haircut) for row in preview.planned] == [("BTC", Decimal("0.2"))]
+    sent = previews.awaited(waits, now=LATER)
+    assert [(row.asset, row.haircut) for row in sent.arrived.planned] == [("BTC", Decimal("0.2"))]
 
     # 25 BTC at 40,000 less a fifth are 800,000: 400,000 against them is an LTV of one half.
     loan = stories.running(cast, principal=Decimal(400_000))

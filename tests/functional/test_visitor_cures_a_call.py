@@ -1,7 +1,9 @@
 """A visitor of the demo who plays a borrower has money or coins sent: towards a call, or as a loan's collateral."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import time_machine
@@ -168,10 +170,33 @@ def test_a_borrower_is_told_how_much_collateral_a_loan_waits_for_and_sends_it(wa
     assert '30.00 <abbr class="asset">BTC' in told or "30 <abbr" in told  # 600,000 at an LTV of 50 %
     sent = browser.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}, follow=True).content.decode()
     assert "Sent 31.5 BTC." in sent
+    arrived(minutes=5)
+    coming = browser.get(page).content.decode()
+    assert "Your collateral is on its way" in coming
+    assert "Nothing more has to be sent" in coming
+    assert "Still needed" not in coming
+    assert "Send BTC</button>" not in coming  # who presses it again would send twice
+    assert re.search(r'On its way</dt><dd><strong>(<[^>]*>)?31\.50* <abbr class="asset">BTC', coming)
+    assert re.search(r'<progress max="\d" value="\d"', coming)
+    twice = browser.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}, follow=True).content.decode()
+    assert "Not sent: what it needs is on its way." in twice
     arrived(minutes=40)
     assert "Your collateral is there" in browser.get(page).content.decode()
     again = browser.post(f"/demo/pledge/{waiting.public_id}/", {"asset": "BTC"}, follow=True).content.decode()
     assert "Not sent: no &#x27;BTC&#x27; is needed for it." in again
+
+
+def test_what_is_on_its_way_and_not_enough_counts_beside_what_is_still_needed(waiting: Loan, cast: Cast) -> None:
+    where = DepositAddress.objects.get(margin_account=waiting.margin_account)
+    outside.bank().simulate_deposit(
+        "half", address=where.address, asset="BTC", quantity=Decimal(12), at=LOOKS + timedelta(seconds=1)
+    )
+    arrived(minutes=5)
+    told = alice(cast).get(f"/portal/loans/{waiting.public_id}/").content.decode()
+    assert "Send the collateral" in told
+    assert re.search(r'Still needed</dt><dd><strong>(<[^>]*>)?18(\.0+)? <abbr class="asset">BTC', told)
+    assert "besides what is on its way" in told
+    assert re.search(r'On its way</dt><dd><strong>(<[^>]*>)?12(\.0+)? <abbr class="asset">BTC', told)
 
 
 def test_only_who_signs_sends_and_only_in_the_demo(waiting: Loan, cast: Cast, settings) -> None:
