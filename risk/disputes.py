@@ -152,7 +152,7 @@ def stand(row: Dispute, *, answer: str, by: User, now: datetime) -> Dispute:
     Raises
     ------
     UnableToDispute
-        If it was answered already, or nothing is said.
+        If it was answered already, ended with its call, or nothing is said.
     lending.access.UnableToAccess
         If the user is not of risk.
     """
@@ -306,6 +306,8 @@ def _may_give_in(row: Dispute, answer: str, maker: User, *, now: datetime) -> st
         raise access.UnableToAccess(f"{maker} manages {row.call.client} and can not approve, release or waive for it")
     if row.outcome:
         raise UnableToDispute("it was answered already")
+    if row.call.state not in margin_calls.RUNNING:
+        raise UnableToDispute(f"the call is {row.call.get_state_display().lower()}: nothing of it can be given up")
     if asked(row, now=now) is not None:
         raise UnableToDispute("an answer waits for the second person already")
     return _said(answer)
@@ -315,6 +317,8 @@ def _unanswered(row: Dispute) -> Dispute:
     fresh = Dispute.objects.select_for_update(of=("self",)).select_related("asset", "call__client").get(pk=row.pk)
     if fresh.outcome:
         raise UnableToDispute("it was answered already")
+    if fresh.call.closed_at is not None:
+        raise UnableToDispute("it ended with its call")
     return fresh
 
 

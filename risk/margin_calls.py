@@ -12,7 +12,7 @@ from lending.models import MarginAccount, User
 from risk import clocks, confirming, cures, exposures, incidents, letters, prices, restraints, sales
 from risk.breaches import Breach, UnableToIssue, issue, level_of, shown_ltv, stored_ltv
 from risk.exposures import AccountFacts, Judgement
-from risk.models import OPEN_CALL_STATES, CallLevel, CallState, MarginCall, SaleCause
+from risk.models import OPEN_CALL_STATES, CallLevel, CallState, Dispute, MarginCall, SaleCause
 from risk.prices import Marks
 
 __all__ = [
@@ -108,6 +108,7 @@ def _close(calls: Sequence[MarginCall], state: CallState, reason: str, *, now: d
         call.state, call.closed_at, call.close_reason = state, now, reason
     bulk.update(calls, ["state", "closed_at", "close_reason", "remaining_s"])
     margin_accounts.touch(*(call.margin_account for call in calls))
+    _end_disputes(calls, now=now)
     kind = "cured" if state in (CallState.CURED, CallState.CURED_BY_MARKET) else str(state.value)
     facts = {"state": state.value, "reason": reason}
     letters.record_many(
@@ -126,6 +127,18 @@ def _close(calls: Sequence[MarginCall], state: CallState, reason: str, *, now: d
         ],
         now=now,
     )
+
+
+def _end_disputes(calls: Sequence[MarginCall], *, now: datetime) -> None:
+    """Write down that unanswered disputes end with their calls: nothing is left about which to answer."""
+    unanswered = set(Dispute.objects.filter(call__in=calls, outcome="").values_list("call", flat=True))
+    ended = [call for call in calls if call.pk in unanswered]
+    said = "The dispute ends with the call"
+    letters.record_many(
+        [letters.Step(call=call, kind="dispute_ended", facts={"answered": False}, public=said) for call in ended],
+        now=now,
+    )
+    incidents.close_for(incidents.DISPUTE, [call.margin_account for call in ended], now=now)
 
 
 def assess_due(*, now: datetime) -> int:

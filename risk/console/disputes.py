@@ -42,6 +42,12 @@ class AnswerForm(forms.Form):
         error_messages={"required": "Say why: the borrower reads it."},
     )
 
+    def __init__(self, *args: Any, running: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not running:  # in sale: there is nothing left to give in to, but the borrower is owed an answer
+            outcome: Any = self.fields["outcome"]
+            outcome.choices = outcome.choices[:1]
+
     def clean(self) -> dict[str, Any]:
         """Refuse an amendment without its figure."""
         said: dict[str, Any] = super().clean() or {}
@@ -75,7 +81,7 @@ def dispute(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     about = _about(call, _dispute_of(call), request)
     if request.headers.get("HX-Request"):
         return render(request, "console/verdicts.html", about)
-    form = AnswerForm() if about["may_answer"] else None
+    form = AnswerForm(running=about["running"]) if about["may_answer"] else None
     return render(request, "console/dispute.html", {**frame(request, "queue"), **about, "form": form})
 
 
@@ -84,7 +90,7 @@ def dispute(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 def answer(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Answer a call's dispute; a form that can not be taken comes back as it was filled in."""
     call = _call(public_id)
-    row, form = _dispute_of(call), AnswerForm(request.POST)
+    row, form = _dispute_of(call), AnswerForm(request.POST, running=call.state in margin_calls.RUNNING)
     if row is None:
         form.add_error(None, "Nobody disputes this call.")
     elif form.is_valid() and (said := _tried(form, lambda: _answer(row, form.cleaned_data, request))):
@@ -135,7 +141,7 @@ def _call(public_id: uuid.UUID) -> MarginCall:
 
 def _about(call: MarginCall, row: Dispute | None, request: SignedIn) -> dict[str, Any]:
     now, running = request.reading.now, call.state in margin_calls.RUNNING
-    is_open = row is not None and not row.outcome
+    is_open = row is not None and not row.outcome and call.closed_at is None
     asked = disputes.asked(row, now=now) if row and is_open else None
     quantity = row is not None and row.asset is not None and row.part == Dispute.Part.QUANTITY
     return {
@@ -145,7 +151,8 @@ def _about(call: MarginCall, row: Dispute | None, request: SignedIn) -> dict[str
         "what": disputes.told(row) if row else "",
         "unit": row.asset.code if row and row.asset and quantity else "USD",
         "asked_to_give_in": asked,
-        "may_answer": running and is_open and asked is None,
+        "may_answer": is_open and asked is None,
+        "late": row is not None and is_open and now >= row.answer_due_at,
         "waivers": call.waivers.select_related("maker", "checker").order_by("granted_at"),
         "asked_to_waive": waivers.asked(call, now=now) if running else None,
         "running": running,

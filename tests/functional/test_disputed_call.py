@@ -63,6 +63,38 @@ def test_a_disputed_price_is_amended_by_two_persons() -> None:
     assert desk.call(loan).cash_cure < call.cash_cure
 
 
+def test_a_late_answer_has_its_door_until_the_dispute_ends_with_the_call() -> None:
+    desk = Desk()
+    loan = desk.loan("20000", BTC="1")
+    desk.step(BTC="28000")
+    call = desk.call(loan)
+    borrower = ClientUser.objects.get(client=loan.client).user
+    theirs, ours = f"/portal/calls/{call.public_id}/dispute/", f"/console/calls/{call.public_id}/dispute/"
+    page(desk, borrower, theirs, figure="price:BTC", claimed="34000", statement="Look at Kraken")
+    shown = page(desk, desk.risk, "/console/incidents/")[1]
+    assert f'<a href="{ours}">Answer the dispute</a>' in shown
+    desk.minutes(125)
+    shown = page(desk, desk.risk, ours)[1]
+    assert "The answer is late" in shown
+    assert "0:00:00" not in shown
+    assert "<button>Answer</button>" in shown
+    assert "is late; your contact has to give it" in page(desk, borrower, theirs)[1]
+
+    desk.minutes(60)  # in sale: it can be answered, and not be given in to
+    shown = page(desk, desk.risk, ours)[1]
+    assert "<button>Answer</button>" in shown
+    assert "is withdrawn: two persons" not in shown
+
+    desk.pay(loan, desk.call(loan).cash_cure)
+    desk.steps(3)
+    assert desk.call(loan).closed_at is not None
+    shown = page(desk, desk.risk, ours)[1]
+    assert "it was not answered before" in shown
+    assert "<button>Answer</button>" not in shown
+    assert "It ended with the call" in page(desk, borrower, theirs)[1]
+    assert "disputes the price of BTC" in page(desk, desk.risk, "/console/incidents/")[1].split("<h2>Closed</h2>")[1]
+
+
 def test_a_call_is_waived_by_two_persons() -> None:
     desk = Desk()
     loan = desk.loan("20000", BTC="1")

@@ -140,6 +140,46 @@ def test_a_withdrawn_call_is_closed_and_the_same_input_does_not_call_at_once_aga
     assert desk.call(called).episode == 2
 
 
+def test_a_dispute_nobody_answered_ends_with_its_call(desk, called):
+    row = dispute(desk, called)
+    asked = disputes.ask_to_withdraw(row, answer="You are right", maker=desk.risk, now=desk.now)
+    desk.pay(called, desk.call(called).cash_cure)
+    desk.step()
+    call = desk.call(called)
+    assert call.state == CallState.CURED
+    assert Incident.objects.get(kind="dispute").closed_at == call.closed_at
+    assert call.events.filter(kind="dispute_ended").count() == 1
+    row.refresh_from_db()
+    assert row.outcome == ""
+    with pytest.raises(disputes.UnableToDispute, match="it ended with its call"):
+        disputes.stand(row, answer="no", by=desk.risk, now=desk.now)
+    with pytest.raises(disputes.UnableToDispute, match="the call is cured"):
+        disputes.ask_to_withdraw(row, answer="yes", maker=desk.second, now=desk.now)
+    with pytest.raises(approvals.UnableToApprove, match="it ended with its call"):
+        approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
+    assert invariants.check() == []
+
+
+def test_a_dispute_that_the_market_overtook_ends_too(desk, called):
+    dispute(desk, called)
+    desk.steps(5, BTC="40000")
+    desk.minutes(15)
+    call = desk.call(called)
+    assert call.state == CallState.CURED_BY_MARKET
+    assert Incident.objects.get(kind="dispute").closed_at == call.closed_at
+
+
+def test_in_sale_a_dispute_is_still_answered_but_not_given_in_to(desk, called):
+    row = dispute(desk, called)
+    desk.minutes(21)
+    assert desk.call(called).state in (CallState.EXPIRED, CallState.LIQUIDATING)
+    row = Dispute.objects.select_related("call__client").get(pk=row.pk)
+    with pytest.raises(disputes.UnableToDispute, match="nothing of it can be given up"):
+        disputes.ask_to_withdraw(row, answer="yes", maker=desk.risk, now=desk.now)
+    disputes.stand(row, answer="Five venues agree with us", by=desk.risk, now=desk.now)
+    assert Incident.objects.get(kind="dispute").closed_at == desk.now
+
+
 def test_giving_in_takes_two_persons(desk, called):
     row = dispute(desk, called)
     with pytest.raises(access.UnableToAccess, match="does not hold the role"):
