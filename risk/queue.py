@@ -138,7 +138,8 @@ def of_open_calls(filters: Filters, market: Market, *, reader: User, page: int =
     ranks = _rank(calls, market, now=now)
     managers = {
         str(public_id): (key, name)
-        for key, public_id, name in User.objects.filter(pk__in=np.unique(calls.manager).tolist())
+        for key, public_id, name in User.objects.filter(managed_clients__isnull=False)
+        .distinct()
         .order_by("name")
         .values_list("pk", "public_id", "name")
     }

@@ -14,7 +14,7 @@ from risk import prices
 from risk import queue as queues
 from risk.console.doors import frame, risk_only
 from risk.console.stream import STREAM
-from risk.models import CallState, MarginCall
+from risk.models import OPEN_CALL_STATES, CallState, MarginCall
 from risk.prices import Market
 
 FEED = 30
@@ -65,6 +65,7 @@ def _queue(request: SignedIn, market: Market) -> dict[str, Any]:
         "wanted": wanted,
         "filtered": any(wanted.values()),
         "query": urlencode({name: value for name, value in wanted.items() if value}),
+        "open_states": [(state.value, state.label) for state in OPEN_CALL_STATES],
         "states": [(state, CallState(state).label, count) for state, count in found.states.items()],
         "assets": [asset.code for asset in market.assets],
         "taken": _TAKEN,

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from selenium.webdriver.common.action_chains import ActionChains
 
 from lending import events
 from risk import incidents, margin_calls
@@ -81,6 +82,43 @@ def test_risk_claims_a_call_works_on_it_and_resolves_an_incident(visitor: Visito
     assert visitor.complaints() == []
 
 
+def test_the_selection_outlives_its_row_and_keys_without_one_say_so(visitor: Visitor) -> None:
+    cast = assemble()
+    calls = {f"call-{call.public_id}": call for call in two_called(cast)}
+    visitor.sign_in(cast.rhea.email)
+    visitor.find("#line.up")
+    press(visitor, "c")
+    visitor.reads("#said", "No call is selected")
+    press(visitor, "jj")
+    above, below = visitor.attributes("#queue tr[data-call] th a", "id")
+    assert visitor.find("a:focus").attribute("id") == below
+    assert visitor.find("#said").text == ""
+    redrawn = "return document.querySelector('#queue tr[data-call] a').dataset.old === undefined"
+    visitor.driver.execute_script(
+        "document.querySelector('#queue tr[data-call] a').dataset.old = 1; htmx.trigger('#queue', 'news')"
+    )
+    visitor.wait(lambda: visitor.driver.execute_script(redrawn), "the queue drawn anew")
+    assert visitor.find("a:focus").attribute("id") == below
+    closed(calls[below])
+    relayed()
+    visitor.reads("#said", "the one in its place is selected")
+    assert visitor.find("a:focus").attribute("id") == above
+    press(visitor, "c")
+    visitor.reads(".notes", "The call is yours")
+    visitor.open(ADDRESS)
+    press(visitor, "jc")
+    visitor.reads("#said", "Taken already, by Rhea")
+    closed(calls[above])
+    relayed()
+    visitor.reads("#said", "no other is on it")
+    assert visitor.complaints() == []
+
+
+def press(visitor: Visitor, keys: str) -> None:
+    """Type without touching the focus first."""
+    ActionChains(visitor.driver).send_keys(keys).perform()
+
+
 def test_a_line_that_is_cut_while_calls_come_and_go_loses_and_doubles_nothing(visitor: Visitor, web: Web) -> None:
     cast = assemble()
     visitor.sign_in(cast.rhea.email)
@@ -143,12 +181,13 @@ def test_switches_are_remembered_and_keys_can_be_turned_off(visitor: Visitor) ->
     stories.called(cast)
     visitor.sign_in(cast.rhea.email)
     sound = visitor.find("[data-switch='sound']")
-    assert (sound.text, sound.attribute("aria-pressed")) == ("Sound off", "false")
+    assert (sound.text, sound.attribute("role"), sound.attribute("aria-checked")) == ("Sound: off", "switch", "false")
     sound.click()
     visitor.find("[data-switch='keys']").click()
     visitor.open(ADDRESS)
-    assert visitor.find("[data-switch='sound']").text == "Sound on"
-    assert visitor.find("[data-switch='keys']").attribute("aria-pressed") == "false"
+    assert visitor.find("[data-switch='sound']").text == "Sound: on"
+    keys = visitor.find("[data-switch='keys']")
+    assert (keys.text, keys.attribute("role"), keys.attribute("aria-checked")) == ("Keys: off", "switch", "false")
     visitor.find("body").write("j")
     assert not visitor.all("#queue a:focus")
     assert visitor.complaints() == []

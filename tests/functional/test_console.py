@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from risk.models import Incident, MarginCall
+from risk.models import OPEN_CALL_STATES, Incident, MarginCall
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.queries import Asked
@@ -36,6 +36,22 @@ def test_the_queue_shows_the_call_and_the_age_of_marks(call: MarginCall, cast: C
     page = client.get("/console/").content.decode()
     assert f'data-call="{call.public_id}"' in page
     assert "20 s ago" in page
+
+
+def test_any_state_and_manager_can_be_filtered_by_before_a_call_is_in_it(
+    call: MarginCall, cast: Cast, client: Browser
+) -> None:
+    """The list is live and the filters stand still, so they offer what may come, and counts stand with the list."""
+    client.force_login(cast.rhea)
+    page = client.get("/console/").content.decode()
+    for state in OPEN_CALL_STATES:
+        assert f'<option value="{state.value}">{state.label}</option>' in page
+    for manager in ("Robin", "Rita"):  # who has no open call may have one in a minute
+        assert f">{manager}</option>" in page
+    assert "<strong>1</strong> open" in client.get("/console/rows/").content.decode()
+    chosen = client.get("/console/?state=liquidating").content.decode()
+    assert '<option value="liquidating" selected>' in chosen
+    assert "No open call is like that" in chosen
 
 
 def test_a_call_is_taken_once(call: MarginCall, cast: Cast, client: Browser) -> None:

@@ -198,7 +198,7 @@
     const what = button.dataset.switch;
     const show = function () {
       const on = chosen(what, what === "keys");
-      button.setAttribute("aria-pressed", on);
+      button.setAttribute("aria-checked", on);
       button.querySelector("span").textContent = on ? "on" : "off";
     };
     button.hidden = false;
@@ -211,29 +211,72 @@
     });
   }
 
-  /* keys of the queue: the focus goes from row to row, Enter opens as it always does */
+  /*
+   * Keys of the queue: the focus goes from row to row, Enter opens as it always does. The rows are drawn anew all the
+   * time: the same call stays selected, and once it has left the page the one that stands in its place.
+   */
+  const queue = document.getElementById("queue");
+  let selected = null;
   let place = -1;
 
-  function links() {
-    return Array.from(document.querySelectorAll("#queue tr[data-call] th a"));
+  function rows() {
+    return Array.from(queue.querySelectorAll("tr[data-call]"));
   }
 
-  document.addEventListener("keydown", function (event) {
+  function select(row, quietly) {
+    row.querySelector("th a").focus({ preventScroll: quietly });
+  }
+
+  function tell(words) {
+    document.getElementById("said").textContent = words;
+  }
+
+  function keep() {
+    if (selected === null) return;
+    const found = rows();
+    const at = found.findIndex((row) => row.dataset.call === selected);
+    if (at >= 0) {
+      place = at;
+      if (!found[at].contains(document.activeElement)) select(found[at], true);
+    } else if (found.length) {
+      select(found[Math.min(place, found.length - 1)], true);
+      tell("The selected call has left this page: the one in its place is selected.");
+    } else {
+      selected = null;
+      tell("The selected call has left this page, and no other is on it.");
+    }
+  }
+
+  function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !chosen("keys", true)) return;
     if (event.target.matches("input, select, textarea")) return;
-    const found = links();
-    if (!found.length) return;
-    const here = found.indexOf(document.activeElement);
-    if (here >= 0) place = here;
+    const found = rows();
     if (event.key === "j" || event.key === "k") {
-      place = Math.min(Math.max(place + (event.key === "j" ? 1 : -1), 0), found.length - 1);
-      found[place].focus();
+      const next = Math.min(Math.max(place + (event.key === "j" ? 1 : -1), 0), found.length - 1);
+      tell(found.length ? "" : "No call is on this page.");
+      if (found.length) select(found[next], false);
       event.preventDefault();
-    } else if (event.key === "c" && here >= 0) {
-      const button = found[here].closest("tr").querySelector("form button");
-      if (button) button.click();
+    } else if (event.key === "c" || (event.key === "Enter" && event.target === document.body)) {
+      const row = found.find((one) => one.dataset.call === selected);
+      if (!row) tell("No call is selected: j or k selects one.");
+      else if (event.key === "Enter") row.querySelector("th a").click();
+      else if (row.querySelector("form button")) row.querySelector("form button").click();
+      else tell("Taken already, by " + row.querySelector(".taken").textContent.trim() + ".");
     }
-  });
+  }
+
+  if (queue) {
+    document.addEventListener("focusin", function (event) {
+      const row = event.target.closest("#queue tr[data-call]");
+      selected = row ? row.dataset.call : null;
+      if (row) place = rows().indexOf(row);
+    });
+    document.addEventListener("pointerdown", function () {
+      selected = null; // a click on nothing lets go; one on a row's link selects it again
+    });
+    document.addEventListener("keydown", pressed);
+    new MutationObserver(keep).observe(queue, { childList: true, subtree: true });
+  }
 
   /* a page that nobody looks at lets go of its line, but for the queue: a browser has six of them for all its tabs */
   document.addEventListener("visibilitychange", function () {
