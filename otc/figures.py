@@ -60,6 +60,12 @@ class Series:
         return self.points[-1]
 
     @property
+    def hours(self) -> int:
+        """Return how many hours ago the oldest known point is, 0 if none is known."""
+        known = [n for n, point in enumerate(reversed(self.points)) if point is not None]
+        return known[-1] if known else 0
+
+    @property
     def change(self) -> Decimal | None:
         """Return the newest less the oldest known."""
         known = [point for point in self.points if point is not None]
@@ -92,7 +98,7 @@ def _share(part: int, whole: int) -> Decimal | None:
 
 
 def _book(hours: Sequence[datetime]) -> tuple[tuple[Decimal | None, ...], tuple[Decimal | None, ...]]:
-    """Return principal lent and LTV at each hour; None where an asset had no mark at all."""
+    """Return principal lent and LTV at each hour; None before the first loan, or where an asset had no mark at all."""
     codes = dict(Asset.objects.values_list("pk", "code"))
     kinds = [kind.value for kind in (*_OWED, *_SECURED)]
     rows = _rows(_BALANCES, {"hours": list(hours), "kinds": kinds, "last": hours[-1]})
@@ -104,11 +110,10 @@ def _book(hours: Sequence[datetime]) -> tuple[tuple[Decimal | None, ...], tuple[
             for n in range(hour, len(hours)):  # what happened within an hour counts from its end on
                 sums[n] += amount
     found = [_worth(balances, marks[at], n) for n, at in enumerate(hours)]
-    ltv = [
-        money.div_up(owed, secured, _RATIO_DECIMALS) if owed is not None and secured else None
-        for _lent, owed, secured in found
-    ]
-    return tuple(lent for lent, _owed, _secured in found), tuple(ltv)
+    ltv = [money.div_up(owed, secured, _RATIO_DECIMALS) if owed and secured else None for _lent, owed, secured in found]
+    began = next((n for n, (lent, _owed, _secured) in enumerate(found) if lent != 0), len(found))
+    size = [lent if n >= began else None for n, (lent, _owed, _secured) in enumerate(found)]
+    return tuple(size), tuple(ltv)
 
 
 def _worth(

@@ -8,17 +8,10 @@ from zoneinfo import available_timezones
 from django import forms
 
 from lending.models import AgreementVersion, Asset, Client, KycCase, RelatedParty, SigningRule
+from lending.typed import Country, Figure
 
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 _HUNDRED = Decimal(100)
-
-
-def country(code: object) -> str:
-    """Return a country code in capitals; a ValidationError for what can be none."""
-    found = str(code).upper()
-    if len(found) != 2 or not (found.isascii() and found.isalpha()):
-        raise forms.ValidationError("Two letters, as in ISO 3166: DE for Germany, GB, CH, SG.")
-    return found
 
 
 class Day(forms.DateField):
@@ -36,7 +29,7 @@ class DescriptionForm(forms.Form):
     geography = forms.ChoiceField(
         label="Where their business is", required=False, choices=[("", "not known yet"), *Client.Geography.choices]
     )
-    expected_size_usd = forms.DecimalField(
+    expected_size_usd = Figure(
         label="Expected to borrow, USD", required=False, min_value=Decimal("0.01"), max_digits=20, decimal_places=2,
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
@@ -51,14 +44,10 @@ class ClientForm(DescriptionForm):
 
     name = forms.CharField(max_length=160)
     kind = forms.ChoiceField(choices=Client.Kind.choices)
-    jurisdiction = forms.CharField(max_length=2, help_text="ISO 3166 country code")
+    jurisdiction = Country()
     time_zone = forms.CharField(max_length=40, initial="UTC", help_text="IANA name; notices show deadlines in it")
 
     field_order = ("name", "kind", "jurisdiction", "time_zone")
-
-    def clean_jurisdiction(self) -> str:
-        """Return the country code in capitals."""
-        return country(self.cleaned_data["jurisdiction"])
 
     def clean_time_zone(self) -> str:
         """Return a zone that letters can be dated in."""
@@ -86,21 +75,17 @@ class PartyForm(forms.Form):
     """A person behind a client, and what they are to it."""
 
     name = forms.CharField(max_length=160, error_messages={"required": "Who is it?"})
-    country = forms.CharField(max_length=2, help_text="Where they live; ISO 3166 code")
+    country = Country(help_text="Where they live: its name, or its ISO 3166 code.")
     birth_date = Day(label="Born", required=False)
     email = forms.EmailField(
         label="E-mail", required=False, help_text="Of somebody who signs: their name in the portal."
     )
-    share = forms.DecimalField(
+    share = Figure(
         label="Owns, %", required=False, min_value=Decimal("0.01"), max_value=_HUNDRED, max_digits=5, decimal_places=2,
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
     is_director = forms.BooleanField(label="Director", required=False)
     is_signer = forms.BooleanField(label="Signs for the client", required=False)
-
-    def clean_country(self) -> str:
-        """Return the country code in capitals."""
-        return country(self.cleaned_data["country"])
 
     @property
     def owner_share(self) -> Decimal | None:
@@ -115,7 +100,7 @@ class RuleForm(forms.Form):
     action = forms.ChoiceField(label="May", choices=SigningRule.Action.choices)
     person = forms.ChoiceField(label="Who", required=False)
     signatures = forms.TypedChoiceField(label="How", choices=[(1, "alone"), (2, "two jointly")], coerce=int)
-    up_to = forms.DecimalField(
+    up_to = Figure(
         label="Up to", required=False, max_digits=38, decimal_places=18, help_text="Empty: any amount.",
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip

@@ -19,13 +19,14 @@ from lending.models import Asset, Book, LadderTerms, Product
 from lending.products import UnableToChange, Wanted
 from lending.staff import roles
 from lending.templatetags.plimsoll import percent
+from lending.typed import Figure
 
 _LESS_THAN_ALL = Decimal("99.9999999999")
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 
 
-def _per_cent(label: str, **options: Any) -> forms.DecimalField:
-    return forms.DecimalField(
+def _per_cent(label: str, **options: Any) -> Figure:
+    return Figure(
         label=f"{label}, %", min_value=0, max_value=_LESS_THAN_ALL, max_digits=12, decimal_places=10,
         widget=forms.TextInput(attrs=_NUMBER), **options,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from django import forms
 
 from lending import ids, offers
 from lending.models import Loan
+from lending.typed import Figure
 
 _AMOUNT = {"inputmode": "decimal", "autocomplete": "off"}
 
@@ -24,7 +25,7 @@ class TransferForm(forms.Form):
 
     ref = forms.CharField(label="Transaction id", max_length=120, required=False, strip=True)
     asset = forms.ChoiceField(label="Or asset", required=False)
-    quantity = forms.DecimalField(
+    quantity = Figure(
         label="and amount", min_value=0, max_digits=38, decimal_places=18, required=False,
         widget=forms.TextInput(attrs=_AMOUNT),
         error_messages={"invalid": "That is not a number, like 1.25.", "min_value": "That can not be less than zero."},
@@ -45,7 +46,7 @@ class TransferForm(forms.Form):
 class RepaymentForm(forms.Form):
     """A repayment out of the free balance; its token makes a form that is sent twice one payment."""
 
-    amount = forms.DecimalField(
+    amount = Figure(
         max_digits=38,
         decimal_places=18,
         widget=forms.TextInput(attrs=_AMOUNT),

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -46,12 +45,12 @@ class FirstPasswordView(PasswordResetConfirmView):
     """Where a person who was added to a client chooses a password, by the link that was sent to them alone."""
 
     template_name = "first_password.html"
-    success_url = SIGN_IN
+    post_reset_login = True
+    post_reset_login_backend = "django.contrib.auth.backends.ModelBackend"
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        """Keep the password, and say so where it is asked for next."""
-        messages.success(self.request, "Your password is kept. Sign in with it.")
-        return super().form_valid(form)
+    def get_success_url(self) -> str:
+        """Return the door of whoever just chose a password, and is signed in with it."""
+        return landing(self.request.user)
 
 
 class SignInView(LoginView):

@@ -135,7 +135,6 @@ def key_figures(request: HttpRequest) -> HttpResponse:
     context = {
         "rows": rows,
         "now": now,
-        "hours": figures.HOURS,
         "title": "Key figures",
         "quality": max((mark.quality for mark in marks), key=list(Quality).index, default=None),
         "as_of": min((mark.as_of for mark in marks), default=None),

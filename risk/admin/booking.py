@@ -132,7 +132,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     schedule: schedules.Schedule | None = None
     if form.is_bound:
         form.is_valid()
-    asked = form.cleaned_data if form.is_bound else {}
+    asked = form.cleaned_data if form.is_bound else {"maturity_date": form["maturity_date"].initial}
     names = {"product": "a product", "principal": "the principal", "rate": "a rate", "maturity_date": "a maturity"}
     missing += [words for name, words in names.items() if asked.get(name) is None]
     product, principal = asked.get("product"), asked.get("principal")
@@ -149,7 +149,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
             )  # fmt: skip
         if not found.fits:
             missing.append("marks that can be used" if found.unusable else "enough collateral")
-    elif not any(form.planned().values() if asked else ()):
+    elif not any(form.planned().values() if form.is_bound else ()):
         missing.append("the collateral")
     return {
         "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,

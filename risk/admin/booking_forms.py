@@ -10,6 +10,7 @@ from lending import margin_accounts
 from lending.engine import money
 from lending.engine.schedule import due_date
 from lending.models import Asset, LadderTerms, Product, Role
+from lending.typed import Figure
 from risk.models import AssetPolicy
 
 USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
@@ -35,10 +36,10 @@ class TermsForm(forms.Form):
     _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 
     product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset", "terms").order_by("code"))
-    principal = forms.DecimalField(
+    principal = Figure(
         max_digits=38, decimal_places=18, help_text="In the product's asset.", widget=forms.TextInput(attrs=_NUMBER)
     )
-    rate = forms.DecimalField(
+    rate = Figure(
         label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
@@ -51,12 +52,12 @@ class TermsForm(forms.Form):
         required=False, max_length=120, help_text="Empty: the money stays in the client's free balance."
     )
 
-    minimum_transfer = forms.DecimalField(
+    minimum_transfer = Figure(
         label="Smallest call, USD", required=False, min_value=0, max_digits=20, decimal_places=2,
         help_text="A first call for less waits until it is more, so that nobody is called for small change. The levels "
         "above it wait for nothing. Empty: as the product's ladder has it.", widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
-    call_rounding = forms.DecimalField(
+    call_rounding = Figure(
         label="Calls are rounded up to, USD", required=False, min_value=0, max_digits=20, decimal_places=2,
         help_text="What a call asks for is a multiple of it. Empty: as the product's ladder has it.",
         widget=forms.TextInput(attrs=_NUMBER),
@@ -71,7 +72,7 @@ class TermsForm(forms.Form):
         policies = AssetPolicy.objects.filter(asset__kind=Asset.Kind.CRYPTO).select_related("asset")
         self.assets = [policy.asset for policy in policies.order_by("asset__code")]
         for asset in self.assets:
-            self.fields[f"{self._UNITS}{asset.code}"] = forms.DecimalField(
+            self.fields[f"{self._UNITS}{asset.code}"] = Figure(
                 label=asset.code, required=False, min_value=0, max_digits=38, decimal_places=asset.decimals,
                 widget=forms.TextInput(attrs={**self._NUMBER, "placeholder": "0"}),
                 error_messages={"invalid": "That is not a number, like 12.5.", "min_value": "Not less than zero."},

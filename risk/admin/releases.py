@@ -17,6 +17,7 @@ from lending import allow_list, staff
 from lending.admin import acts
 from lending.models import Asset, Loan, Pledge
 from lending.staff import Page, roles
+from lending.typed import Figure
 from risk import releases
 
 
@@ -24,7 +25,7 @@ class ReleaseForm(forms.Form):
     """What is to go back, and where to."""
 
     asset = forms.ModelChoiceField(queryset=Asset.objects.order_by("code"), to_field_name="code")
-    quantity = forms.DecimalField(max_digits=38, decimal_places=18)
+    quantity = Figure(max_digits=38, decimal_places=18)
     destination = forms.CharField(max_length=120)
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending import access
 from lending.portal.doors import SignedIn
+from lending.typed import Figure
 from risk import disputes, margin_calls, waivers
 from risk.console.doors import frame, risk_only
 from risk.models import Dispute, MarginCall
@@ -29,7 +30,7 @@ class AnswerForm(forms.Form):
         (Dispute.Outcome.AMENDED, "is amended to a figure in between: two persons"),
         (Dispute.Outcome.WITHDRAWN, "is withdrawn: two persons"),
     ])  # fmt: skip
-    agreed = forms.DecimalField(
+    agreed = Figure(
         label="Agreed figure", required=False, max_digits=38, decimal_places=18,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         help_text="For an amended call: between ours and the borrower's.",

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from lending import access
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.templatetags.plimsoll import plain
+from lending.typed import Figure
 from risk import disputes
 from risk.disputes import Input
 from risk.models import Dispute, MarginCall
@@ -23,7 +24,7 @@ class DisputeForm(forms.Form):
     """Which figure is wrong, what it should be, and why."""
 
     figure = forms.ChoiceField(label="What is wrong", error_messages={"required": "Choose the figure that is wrong."})
-    claimed = forms.DecimalField(
+    claimed = Figure(
         label="What it should be",
         max_digits=38,
         decimal_places=18,

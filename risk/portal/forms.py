@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from lending.engine import money
+from lending.typed import Figure
 from risk.what_if import Change
 
 _DECIMAL = {"inputmode": "decimal", "autocomplete": "off", "placeholder": "0"}
@@ -33,12 +34,12 @@ class WhatIfForm(forms.Form):
     """
 
     move = _move("All collateral prices move by")
-    added = forms.DecimalField(
+    added = Figure(
         label="I add", min_value=0, max_digits=38, decimal_places=18, required=False,
         widget=forms.TextInput(attrs=_DECIMAL), error_messages=_NO_NUMBER,
     )  # fmt: skip
     asset = forms.ChoiceField(label="of", required=False)
-    repaid = forms.DecimalField(
+    repaid = Figure(
         min_value=0, max_digits=38, decimal_places=18, required=False,
         widget=forms.TextInput(attrs=_DECIMAL), error_messages=_NO_NUMBER,
     )  # fmt: skip

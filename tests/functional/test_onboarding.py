@@ -188,8 +188,8 @@ def test_an_approved_case_stays_and_a_review_begins_with_what_it_holds(cast: Cas
     ("changes", "says"),
     [
         ({"name": ""}, "Who is it?"),
-        ({"country": "Switzerland"}, "at most 2 characters"),
-        ({"country": "4X"}, "Two letters"),
+        ({"country": "Swissland"}, "No country is called Swissland"),
+        ({"country": "4X"}, "No country is called 4X"),
         ({"email": "nobody"}, "Enter a valid email address"),
         ({"email": ""}, "known by an e-mail address"),
         ({"share": "120"}, "less than or equal to 100"),
@@ -269,7 +269,9 @@ def test_ratings_that_do_not_hold(cast: Cast, client: Browser, changes: dict[str
     [
         ({"time_zone": "Mars/Olympus"}, "That is no time zone"),
         ({"jurisdiction": ""}, "This field is required"),
-        ({"jurisdiction": "4X"}, "Two letters, as in ISO 3166"),
+        ({"jurisdiction": "4X"}, "No country is called 4X"),
+        ({"jurisdiction": "UN"}, "No country is called UN"),
+        ({"jurisdiction": "Atlantis"}, "No country is called Atlantis"),
         ({"expected_size_usd": "-1"}, "greater than or equal to 0.01"),
         ({"source": "a friend"}, "Select a valid choice"),
     ],

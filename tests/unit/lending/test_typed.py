@@ -1,0 +1,33 @@
+"""What people type is taken as they read it: commas between thousands, a country by its name."""
+
+from decimal import Decimal
+
+import pytest
+from django import forms
+
+from lending.typed import Country, Figure
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("500,000", "500000"), ("1,250.50", "1250.50"), (" 1,000,000 ", "1000000"), ("-2,500", "-2500"), ("12.5", "12.5")],
+)
+def test_a_number_is_read_with_or_without_commas(typed: str, read: str) -> None:
+    assert Figure().clean(typed) == Decimal(read)
+
+
+@pytest.mark.parametrize("typed", ["1,5", "1,50.00", "12,34,567", "1.000,50", ",500", "NaN", "1e5,000", "five"])
+def test_a_comma_anywhere_else_is_refused(typed: str) -> None:
+    with pytest.raises(forms.ValidationError, match="Enter a number"):
+        Figure().clean(typed)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("ch", "CH"), ("United Kingdom", "GB"), (" GB ", "GB"), ("Türkiye", "TR")])
+def test_a_country_is_read_by_its_code_or_its_name(typed: str, code: str) -> None:
+    assert Country().clean(typed) == code
+
+
+@pytest.mark.parametrize("typed", ["UN", "XX", "Atlantis", "United"])
+def test_what_is_no_country_is_refused(typed: str) -> None:
+    with pytest.raises(forms.ValidationError, match=f"No country is called {typed}"):
+        Country().clean(typed)
