@@ -18,6 +18,7 @@ _WORDS = {"fx": "FX", "kyc_case": "KYC case", "w-9": "W-9"}
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _CASH_DECIMALS = 2
 _COIN_DECIMALS = 8
+_CHEAP, _CHEAP_DECIMALS = 10, 6
 
 
 def plain(amount: Decimal, asset: str) -> str:
@@ -38,6 +39,15 @@ def amount(value: Decimal | str | None, asset: Any, bare: bool = False) -> SafeS
     return format_html(
         '<span class="amount">{} <abbr class="asset">{}</abbr></span>', plain(Decimal(value), str(asset)), asset
     )
+
+
+@register.simple_tag
+def price(value: Decimal | None) -> SafeString:
+    """Write a price in USD: with cents, below 10 with the six places that a coin tied to the dollar moves in."""
+    if value is None:
+        return _DASH
+    places = _CASH_DECIMALS if value >= _CHEAP else _CHEAP_DECIMALS
+    return format_html('<span class="amount">{} <abbr class="asset">USD</abbr></span>', f"{value:,.{places}f}")
 
 
 @register.filter

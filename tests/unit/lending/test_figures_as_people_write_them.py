@@ -1,10 +1,11 @@
-"""What people type is taken as they read it: commas between thousands, a country by its name."""
+"""What people type is taken as they read it, and a price shows what moves: commas, countries, coins near a dollar."""
 
 from decimal import Decimal
 
 import pytest
 from django import forms
 
+from lending.templatetags.plimsoll import price
 from lending.typed import Country, Figure
 
 
@@ -31,3 +32,11 @@ def test_a_country_is_read_by_its_code_or_its_name(typed: str, code: str) -> Non
 def test_what_is_no_country_is_refused(typed: str) -> None:
     with pytest.raises(forms.ValidationError, match=f"No country is called {typed}"):
         Country().clean(typed)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("35281.48", "35,281.48"), ("10", "10.00"), ("1.000343", "1.000343"), ("0.9", "0.900000"), (None, "–")],
+)
+def test_a_price_near_a_dollar_shows_what_moves_in_it(value: str | None, written: str) -> None:
+    assert written in price(value and Decimal(value))
