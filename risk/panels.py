@@ -26,6 +26,9 @@ def staff_loan(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeStr
         "admin/standing.html",
         {
             "standing": standing,
+            # Without a debt there is no LTV to judge: an offer is neither healthy nor anything else.
+            "lent": subject.start_at is not None or bool(standing.debts),
+            "loan": subject,
             "payoff": next((payoff for loan, payoff in standing.debts if loan.pk == subject.pk), None),
             "asset": subject.asset.code,
             "calls": margin_calls.open_of(account.margin_calls),

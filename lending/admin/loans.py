@@ -138,7 +138,7 @@ def _whole(request: HttpRequest, shown: Loan) -> dict[str, Any]:
         # Of a loan that was funded it is rows, and fetched by itself.
         "schedule": _schedule(shown, now) if shown.start_at is None else None,
         "asset": shown.asset.code,
-        "buttons": _buttons(shown),
+        "buttons": _buttons(request, shown),
         "panels": panels.render("admin.loan", request, shown, now=now),
     }
 
@@ -197,13 +197,19 @@ _OFFERED = {
 }
 
 
-def _buttons(loan: Loan) -> list[tuple[str, str, str]]:
-    """
-    Return address, words and look of the buttons that a loan's state allows.
+_PRESSED_BY = {
+    "approve": access.APPROVERS,
+    "ask_collateral": frozenset({Role.OPERATIONS}),
+    "cancel": frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK_HEAD, Role.OPERATIONS}),
+}
 
-    Whether the reader's role does, its verb decides and says.
-    """
-    names = _OFFERED.get(LoanState(loan.state), ())
+
+def _buttons(request: HttpRequest, loan: Loan) -> list[tuple[str, str, str]]:
+    """Return address, words and look of the buttons that a loan's state allows, and its reader may press."""
+    offered = _OFFERED.get(LoanState(loan.state), ())
+    names = [name for name in offered if not _PRESSED_BY[name].isdisjoint(roles(request))]
+    if request.user.pk in (loan.made_by_id, loan.client.relationship_manager_id):
+        names = [name for name in names if name != "approve"]
     return [(reverse(f"admin:lending_loan_{name}", args=[loan.pk]), *_WORDS[name]) for name in names]
 
 
@@ -213,13 +219,13 @@ def _approve(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 
 def _ask_collateral(request: HttpRequest, loan: Loan, now: datetime) -> str:
-    access.require_role(request.user, Role.OPERATIONS)
+    access.require_role(request.user, *_PRESSED_BY["ask_collateral"])
     offers.collateral_pending(loan, actor=request.user, now=now)  # type: ignore[arg-type]
     return "The custodian opens addresses; the client sees them in the portal."
 
 
 def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
-    access.require_role(request.user, Role.RELATIONSHIP_MANAGER, Role.RISK_HEAD, Role.OPERATIONS)
+    access.require_role(request.user, *_PRESSED_BY["cancel"])
     offers.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
     return "Cancelled."
 

@@ -116,8 +116,12 @@ def own_loan(request: SignedIn, public_id: uuid.UUID) -> Loan:
 @require_safe
 @borrower_only
 def loan(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
-    """Show one loan."""
-    return _loan_page(request, own_loan(request, public_id))
+    """Show one loan; a page that refreshes itself and was made for another state of it (`as`) is read anew."""
+    shown = own_loan(request, public_id)
+    answer = _loan_page(request, shown)
+    if request.headers.get("HX-Request") and request.GET.get("as", shown.state) != shown.state:
+        answer["HX-Refresh"] = "true"
+    return answer
 
 
 def free_balance(loan: Loan) -> Decimal:

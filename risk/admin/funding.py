@@ -19,8 +19,9 @@ from risk import permits
 
 
 def button(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
-    """Return the button that funds a loan, for operations while it waits for collateral."""
-    if subject.state != LoanState.COLLATERAL_PENDING or Role.OPERATIONS not in roles(request):
+    """Return the button that funds a loan, for operations, but not who made or approved it, while it waits for that."""
+    mine = request.user.pk in (subject.made_by_id, subject.approved_by_id)
+    if subject.state != LoanState.COLLATERAL_PENDING or Role.OPERATIONS not in roles(request) or mine:
         return SafeString("")
     return format_html(
         '<form method="post" action="{}"><input type="hidden" name="csrfmiddlewaretoken" value="{}">'
@@ -44,7 +45,8 @@ def _fund(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(actor, Role.OPERATIONS)
     permit = permits.issue_draw(loan.margin_account, loan.asset, loan.principal, now=now)
     loans.fund(loan, permit=permit, actor=actor, now=now)
-    return "Funded: the collateral holds at the marks of now, and the money is on its way."
+    where = "is on its way to the client's address" if loan.payout_address else "lies in the client's free balance"
+    return f"Funded: the collateral holds at the marks of now, and the money {where}."
 
 
 _site: Any = admin.site

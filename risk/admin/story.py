@@ -23,7 +23,10 @@ def calls_and_orders(request: HttpRequest, subject: Loan, *, now: datetime) -> S
     calls = calls.select_related("cure_asset")
     orders = LiquidationOrder.objects.filter(margin_account=subject.margin_account_id).select_related("asset", "cause")
     context = {
-        "status": MarginStatus.objects.filter(margin_account=subject.margin_account_id).first(),
+        # Of an account on which nothing was lent the recorded state says nothing about this loan.
+        "status": MarginStatus.objects.filter(margin_account=subject.margin_account_id).first()
+        if subject.start_at
+        else None,
         "calls": calls.order_by("-issued_at", "-pk")[:_ROWS],
         "orders": orders.order_by("-ordered_at", "-pk")[:_ROWS],
         "now": now,

@@ -10,7 +10,7 @@ import time_machine
 from django.test import Client as Browser
 
 from lending import freezes, offers, repayments
-from lending.models import Loan
+from lending.models import Loan, Role, RoleGrant
 from tests import stories
 from tests.cast import NOW, Cast
 
@@ -40,6 +40,51 @@ def test_an_offer_shows_its_next_step_and_its_schedule(cast: Cast, client: Brows
     assert "Alice" in html
     assert "To be paid back in all" in html
     assert "Cancel it" in html
+
+
+def acts(browser: Browser, user: object, loan: Loan) -> set[str]:
+    ways = rf'action="/admin/(?:lending/loan/)?(funding/{loan.pk}|{loan.pk}/[a-z-]+)/"'
+    return set(re.findall(ways, page(browser, user, loan)))
+
+
+def test_a_button_stands_only_where_its_reader_may_press_it(cast: Cast, client: Browser) -> None:
+    loan = stories.offered(cast)
+    approve, ask, cancel = (f"{loan.pk}/{name}" for name in ("approve", "ask-collateral", "cancel"))
+    fund = f"funding/{loan.pk}"
+    assert acts(client, cast.robin, loan) == {cancel}
+    assert acts(client, cast.rhea, loan) == set()
+    loan = offers.accept(loan, by=cast.alice, now=NOW)
+    assert acts(client, cast.olga, loan) == {cancel}
+    assert acts(client, cast.robin, loan) == {cancel}  # who offered it is no second person
+    assert acts(client, cast.rhea, loan) == {approve}
+    assert acts(client, cast.rolf, loan) == {approve, cancel}
+    RoleGrant.objects.create(user=cast.robin, role=Role.RISK, granted_at=NOW)
+    assert acts(client, cast.robin, loan) == {cancel}
+    loan = offers.approve(loan, by=cast.rhea, now=NOW)
+    assert acts(client, cast.rhea, loan) == set()
+    assert acts(client, cast.olga, loan) == {ask, cancel}
+    loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)
+    assert acts(client, cast.olga, loan) == {fund, cancel}
+    RoleGrant.objects.create(user=cast.rhea, role=Role.OPERATIONS, granted_at=NOW)
+    assert acts(client, cast.rhea, loan) == {cancel}  # she approved it
+
+
+def test_what_is_not_lent_yet_is_not_judged(cast: Cast, client: Browser) -> None:
+    loan = stories.offered(cast)
+    html = page(client, cast.rhea, loan)
+    assert "Nothing is lent yet" in html
+    assert "healthy" not in re.sub(r"<[^>]+>", " ", html)
+    assert "Rests on marks" not in html
+    assert "Offer stands until" in html
+    with time_machine.travel(loan.quoted_until, tick=False):
+        assert "Offer stood until" in page(client, cast.rhea, loan)
+    offers.cancel(loan, actor=cast.robin, cause="changed their mind", now=NOW)
+    html = page(client, cast.rhea, loan)
+    assert "It was cancelled before it was paid out." in html
+    assert "Offer stood until" in html
+    running = page(client, cast.rhea, stories.running(cast))
+    assert "Nothing is lent yet" not in running
+    assert "Rests on marks" in running
 
 
 def test_the_step_says_who_may_do_it(cast: Cast, client: Browser) -> None:

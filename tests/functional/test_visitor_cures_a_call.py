@@ -199,6 +199,17 @@ def test_what_is_on_its_way_and_not_enough_counts_beside_what_is_still_needed(wa
     assert re.search(r'On its way</dt><dd><strong>(<[^>]*>)?12(\.0+)? <abbr class="asset">BTC', told)
 
 
+def test_a_page_that_was_left_open_is_read_anew_once_its_loan_is_paid_out(waiting: Loan, cast: Cast) -> None:
+    browser, page = alice(cast), f"/portal/loans/{waiting.public_id}/"
+    polls = re.search(r'id="live" data-live hx-get="([^"]+)"', browser.get(page).content.decode())
+    assert polls is not None
+    itself = {"HX-Request": "true"}
+    assert "HX-Refresh" not in browser.get(polls[1], headers=itself).headers
+    offers.cancel(waiting, actor=cast.robin, cause="changed their mind", now=LOOKS)
+    assert browser.get(polls[1], headers=itself).headers["HX-Refresh"] == "true"
+    assert "HX-Refresh" not in browser.get(page).headers
+
+
 def test_only_who_signs_sends_and_only_in_the_demo(waiting: Loan, cast: Cast, settings) -> None:
     outsider = Browser()
     outsider.force_login(cast.charlie)
