@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import freezes, offers, repayments
+from lending import collateral, freezes, offers, repayments
 from lending.models import Loan, Role, RoleGrant
 from tests import stories
 from tests.cast import NOW, Cast
@@ -85,6 +85,24 @@ def test_what_is_not_lent_yet_is_not_judged(cast: Cast, client: Browser) -> None
     running = page(client, cast.rhea, stories.running(cast))
     assert "Nothing is lent yet" not in running
     assert "Rests on marks" in running
+
+
+@pytest.mark.parametrize(
+    ("payout", "said"),
+    [
+        ("", "the money lies in the client&#x27;s free balance"),
+        ("wire:GB29", "is on its way to the client&#x27;s address"),
+    ],
+)
+def test_who_funds_reads_where_the_money_is(cast: Cast, client: Browser, payout: str, said: str) -> None:
+    stories.market("40000", at=LATER)
+    loan = offers.accept(stories.offered(cast, payout_address=payout), by=cast.alice, now=NOW)
+    loan = offers.approve(loan, by=cast.rhea, now=NOW)
+    loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)
+    bitcoin = stories.deposited(loan.client, "BTC", Decimal(31))
+    collateral.pledge(loan.margin_account, bitcoin, Decimal(31), key="pledge", now=NOW)
+    client.force_login(cast.olga)
+    assert said in client.post(f"/admin/funding/{loan.pk}/", follow=True).content.decode()
 
 
 def test_the_step_says_who_may_do_it(cast: Cast, client: Browser) -> None:

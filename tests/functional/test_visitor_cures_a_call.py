@@ -175,6 +175,7 @@ def test_a_borrower_is_told_how_much_collateral_a_loan_waits_for_and_sends_it(wa
     assert "Your collateral is on its way" in coming
     assert "Nothing more has to be sent" in coming
     assert "Still needed" not in coming
+    assert "Where to send more BTC, if you want to" in coming
     assert "Send BTC</button>" not in coming  # who presses it again would send twice
     assert re.search(r'On its way</dt><dd><strong>(<[^>]*>)?31\.50* <abbr class="asset">BTC', coming)
     assert re.search(r'<progress max="\d" value="\d"', coming)
