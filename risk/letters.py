@@ -56,7 +56,8 @@ def duration(seconds: int) -> str:
 
 def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, *, opening: int) -> Letter:
     """Return what tells a client that a call stands, what cures it and how long there is; once for each opening."""
-    level = percent(facts.terms.margin_call_ltv)
+    terms = facts.terms
+    level = percent(terms.margin_call_ltv)
     lines = [
         f"The LTV of your margin account is {percent(call.ltv)}, above the level of {level}.",
         "",
@@ -66,8 +67,8 @@ def issued(call: MarginCall, facts: AccountFacts, wanted: Demand, *, opening: in
         "Parts of several add up.",
         "",
         f"Time to cure: {duration(call.cure_period_s)} from receipt of this notice.",
-        f"Above {percent(facts.terms.accelerated_ltv)}: {duration(facts.terms.accelerated_cure_period_s)} at most.",
-        f"Above {percent(facts.terms.liquidation_ltv)} collateral is sold without waiting.",
+        f"Accelerated above {percent(terms.accelerated_ltv)}: {duration(terms.accelerated_cure_period_s)} at most.",
+        f"Above {percent(terms.liquidation_ltv)} collateral is sold without waiting.",
     ]
     return Letter(
         client=facts.account.client,

@@ -72,7 +72,7 @@ class LadderTerms(models.Model):
             ("A call ends early", self.clear_ltv),
             ("Warning", self.warning_ltv),
             ("Margin call", self.margin_call_ltv),
-            ("Less time", self.accelerated_ltv),
+            ("Accelerated", self.accelerated_ltv),
             ("Sale of collateral", self.liquidation_ltv),
         )
 

@@ -202,12 +202,18 @@ def columns(sources: Any) -> list[str]:
 
 @register.filter
 def table(sources: Any) -> list[tuple[str, list[str]]]:
-    """Return the sources of a mark as rows of text under those columns."""
+    """Return the sources of a mark as rows of text under those columns; one that is left out weighs nothing in it."""
     names = columns(sources)
-    return [(source, [fact(row.get(name)) for name in names]) for source, row in sorted(_rows(sources).items())]
+    rows = {source: row | _left_out(row) for source, row in sorted(_rows(sources).items())}
+    return [(source, [fact(row.get(name)) for name in names]) for source, row in rows.items()]
 
 
 _FIRST = ("quote", "price", "used", "weight", "reason", "excluded", "clamped", "at", "age_s", "synthetic")
+
+
+def _left_out(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be said of a source whose price the mark does not use: its weight is that of its feed."""
+    return {"used": "left out", "weight": None} if "used" in row and row["used"] is None else {}
 
 
 def _rows(sources: Any) -> dict[str, dict[str, Any]]:
@@ -250,7 +256,7 @@ def fact_of(value: Any, name: str) -> str:
             or (name in ("cured_fraction", "level") and not isinstance(value, bool))
         ):
             return percent(Decimal(str(value)))
-    return fact(value)
+    return "margin call" if (name, value) == ("level", "call") else fact(value)
 
 
 def _stored(text: str) -> str:

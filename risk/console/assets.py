@@ -41,12 +41,11 @@ def asset(request: SignedIn, code: str) -> HttpResponse:
     held = Pledge.objects.filter(asset=shown).aggregate(
         total=Sum(F("quantity") + F("held_quantity")), accounts=Count("pk", filter=Q(quantity__gt=0))
     )
+    feeds = PriceFeed.objects.filter(pair__base=shown).select_related("source", "pair__quote")
     context = {
         "asset": shown,
         "mark": getattr(shown, "mark", None),
-        "feeds": PriceFeed.objects.filter(pair__base=shown)
-        .select_related("source", "pair__quote")
-        .order_by("source__code", "pair__quote__code"),
+        "feeds": [(feed, feed.is_silent(now)) for feed in feeds.order_by("source__code", "pair__quote__code")],
         "refused": refused.order_by("-date", "source_code", "reason"),
         "outages": AssetOutage.objects.filter(asset=shown).order_by("-start_at")[:20],
         "spans": history.spans(shown, start_at=now - timedelta(hours=hours), end_at=now)[:20],

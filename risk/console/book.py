@@ -38,11 +38,4 @@ def _charts(found: stress.Stress) -> dict[str, Any]:
 def _silent(now: datetime) -> list[PriceFeed]:
     """Return the feeds that do not count now: too old, excluded, switched off, or never heard."""
     feeds = PriceFeed.objects.select_related("source", "pair__base", "pair__quote").order_by("pair", "source__code")
-    return [
-        feed
-        for feed in feeds
-        if not feed.source.enabled
-        or feed.excluded_since
-        or feed.last_at is None
-        or (now - feed.last_at).total_seconds() > feed.stale_after_s
-    ]
+    return [feed for feed in feeds if not feed.source.enabled or feed.excluded_since or feed.is_silent(now)]

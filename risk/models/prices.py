@@ -1,5 +1,7 @@
 """Ticks, marks and the immutable snapshots that decisions rest on."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 
@@ -46,6 +48,10 @@ class PriceFeed(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="feed_once", fields=["source", "pair"])]
+
+    def is_silent(self, now: datetime) -> bool:
+        """Return whether its newest tick is too old to count, or none has come."""
+        return self.last_at is None or (now - self.last_at).total_seconds() > self.stale_after_s
 
 
 class Tick(models.Model):

@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
@@ -111,6 +112,27 @@ def test_the_selection_outlives_its_row_and_keys_without_one_say_so(visitor: Vis
     closed(calls[above])
     relayed()
     visitor.reads("#said", "no other is on it")
+    assert visitor.complaints() == []
+
+
+def test_the_figures_of_a_view_rest_on_one_reading_of_the_marks(visitor: Visitor) -> None:
+    cast = assemble()
+    call = stories.called(cast)
+    visitor.sign_in(cast.rhea.email)
+    paths = {f"calls/{call.public_id}/": "#standing", f"accounts/{call.margin_account.public_id}/": "#standing"}
+    for step, (path, part) in enumerate({**paths, "marks/": "#marks", "marks/BTC/": "#figures"}.items(), start=1):
+        visitor.open(f"{ADDRESS}{path}")
+        visitor.find("#line.up")
+        price = Decimal(34_000 - 100 * step)
+        stories.market(str(price), at=NOW + timedelta(minutes=2, seconds=step))
+        connection.close()
+        visitor.reads("#ticker", f"{price:,.2f}")
+        shown = "return [...document.querySelectorAll(arguments[0])].map(part => part.innerText).join(' ')"
+        if path.startswith("calls/"):
+            visitor.reads("#asked", "Ask to waive the call")  # a part of the page that loads by itself still does
+        told = visitor.driver.execute_script(shown, f"{part}, #holdings")
+        assert f"{25 * price if path in paths else price:,.2f}" in told
+        assert told.count(f"{25 * price:,.2f}") == (2 if path in paths else 0)  # in sum, and beside its mark
     assert visitor.complaints() == []
 
 

@@ -1,5 +1,6 @@
 """Risk staff see the queue, take a call, read its evidence, and look after incidents."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -7,10 +8,14 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
+from risk import cycle, margin_calls, prices
 from risk.models import OPEN_CALL_STATES, Incident, MarginCall
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories.prices import ticks
 from tests.queries import Asked
+
+ROW = re.compile(r'<tr><th scope="row">([^<]*)</th>' + 7 * r'<td class="num">([^<]*)</td>')
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +82,39 @@ def test_marks_stand_with_their_sources(call: MarginCall, cast: Cast, client: Br
     page = client.get("/console/marks/").content.decode()
     assert "34,000.00" in page
     assert "cedar" in page
+
+
+def test_a_source_that_is_left_out_carries_no_weight(call: MarginCall, cast: Cast, client: Browser) -> None:
+    at = NOW + timedelta(minutes=9)
+    prices.record(ticks([(venue, "BTC-USD", "34100") for venue in ("birch", "cedar")], at=at), received_at=at)
+    cycle.run(0, now=at)
+    with time_machine.travel(at + timedelta(seconds=5), tick=False):
+        marks = rhea_reads(client, cast, "/console/marks/")
+        asset = rhea_reads(client, cast, "/console/marks/BTC/")
+    cells = {row[0]: row[1:] for row in ROW.findall(marks)}
+    assert [cells[f"{venue}:BTC-USD"][2:5] for venue in ("alder", "birch")] == [
+        ("left out", "–", "stale"),
+        ("34,100", "1", "–"),
+    ]
+    assert asset.count("silent</span>") == 1
+
+
+def test_a_level_has_one_name_everywhere(call: MarginCall, cast: Cast, client: Browser) -> None:
+    pages = {"calls/{call}/": "level: margin call", "calls/{call}/evidence/": "Level</span> margin call"}
+    for page, said in pages.items():
+        assert said in rhea_reads(client, cast, "/console/" + page.format(call=call.public_id))
+    later = NOW + timedelta(minutes=3)
+    stories.market("31500", at=later)
+    margin_calls.assess_due(now=later)
+    with time_machine.travel(later + timedelta(seconds=5), tick=False):
+        worked = rhea_reads(client, cast, f"/console/calls/{call.public_id}/")
+        client.force_login(cast.alice)
+        theirs = client.get(f"/portal/calls/{call.public_id}/").content.decode()
+    assert "level: accelerated" in worked
+    assert "accelerated</span>" in theirs
+    for page in (worked, theirs):
+        assert "Accelerated" in page  # the ladder's line
+        assert "less time" not in page.lower()
 
 
 def test_an_incident_is_looked_after(cast: Cast, client: Browser) -> None:
