@@ -18,6 +18,7 @@ class UnableToDescribe(Exception):
 def describe(
     client: Client,
     *,
+    jurisdiction: str,
     source: str,
     geography: str,
     expected_size_usd: Decimal | None,
@@ -31,7 +32,8 @@ def describe(
     Raises
     ------
     UnableToDescribe
-        If the expected size is not positive, or the classification of an approved client would change without a review.
+        If the expected size is not positive, or the country or classification of an approved client would change
+        without a review.
     lending.access.UnableToAccess
         If `by` keeps no cases, or does not see the client.
     """
@@ -41,12 +43,15 @@ def describe(
         raise UnableToDescribe("an expected size is an amount above zero")
     row = Client.objects.select_for_update().get(pk=client.pk)
     case = kyc.current(row)
-    if classification != row.classification and case is not None and case.state == KycCase.State.APPROVED:
-        raise UnableToDescribe("the classification is part of the approved case: open a review to change it")
+    if case is not None and case.state == KycCase.State.APPROVED:
+        for name, value in (("jurisdiction", jurisdiction), ("classification", classification)):
+            if value != getattr(row, name):
+                raise UnableToDescribe(f"the {name} is part of the approved case: open a review to change it")
     before = _facts(row)
+    row.jurisdiction = jurisdiction
     row.source, row.geography = source, geography
     row.expected_size_usd, row.classification = expected_size_usd, classification
-    row.save(update_fields=["source", "geography", "expected_size_usd", "classification"])
+    row.save(update_fields=["jurisdiction", "source", "geography", "expected_size_usd", "classification"])
     audit.write("client_described", actor=by, obj=row, before=before, after=_facts(row), now=now)
     return row
 
@@ -54,6 +59,7 @@ def describe(
 def _facts(client: Client) -> dict[str, str]:
     size = client.expected_size_usd
     return {
+        "jurisdiction": client.jurisdiction,
         "source": client.source,
         "geography": client.geography,
         "expected_size_usd": "" if size is None else money.text(size),

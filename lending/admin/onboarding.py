@@ -90,7 +90,7 @@ def _known(client: Client) -> dict[str, Any]:
     return known | {"expected_size_usd": size if size is None else money.text(size)}
 
 
-_DESCRIBED = ("source", "geography", "expected_size_usd", "classification")
+_DESCRIBED = ("jurisdiction", "source", "geography", "expected_size_usd", "classification")
 
 
 @FORM

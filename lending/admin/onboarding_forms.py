@@ -21,8 +21,9 @@ class Day(forms.DateField):
 
 
 class DescriptionForm(forms.Form):
-    """What a client is expected to be."""
+    """Where a client is at home, and what it is expected to be."""
 
+    jurisdiction = Country()
     source = forms.ChoiceField(
         label="How they came to us", required=False, choices=[("", "not known yet"), *Client.Source.choices]
     )
@@ -44,7 +45,6 @@ class ClientForm(DescriptionForm):
 
     name = forms.CharField(max_length=160)
     kind = forms.ChoiceField(choices=Client.Kind.choices)
-    jurisdiction = Country()
     time_zone = forms.CharField(max_length=40, initial="UTC", help_text="IANA name; notices show deadlines in it")
 
     field_order = ("name", "kind", "jurisdiction", "time_zone")
