@@ -10,7 +10,7 @@ from lending.admin.base import SEE_CLIENTS
 from lending.models import Loan
 from lending.staff import roles
 from risk import sales
-from risk.models import LiquidationOrder, MarginCall, MarginStatus
+from risk.models import LiquidationOrder, MarginCall
 
 _ROWS = 25
 
@@ -20,14 +20,14 @@ def calls_and_orders(request: HttpRequest, subject: Loan, *, now: datetime) -> S
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
     calls = sales.with_sales(MarginCall.objects).filter(margin_account=subject.margin_account_id)
-    calls = calls.select_related("cure_asset")
+    known = list(
+        calls.select_related("cure_asset", "margin_account__margin_status").order_by("-issued_at", "-pk")[:_ROWS]
+    )
     orders = LiquidationOrder.objects.filter(margin_account=subject.margin_account_id).select_related("asset", "cause")
     context = {
-        # Of an account on which nothing was lent the recorded state says nothing about this loan.
-        "status": MarginStatus.objects.filter(margin_account=subject.margin_account_id).first()
-        if subject.start_at
-        else None,
-        "calls": calls.order_by("-issued_at", "-pk")[:_ROWS],
+        # An account that was never called has no state to tell of.
+        "status": known[0].margin_account.margin_status if known else None,
+        "calls": known,
         "orders": orders.order_by("-ordered_at", "-pk")[:_ROWS],
         "now": now,
     }

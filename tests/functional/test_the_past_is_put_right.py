@@ -7,7 +7,9 @@ from html import unescape
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from lending import dunning, interest, repayments
@@ -181,3 +183,14 @@ def test_outsiders_see_and_change_nothing(cast: Cast) -> None:
     assert "Payments as they stand" in page
     assert "Ask a second person" not in page
     assert Approval.objects.count() == 1
+
+
+def test_the_pages_of_a_corrected_loan_hold_their_queries(cast: Cast) -> None:
+    loan = paying(cast)
+    decide(cast.rhea, ask(cast, loan))
+    for user in (cast.olga, cast.rolf, cast.dirk, cast.robin):
+        browser = signed_in(user)
+        for part in ("story", "payments", "change"):
+            with CaptureQueriesContext(connection) as asked:
+                assert browser.get(f"/admin/lending/loan/{loan.pk}/{part}/").status_code == 200
+            assert len(asked) <= 12, (user, part, [query["sql"][:160] for query in asked])
