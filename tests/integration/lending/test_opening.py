@@ -76,7 +76,7 @@ def written(loan: Loan) -> list[object]:
 
     tables: list[object] = [plain(Loan.objects.get(pk=loan.pk)), plain(MarginAccount.objects.get(pk=account.pk))]
     found = (
-        LoanEvent.objects.filter(loan=loan),
+        LoanEvent.objects.filter(loan=loan).order_by("pk"),
         DepositAddress.objects.filter(margin_account=account).order_by("purpose", "asset__code"),
         Deposit.objects.filter(address__margin_account=account),
         Pledge.objects.filter(margin_account=account),
