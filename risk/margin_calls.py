@@ -99,14 +99,13 @@ def close_by_market(calls: Sequence[tuple[MarginCall, AccountFacts]], *, now: da
         call.paused_s = clocks.paused_s(stops[call.pk])
         call.remaining_s = clocks.left_s(call, now=now)
     closed = [call for call, _facts in calls]
-    bulk.update(closed, ["paused_s"])
     _close(closed, CallState.CURED_BY_MARKET, "the market brought the LTV below the clearing level", now=now)
 
 
 def _close(calls: Sequence[MarginCall], state: CallState, reason: str, *, now: datetime) -> None:
     for call in calls:
         call.state, call.closed_at, call.close_reason = state, now, reason
-    bulk.update(calls, ["state", "closed_at", "close_reason", "remaining_s"])
+    bulk.update(calls, ["state", "closed_at", "close_reason", "paused_s", "remaining_s"])
     margin_accounts.touch(*(call.margin_account for call in calls))
     _end_disputes(calls, now=now)
     kind = "cured" if state in (CallState.CURED, CallState.CURED_BY_MARKET) else str(state.value)
