@@ -7,7 +7,7 @@ taken on is read by the same code, and a file with an error takes nobody on.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -93,6 +93,7 @@ def check(text: str) -> Trial:
     """
     rows = _rows(text)
     columns = _columns(next(rows, (1, []))[1])
+    zones = available_timezones()  # read from files each time
     known = {(_plain(name), country) for name, country in Client.objects.values_list("name", "jurisdiction")}
     seen: dict[tuple[str, str], int] = {}
     clients: list[dict[str, Any]] = []
@@ -102,7 +103,7 @@ def check(text: str) -> Trial:
             continue
         if len(clients) == MOST:
             raise UnableToRead(f"it has more than {MOST:,} clients: split it")
-        facts, wrong = _client(number, dict(zip(columns, cells, strict=False)))
+        facts, wrong = _client(number, dict(zip(columns, cells, strict=False)), zones)
         if len(cells) != len(columns):
             wrong.append(Problem(number, "row", f"{len(cells)} cells where the first row names {len(columns)} columns"))
         who = _plain(facts["name"]), facts["jurisdiction"]
@@ -163,7 +164,7 @@ def _columns(cells: Sequence[str]) -> list[str]:
     return columns
 
 
-def _client(number: int, cells: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+def _client(number: int, cells: Mapping[str, str], zones: Set[str]) -> tuple[dict[str, Any], list[Problem]]:
     """Return the facts of one row, and everything that is wrong with them."""
     facts: dict[str, Any] = {column: cells.get(column, "") for column in COLUMNS}
     wrong = [(column, "is missing") for column in NEEDED if not facts[column]]
@@ -181,7 +182,7 @@ def _client(number: int, cells: Mapping[str, str]) -> tuple[dict[str, Any], list
             wrong.append(("jurisdiction", f"{facts['jurisdiction']!r} is no country code of ISO 3166, such as CH"))
         facts["jurisdiction"] = code if code in countries.NAMES else ""
     facts["time_zone"] = facts["time_zone"] or "UTC"
-    if facts["time_zone"] not in available_timezones():
+    if facts["time_zone"] not in zones:
         wrong.append(("time_zone", f"{facts['time_zone']!r} is no time zone, such as Europe/Zurich"))
     facts["expected_size_usd"], words = _size(facts["expected_size_usd"])
     wrong += [("expected_size_usd", words)] if words else []
