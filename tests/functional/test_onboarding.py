@@ -377,27 +377,3 @@ def test_only_compliance_publishes_an_agreement(cast: Cast, client: Browser) -> 
         answer = client.post("/admin/agreements/", {**asked, **changes, "paper": file()})
         assert answer.status_code == 422
         assert says in answer.content.decode()
-
-
-def test_a_wrong_country_is_put_right_until_a_case_rests_on_it(cast: Cast, client: Browser) -> None:
-    client.force_login(cast.robin)
-    drydock = registered(client)
-    said = {
-        "jurisdiction": "Ireland",
-        "source": "event",
-        "geography": "",
-        "expected_size_usd": "",
-        "classification": "",
-    }
-    assert "Written down." in client.post(at(drydock), said, follow=True).content.decode()
-    drydock.refresh_from_db()
-    assert (drydock.jurisdiction, drydock.source) == ("IE", "event")
-    refused = client.post(at(drydock), {**said, "jurisdiction": "Atlantis"})
-    assert refused.status_code == 422
-    assert 'value="Atlantis"' in refused.content.decode()
-    newcomer = onboarded.Newcomer(client=drydock, signers=[("Dora Keel", "dora@drydock.example")])
-    onboarded.complete([newcomer], checker=cast.cora, now=NOW)
-    drydock.refresh_from_db()
-    answer = client.post(at(drydock), {**said, "jurisdiction": "CH", "classification": drydock.classification})
-    assert answer.status_code == 422
-    assert "the jurisdiction is part of the approved case: open a review to change it" in answer.content.decode()
