@@ -102,7 +102,6 @@ class PeriodAdmin(Table):
     list_display = ("start_date", "state", "maker", "checker", "changed_at", "reason")
     list_filter = ("state",)
     ordering = ("-start_date",)
-    list_select_related = ("maker", "checker")
     fields = ("start_date", "end_at", "state", "maker", "checker", "reason", "changed_at", "looked_at")
     readonly_fields = ("looked_at",)
     inlines = (Steps,)

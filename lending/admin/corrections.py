@@ -136,7 +136,7 @@ class CorrectionAdmin(Table):
     list_display = ("kind", "client", "loan", "cause", "effective_at", "interest", "by")
     list_filter = ("kind", "cause")
     search_fields = ("client__name", "loan__public_id")
-    list_select_related = ("client", "loan__asset", "maker", "checker")
+    list_reads = ("loan__asset", "maker", "checker")
     ordering = ("-recorded_at", "-pk")
     inlines = (Changes,)
 

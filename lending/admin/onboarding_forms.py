@@ -35,8 +35,7 @@ class DescriptionForm(forms.Form):
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
     classification = forms.ChoiceField(
-        required=False, choices=[("", "not known yet"), *Client.Classification.choices],
-        help_text="Decides, with the country, which products may be offered.",
+        required=False, choices=[("", "not known yet"), *Client.Classification.choices]
     )  # fmt: skip
 
 

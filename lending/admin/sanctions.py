@@ -175,7 +175,6 @@ class SanctionsVersionAdmin(Table):
     seen_by = SEE_SCREENING
     list_display = ("watchlist", "number", "published_on", "entries", "added", "changed", "removed", "imported_at")
     list_filter = ("watchlist",)
-    list_select_related = ("watchlist",)
     ordering = ("-imported_at", "-pk")
     change_form_template = "admin/sanctions_version.html"
     fields = ("watchlist", "number", "sha256", "imported_by", "imported_at")
@@ -234,7 +233,7 @@ class SanctionsEntryAdmin(Table):
     list_display = ("name", "kind", "watchlist", "ref", "of_countries", "since")
     list_filter = (Standing, "watchlist", "kind")
     search_fields = ("aliases__name", "ref")
-    list_select_related = ("watchlist", "opened_by__watchlist")
+    list_reads = ("opened_by",)
     ordering = ("name", "pk")
     inlines = (Aliases,)
     fields = (

@@ -27,7 +27,6 @@ class ScreeningMatchAdmin(Table):
     list_display = ("subject_name", "client", "entry", "score", "state", "found_at")
     list_filter = ("state", "entry__watchlist")
     search_fields = ("subject_name", "client__name", "entry__name")
-    list_select_related = ("client", "entry")
     ordering = ("ended_at", "-score", "-pk")
     change_form_template = "admin/screening_match.html"
 

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, offers, people, products, schedules, staff
+from lending import access, kyc, offers, people, products, schedules, staff
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import letters, previews, prices
@@ -46,14 +46,23 @@ def start(request: HttpRequest) -> HttpResponse:
 def client_people(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show who acts for the client, and add somebody."""
     client = _client(request, public_id)
-    form = PersonForm(request.POST or None)
+    rows = list(ClientUser.objects.filter(client=client).select_related("user").order_by("pk"))
+    form = PersonForm(request.POST or None, initial=_next_signer(client, rows))
     if request.method == "POST" and form.is_valid() and _invited(request, client, form):
         return HttpResponseRedirect(reverse("admin:risk_book_people", args=[public_id]))
-    rows = list(ClientUser.objects.filter(client=client).select_related("user").order_by("pk"))
     signs = any(row.role == Role.BORROWER_ADMIN and row.user.is_active for row in rows)
     context = {"client": client, "form": form, "rows": rows, "signs": signs}
     context["stages"] = _stages("people", client, signs=signs)
     return _page(request, "people", f"Who acts for {client}", context, bad=bool(form.errors))
+
+
+def _next_signer(client: Client, rows: list[ClientUser]) -> dict[str, str]:
+    """Return the first person of the client's case who signs and does not sign in yet, as the form asks for them."""
+    case = kyc.current(client)
+    known = {row.user.email.lower() for row in rows}
+    signers = case.parties.filter(is_signer=True).exclude(email="").order_by("pk") if case else ()
+    found = next((party for party in signers if party.email.lower() not in known), None)
+    return {"name": found.name, "email": found.email} if found else {}
 
 
 def _invited(request: HttpRequest, client: Client, form: PersonForm) -> bool:

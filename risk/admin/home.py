@@ -14,13 +14,14 @@ from django.views.decorators.http import require_safe
 
 from lending import access, staff
 from lending.admin.base import SEE_CLIENTS
-from lending.models import Client, MarginAccount
+from lending.models import Client, MarginAccount, Role
 from lending.staff import Page, roles
 from risk import positions, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 
 SHOWN = 10
-_CALLS = 25
+_MOST_CALLS = 25
+_WORKS_ON_CALLS = access.RISK_ROLES | {Role.RELATIONSHIP_MANAGER, Role.DESK_HEAD}
 
 # Screens by the newest marks; whoever is shown is worked out again, exactly. Accounts with an asset that has no mark
 # come first: nobody knows how close they are.
@@ -51,14 +52,26 @@ _CLOSEST = """
 
 
 def calls(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the open calls, for whom they come before everything else."""
+    return _calls(request, now) if roles(request) & _WORKS_ON_CALLS else SafeString("")
+
+
+def calls_of_others(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return the open calls, for whom they are not the day's work: after it."""
+    return SafeString("") if roles(request) & _WORKS_ON_CALLS else _calls(request, now)
+
+
+def _calls(request: HttpRequest, now: datetime) -> SafeString:
     """Return the open calls among the clients that the reader sees, the first to end on top."""
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
     mine = sales.with_sales(MarginCall.objects).filter(state__in=OPEN_CALL_STATES, client__in=staff.clients(request))
-    found = mine.select_related("client", "cure_asset").order_by("cure_due_at", "pk")[: _CALLS + 1]
+    found = mine.select_related("client", "cure_asset").order_by("cure_due_at", "pk")[: _MOST_CALLS + 1]
     rows = list(found)
     return render_to_string(
-        "admin/home/calls.html", {"calls": rows[:_CALLS], "more": len(rows) > _CALLS, "now": now}, request=request
+        "admin/home/calls.html",
+        {"calls": rows[:_MOST_CALLS], "more": len(rows) > _MOST_CALLS, "now": now},
+        request=request,
     )
 
 

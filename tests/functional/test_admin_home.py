@@ -150,3 +150,14 @@ def test_the_number_of_queries_does_not_grow(cast: Cast, client: Browser, django
         client.get("/admin/")
     with django_assert_max_num_queries(12):
         client.get("/admin/close-to-a-call/", headers={"HX-Request": "true"})
+
+
+def test_calls_stand_above_the_days_work_of_those_who_work_on_them_and_below_that_of_others(
+    cast: Cast, client: Browser
+) -> None:
+    stories.called(cast)
+    stories.offered(cast, principal=Decimal(300_000))
+    for user, first in ((cast.robin, True), (cast.rhea, True), (cast.dirk, True), (cast.olga, False)):
+        page = home(client, user)
+        assert page.count("Open margin calls") == 1, user
+        assert (page.index("Open margin calls") < page.index("300,000.00")) is first, user

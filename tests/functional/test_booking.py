@@ -10,8 +10,9 @@ import time_machine
 from django.core import mail
 from django.test import Client as Browser
 
-from lending import outbox, people
-from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Notice, Product, Role, User
+from deploy.demo import onboarded
+from lending import kyc, outbox, people
+from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Notice, Product, RelatedParty, Role, User
 from risk.models import Mark
 from tests import stories
 from tests.cast import NOW, Cast
@@ -284,3 +285,16 @@ def test_the_pages_hold_their_queries(
         client.get(at(cast.harbourside, "terms"))
     with django_assert_max_num_queries(12):
         client.get(at(cast.harbourside, "people"))
+
+
+def test_the_signer_that_the_case_knows_is_not_typed_again(cast: Cast, client: Browser) -> None:
+    onboarded.rules(by=cast.cora, now=NOW)
+    case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    for number, (name, email) in enumerate((("Alice", cast.alice.email.upper()), ("Dora Keel", "dora@keel.example"))):
+        RelatedParty.objects.create(
+            case=case, client=case.client, name=name, email=email, country="GB", is_signer=True, is_director=not number
+        )
+    client.force_login(cast.robin)
+    page = client.get(at(cast.harbourside, "people")).content.decode()
+    assert 'value="Dora Keel"' in page
+    assert 'value="dora@keel.example"' in page
