@@ -16,6 +16,7 @@ EVERY_S: dict[str, float] = {
     "risk.tasks.expire_calls": 1,
     "risk.tasks.order_sales": 1,
     "risk.tasks.complete_sales": 1,
+    "risk.tasks.exchange_collateral": 3,
     "lending.tasks.relay_events": 0.5,
     "lending.tasks.deliver_outbox": 2,
     "lending.tasks.accrue_interest": 5,

@@ -276,6 +276,7 @@ LENDING_APPROVAL_EXECUTORS = {
 # What each kind of request asks for, as its page says it.
 LENDING_APPROVAL_WORDS = {
     "collateral_release": "release collateral",
+    "collateral_substitution": "exchange collateral",
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
     "clear_match": "clear a confirmed match with a sanctions list",

@@ -20,6 +20,7 @@ from lending import access, audit
 from lending.models import Approval, Client, Role, User
 
 TIME_TO_LIVE = timedelta(hours=24)
+OPEN = (Approval.State.REQUESTED, Approval.State.APPROVED)
 
 
 class UnableToApprove(Exception):
@@ -91,6 +92,25 @@ def decide(approval: Approval, *, checker: User, approve: bool, now: datetime, r
 
 
 @transaction.atomic
+def withdraw(approval: Approval, *, by: User, now: datetime) -> Approval:
+    """
+    Take back a request, or an approval that was not used yet; the door has checked that it is theirs to take back.
+
+    Raises
+    ------
+    UnableToApprove
+        If it is rejected, used, or over already.
+    """
+    row = _lock(approval)
+    if row.state not in OPEN:
+        raise UnableToApprove(f"this request is {row.get_state_display().lower()} already")
+    row.state = Approval.State.WITHDRAWN
+    row.save(update_fields=["state"])
+    _write(row, actor=by, now=now)
+    return row
+
+
+@transaction.atomic
 def execute(approval: Approval, payload: Mapping[str, Any], *, now: datetime) -> Approval:
     """
     Use an approval, once, for exactly the payload that was approved; the caller acts in the same transaction.
@@ -115,8 +135,7 @@ def execute(approval: Approval, payload: Mapping[str, Any], *, now: datetime) ->
 
 def expire_due(*, now: datetime) -> int:
     """Close requests and unused approvals whose time is over, and return how many."""
-    open_states = (Approval.State.REQUESTED, Approval.State.APPROVED)
-    return Approval.objects.filter(state__in=open_states, expires_at__lte=now).update(state=Approval.State.EXPIRED)
+    return Approval.objects.filter(state__in=OPEN, expires_at__lte=now).update(state=Approval.State.EXPIRED)
 
 
 def _write(row: Approval, *, actor: User | None, now: datetime) -> None:

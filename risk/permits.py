@@ -9,7 +9,7 @@ from lending.engine import money
 from lending.models import Asset, Loan, MarginAccount
 from lending.permits import Permit
 from risk import exposures, letters, prices
-from risk.engine.cures import max_release
+from risk.engine.cures import max_release, substitute_quantity
 from risk.engine.ltv import Exposure, Owed, Position, exposure, ltv_of
 from risk.exposures import AccountFacts
 from risk.models import OPEN_CALL_STATES, MarginCall
@@ -117,6 +117,40 @@ def _check_release(
     most = max_release(exposed, facts.terms.release_to, weight, market_value=market_value, decimals=money.DECIMALS)
     if value > most:
         raise UnableToPermit(f"at most {most:.2f} USD of {asset.code} may leave, not {value:.2f}")
+
+
+def issue_substitution(
+    margin_account: MarginAccount, out: Asset, quantity: Decimal, other: Asset, arrived: Decimal, *, now: datetime
+) -> Permit:
+    """
+    Return leave to release a quantity for what has arrived of another asset, if both together raise no LTV.
+
+    Raises
+    ------
+    UnableToPermit
+        If what has arrived counts for less, a mark is not GOOD, a call is open, the account is frozen, or custody does
+        not agree with the ledger on the asset that leaves.
+    """
+    facts, marks = _facts(margin_account, now=now)
+    _check(facts, facts.position, marks)
+    if why := breaks.blocks_releases(out):
+        raise UnableToPermit(why)
+    weights = {pledge.asset_id: 1 - pledge.haircut for pledge in facts.pledges if pledge.quantity}
+    if out.pk not in weights or other.pk not in weights:
+        raise UnableToPermit(f"both {out.code} and {other.code} have to be pledged")
+    least = substitute_quantity(
+        quantity,
+        out_weight=weights[out.pk],
+        out_price=marks.band(out.code).high,
+        in_weight=weights[other.pk],
+        in_price=marks.band(other.code).low,
+        decimals=other.decimals,
+    )
+    if arrived < least:
+        raise UnableToPermit(
+            f"it takes {money.text(least)} {other.code} at the marks of now, not {money.text(arrived)}"
+        )
+    return _permit(permits.RELEASE, facts, out, quantity, marks, now=now)
 
 
 def _facts(margin_account: MarginAccount, *, now: datetime) -> tuple[AccountFacts, Marks]:

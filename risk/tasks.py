@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from celery import shared_task
 
 from lending import clock, events
-from risk import cycle, leases, liquidations, margin_calls
+from risk import cycle, leases, liquidations, margin_calls, substitutions
 from risk.models import ShardLease
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,12 @@ def order_sales() -> None:
 def complete_sales() -> None:
     """Close sales that have reached their aim, or order their next slice."""
     liquidations.complete_due(now=clock.now())
+
+
+@shared_task
+def exchange_collateral() -> None:
+    """Carry out the exchanges of collateral whose other side has come."""
+    substitutions.carry_out_due(now=clock.now())
 
 
 def _mark(group: int, *, now: datetime) -> None:

@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from risk.console import accounts, assets, book, calls, disputes, incidents, queue, stream
 from risk.portal import disputes as portal_disputes
+from risk.portal import substitutions
 from risk.portal import views as portal
 
 _call = [
@@ -27,6 +28,9 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/history/", portal.history, name="portal_history"),
     path("portal/loans/<uuid:public_id>/activity/", portal.all_activity, name="portal_activity"),
     path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
+    path("portal/loans/<uuid:public_id>/exchange/", substitutions.substitute, name="portal_substitute"),
+    path("portal/loans/<uuid:public_id>/exchange/ask/", substitutions.ask, name="portal_ask_substitute"),
+    path("portal/loans/<uuid:public_id>/exchange/call-off/", substitutions.call_off, name="portal_call_off"),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.transfers, name="portal_transfers"),
     path("portal/calls/<uuid:public_id>/acknowledge/", portal.acknowledge, name="portal_acknowledge"),

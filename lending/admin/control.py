@@ -33,6 +33,7 @@ class ApprovalAdmin(Table):
         return [
             path("<int:pk>/approve/", guard(self.approve), name="lending_approval_approve"),
             path("<int:pk>/reject/", guard(self.reject), name="lending_approval_reject"),
+            path("<int:pk>/withdraw/", guard(self.withdraw), name="lending_approval_withdraw"),
             *super().get_urls(),
         ]
 
@@ -51,6 +52,7 @@ class ApprovalAdmin(Table):
                 "open": shown.state == Approval.State.REQUESTED and now < shown.expires_at,
                 "decider": who,
                 "yours": yours,
+                "own": shown.maker_id == request.user.pk and shown.state in approvals.OPEN and now < shown.expires_at,
                 "about": panels.render("admin.approval", request, shown, now=now),
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
@@ -62,6 +64,19 @@ class ApprovalAdmin(Table):
     def reject(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Reject a request as the second person."""
         return self._decide(request, pk, approve=False)
+
+    def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take back a request as the person who made it."""
+
+        def take_back(request: HttpRequest, row: Approval, now: datetime) -> str:
+            by: Any = request.user
+            if row.maker_id != by.pk:
+                raise approvals.UnableToApprove("only who has asked can take it back")
+            approvals.withdraw(row, by=by, now=now)
+            return "Taken back."
+
+        rows = self.get_queryset(request)
+        return acts.perform(request, rows, pk, take_back, refusals=(approvals.UnableToApprove,))
 
     def _decide(self, request: HttpRequest, pk: int, *, approve: bool) -> HttpResponse:
         def decide(request: HttpRequest, row: Approval, now: datetime) -> str:

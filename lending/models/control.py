@@ -16,6 +16,7 @@ class Approval(models.Model):
         REJECTED = "rejected"
         EXECUTED = "executed"
         EXPIRED = "expired"
+        WITHDRAWN = "withdrawn"
 
     public_id = PublicIdField()
     kind = models.CharField(max_length=40)
@@ -36,7 +37,7 @@ class Approval(models.Model):
             models.CheckConstraint(name="approval_maker_is_not_checker", condition=~Q(maker=F("checker"))),
             models.CheckConstraint(
                 name="approval_decided_by_a_checker",
-                condition=Q(state__in=["requested", "expired"]) | Q(checker__isnull=False),
+                condition=Q(state__in=["requested", "expired", "withdrawn"]) | Q(checker__isnull=False),
             ),
         ]
 

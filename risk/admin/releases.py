@@ -18,7 +18,7 @@ from lending.admin import acts
 from lending.models import Asset, Loan, Pledge
 from lending.staff import Page, roles
 from lending.typed import Figure
-from risk import releases
+from risk import releases, substitutions
 
 
 class ReleaseForm(forms.Form):
@@ -66,6 +66,7 @@ def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
         "loan": loan,
         "pledges": list(held.order_by("asset__code")),
         "waiting": releases.waiting(loan.margin_account),
+        "exchange": substitutions.of_account(loan.margin_account, open_only=True),
     }
 
 

@@ -131,7 +131,9 @@ def test_too_much_stays_and_the_request_stays_open(cast: Cast) -> None:
     assert "nothing is released: the LTV is" in answer
     asked.refresh_from_db()
     assert (asked.state, asked.checker) == (Approval.State.REQUESTED, None)
-    assert "Rejected by you" in decide(cast.rolf, asked, "reject")
+    assert "only who has asked can take it back" in decide(cast.rolf, asked, "withdraw")
+    assert "Taken back" in decide(cast.olga, asked, "withdraw")
+    assert "this request is withdrawn already" in decide(cast.rolf, asked, "reject")
     assert not Withdrawal.objects.filter(purpose="release").exists()
 
 

@@ -12,7 +12,7 @@ from django.test import AsyncClient
 from lending import events, live
 from tests.cast import NOW, assemble
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 def say(*words: str, relay: bool = True) -> None:

@@ -54,6 +54,7 @@ READ = {
     "/portal/loans/{loan}/activity/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/payments/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/exchange/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/admin/book/{client}/people/":             "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
@@ -78,6 +79,8 @@ READ = {
 WRITE = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/portal/loans/{loan}/accept/":             "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/exchange/ask/":       "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/exchange/call-off/":  "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/decline/":            "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",

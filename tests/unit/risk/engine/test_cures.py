@@ -10,6 +10,7 @@ from risk.engine.cures import (
     collateral_cure_quantity,
     max_release,
     rounded_up,
+    substitute_quantity,
     trigger_price,
     uniform_shock,
 )
@@ -124,3 +125,25 @@ def test_uniform_shock_with_volatile_debt_moves_both():
 )
 def test_an_asked_sum_is_rounded_up_to_the_agreed_step(value, step, asked):
     assert rounded_up(Decimal(value), Decimal(step)) == Decimal(asked)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "out", "other", "decimals", "units"),
+    [
+        ("10", ("0.8", "3000"), ("1", "30000"), 8, "0.8"),
+        ("1", ("1", "1"), ("1", "3"), 8, "0.33333334"),  # what is not whole is rounded against who takes
+        ("0.00000001", ("1", "1"), ("0.5", "60000"), 8, "0.00000001"),
+    ],
+)
+def test_a_substitute_counts_for_as_much(
+    quantity: str, out: tuple[str, str], other: tuple[str, str], decimals: int, units: str
+) -> None:
+    found = substitute_quantity(
+        Decimal(quantity),
+        out_weight=Decimal(out[0]),
+        out_price=Decimal(out[1]),
+        in_weight=Decimal(other[0]),
+        in_price=Decimal(other[1]),
+        decimals=decimals,
+    )
+    assert found == Decimal(units)
