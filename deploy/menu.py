@@ -26,6 +26,7 @@ GROUPS = (
             Link("lending_client_changelist", "Clients", "groups"),
             Link("lending_loan_changelist", "Loans", "request_quote"),
             Link("lending_marginaccount_changelist", "Margin accounts", "account_balance_wallet"),
+            Link("lending_takeovers", "Take loans over", "move_to_inbox"),
             Link("lending_approval_changelist", "Approvals", "task_alt"),
             Link("lending_notice_changelist", "Notices", "mail"),
             Link("lending_statements", "Statements", "receipt_long"),

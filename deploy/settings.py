@@ -264,6 +264,7 @@ LENDING_APPROVAL_EXECUTORS = {
     "reopen_period": "lending.closing.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
     "book_break": "lending.breaks.carry_out",
+    "take_over": "lending.takeovers.carry_out",
     "kyc_case": "lending.kyc.carry_out",
     "address_key": "lending.address_keys.carry_out",
     "back_dated_payment": "lending.corrections.record_payment",
@@ -287,6 +288,7 @@ LENDING_APPROVAL_WORDS = {
     "withdrawal_address": "allow an address for withdrawals",
     "address_key": "derive deposit addresses from an extended public key",
     "book_break": "take a custody difference on the desk's books",
+    "take_over": "take live loans over from another system",
     "kyc_case": "put a KYC case in force",
     "back_dated_payment": "record a payment of the past",
     "reverse_payment": "take a payment back",
@@ -303,7 +305,7 @@ LENDING_APPROVAL_CHECKERS = {
         ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
         ("risk_head",),
     ),
-    **dict.fromkeys(("close_period", "reopen_period", "product"), ("desk_head", "risk_head")),
+    **dict.fromkeys(("close_period", "reopen_period", "product", "take_over"), ("desk_head", "risk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment"), ("operations", "risk", "risk_head")),
 }
@@ -330,6 +332,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "admin.approval": (
         "lending.admin.corrections.foreseen",
+        "lending.admin.takeovers.about",
         "risk.panels.approval",
         "lending.admin.pipeline.case_part",
     ),

@@ -5,25 +5,23 @@ The first row names the columns, in any order; a comma or a semicolon stands bet
 taken on is read by the same code, and a file with an error takes nobody on.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
 
 from django.db import transaction
 from django.db.models import TextChoices
 
-from lending import people
+from lending import csv_tables, people
+from lending.csv_tables import Problem, UnableToRead
 from lending.engine import countries, names
 from lending.models import Client, User
 
 NEEDED = ("name", "kind", "jurisdiction")
 COLUMNS = (*NEEDED, "time_zone", "source", "geography", "expected_size_usd", "classification")
-SIZE = 500_000  # bytes
 MOST = 2_000  # clients of one file
 _NAME = 160
 _CENTS = 2
@@ -36,24 +34,8 @@ _CHOICES: Mapping[str, type[TextChoices]] = {
 }
 
 
-class UnableToRead(Exception):
-    """A file can not be read as a table of clients at all; the message says why."""
-
-
 class UnableToTakeOn(Exception):
     """A file has errors, so nobody of it was taken on; the message says how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong, and where: the row as a spreadsheet counts it, and its column."""
-
-    row: int
-    column: str
-    words: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: {self.words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +44,6 @@ class Trial:
 
     clients: Sequence[dict[str, Any]]
     problems: Sequence[Problem]
-
-
-def text_of(content: bytes) -> str:
-    """
-    Return the text of a file.
-
-    Raises
-    ------
-    UnableToRead
-        If it is too large or no UTF-8.
-    """
-    if len(content) > SIZE:
-        raise UnableToRead(f"it has {len(content):,} bytes, and at most {SIZE:,} are read: split it")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise UnableToRead("it is no text in UTF-8: save it as CSV in that encoding") from problem
 
 
 def check(text: str) -> Trial:
@@ -91,21 +56,13 @@ def check(text: str) -> Trial:
         If it has no first row that names the columns needed, names one that is not known or one twice, has too many
         rows or none, or is no CSV.
     """
-    rows = _rows(text)
-    columns = _columns(next(rows, (1, []))[1])
+    rows, problems = csv_tables.records(text, known=COLUMNS, needed=NEEDED, most=MOST)
     zones = available_timezones()  # read from files each time
     known = {(_plain(name), country) for name, country in Client.objects.values_list("name", "jurisdiction")}
     seen: dict[tuple[str, str], int] = {}
     clients: list[dict[str, Any]] = []
-    problems: list[Problem] = []
     for number, cells in rows:
-        if not any(cells):
-            continue
-        if len(clients) == MOST:
-            raise UnableToRead(f"it has more than {MOST:,} clients: split it")
-        facts, wrong = _client(number, dict(zip(columns, cells, strict=False)), zones)
-        if len(cells) != len(columns):
-            wrong.append(Problem(number, "row", f"{len(cells)} cells where the first row names {len(columns)} columns"))
+        facts, wrong = _client(number, cells, zones)
         who = _plain(facts["name"]), facts["jurisdiction"]
         if all(who) and who in known:
             wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} is a client already"))
@@ -116,7 +73,7 @@ def check(text: str) -> Trial:
         problems += wrong
     if not clients:
         raise UnableToRead("it has no row below the names of its columns")
-    return Trial(clients, problems)
+    return Trial(clients, sorted(problems, key=lambda problem: problem.row))
 
 
 @transaction.atomic
@@ -139,29 +96,6 @@ def take_on(text: str, *, manager: User, now: datetime) -> list[Client]:
         count = len(trial.problems)
         raise UnableToTakeOn(f"nobody was taken on: {count:,} {'error' if count == 1 else 'errors'}")
     return [people.register(**facts, manager=manager, now=now) for facts in trial.clients]
-
-
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Return the rows with their numbers, their cells without blanks around them."""
-    first = text.partition("\n")[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    try:
-        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 1):
-            yield number, [cell.strip() for cell in cells]
-    except csv.Error as problem:
-        raise UnableToRead(f"it is no CSV: {problem}") from problem
-
-
-def _columns(cells: Sequence[str]) -> list[str]:
-    """Return the names of the columns, as the first row says them."""
-    columns = [cell.lower().replace(" ", "_") for cell in cells]
-    if strange := [cell for cell, column in zip(cells, columns, strict=True) if column not in COLUMNS]:
-        raise UnableToRead(f"the first row names {', '.join(map(repr, strange))}; known are {', '.join(COLUMNS)}")
-    if len(set(columns)) < len(columns):
-        raise UnableToRead("the first row names a column twice")
-    if missing := [column for column in NEEDED if column not in columns]:
-        raise UnableToRead(f"the first row does not name {', '.join(missing)}")
-    return columns
 
 
 def _client(number: int, cells: Mapping[str, str], zones: Set[str]) -> tuple[dict[str, Any], list[Problem]]:
@@ -193,14 +127,10 @@ def _size(said: str) -> tuple[Decimal | None, str]:
     """Return an amount in USD, None where nothing is said, and what is wrong with it."""
     if not said:
         return None, ""
-    try:
-        amount = Decimal(said) if said.isascii() and "_" not in said else Decimal("nan")
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not amount.is_finite():
+    amount = csv_tables.number(said)
+    if amount is None:
         return None, f"{said!r} is no amount, such as 2500000.00"
-    exponent = amount.as_tuple().exponent
-    if not 0 < amount < _LARGEST or (isinstance(exponent, int) and exponent < -_CENTS):
+    if not 0 < amount < _LARGEST or csv_tables.decimals(amount) > _CENTS:
         return None, f"{said!r} is no amount above zero in whole cents"
     return amount, ""
 

@@ -117,7 +117,8 @@ def _owed_at(loan: Loan, paid: Sequence[Paid], at: datetime) -> Decimal:
     with money.exact():
         principal = loan.principal - sum((step.value for step in steps), money.ZERO)
         earned = _earned(loan, steps, at)
-        return principal + max(earned - sum((row.interest for row in until), money.ZERO), money.ZERO)
+        owed = loan.interest_brought + earned - sum((row.interest for row in until), money.ZERO)
+        return principal + max(owed, money.ZERO)
 
 
 def accrue_due(*, now: datetime) -> int:
@@ -278,7 +279,8 @@ def _earned(loan: Loan, paid: Sequence[Step], until: datetime) -> Decimal:
         for step in paid:
             principal.append(Step(step.at, principal[-1].value - step.value))
     return interest.round_up(
-        interest.cumulative(loan.day_count, principal, rate_steps(loan), until), loan.asset.decimals
+        interest.cumulative(loan.day_count, principal, rate_steps(loan), until, since=loan.began_date),
+        loan.asset.decimals,
     )
 
 

@@ -122,10 +122,21 @@ def quote(
     return loan
 
 
-def drawn_sheet(*, product: Product, loan_terms: Mapping[str, Any], now: datetime, **sheet: Any) -> term_sheets.Drawn:
-    """Return the term sheet of an offer whose terms are checked, as `term_sheets.draw` does; UnableToQuote if none."""
+def drawn_sheet(
+    *,
+    product: Product,
+    loan_terms: Mapping[str, Any],
+    haircuts: Mapping[str, Decimal] | None = None,
+    now: datetime,
+    **sheet: Any,
+) -> term_sheets.Drawn:
+    """
+    Return the term sheet of an offer whose terms are checked, as `term_sheets.draw` does; UnableToQuote if none.
+
+    Haircuts are the product's, unless others were agreed.
+    """
     given = {name: getattr(product, name) for name in products.TERMS} | dict(loan_terms)
-    off = products.haircuts(product)
+    off = products.haircuts(product) if haircuts is None else haircuts
     try:
         return term_sheets.draw(product=product, loan_terms=given, haircuts=off, now=now, **sheet)
     except (UnableToWrite, schedules.UnableToSchedule) as refusal:

@@ -98,7 +98,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
     signed = _signed(made, drawn, now)
     keys = [loan.pk for loan in made]
     before = LoanState.QUOTED
-    _remember([(loan, "", before, loan.made_by, "quoted") for loan in made], now)
+    remember([(loan, "", before, loan.made_by, "quoted") for loan in made], now)
     for state, cause, actors in (
         (LoanState.ACCEPTED, "accepted by the client's signer", [loan.accepted_by for loan in made]),
         (LoanState.APPROVED, "approved by a second person", [approved_by] * len(made)),
@@ -107,7 +107,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
         values = {"approved_by": approved_by} if state == LoanState.APPROVED else {}
         Loan.objects.filter(pk__in=keys, state=before).update(state=state, **values)
         steps = [(loan, before, state, who, cause) for loan, who in zip(made, actors, strict=True)]
-        _remember(steps, now, evidence=signed if state == LoanState.ACCEPTED else None)
+        remember(steps, now, evidence=signed if state == LoanState.ACCEPTED else None)
         before = state
     for loan in made:
         loan.state, loan.approved_by = before, approved_by
@@ -150,7 +150,7 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     obligations.expect(schedules.write(funded, start_at=now))
     evidence = [{"snapshot": permit.snapshot_id, "permit_version": permit.version} for _, permit in draws]
     steps = [(loan, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE, actor, "funded") for loan in funded]
-    _remember(steps, now, evidence=evidence)
+    remember(steps, now, evidence=evidence)
     margin_accounts.touch_many(accounts)
     wanted = [
         withdrawals.Wanted(
@@ -239,12 +239,13 @@ def _signed(made: Sequence[Loan], drawn: Sequence[term_sheets.Drawn], now: datet
     return [sheet.as_evidence for sheet in sheets]
 
 
-def _remember(
+def remember(
     steps: Sequence[tuple[Loan, str, str, User | None, str]],
     now: datetime,
     *,
     evidence: Sequence[dict[str, Any]] | None = None,
 ) -> None:
+    """Write down steps of loans as `loans.step` says: the loan, from which state to which, by whom and why."""
     facts = evidence or [{}] * len(steps)
     records = [
         loans.step(loan, before, after, actor=who, cause=cause, evidence=known, now=now)

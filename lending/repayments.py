@@ -278,6 +278,9 @@ def check(
     if received_at > now:
         raise UnableToRepay(f"a payment can not have arrived in the future, at {received_at:%Y-%m-%d %H:%M:%S} UTC")
     if loan.start_at and received_at < loan.start_at:
+        if loan.began_date is not None:
+            taken_over = f"{loan} was taken over at {loan.start_at:%Y-%m-%d %H:%M} UTC"
+            raise UnableToRepay(f"{taken_over}: what was paid before belongs in the books that it came from")
         raise UnableToRepay("a payment can not have arrived before the loan was funded")
     if by_hand and not agreed and now - received_at > BACK_DATING_LIMIT:
         raise UnableToRepay("a payment dated more than 24 hours back needs a back-dated entry by two persons")

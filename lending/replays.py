@@ -159,6 +159,8 @@ def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
         rate=rate,
         fees=tuple(_fees(loan)),
         paid=tuple(paid),
+        brought=loan.interest_brought,
+        since=loan.began_date,
     )
 
 
@@ -232,7 +234,8 @@ def remember(booked: Booked, correction: Correction) -> Correction:
 def _fees(loan: Loan) -> Iterable[Flow]:
     """Return what was charged to a loan beside its interest, as the ledger has it."""
     account = accounts.of_loan(AccountKind.FEES_RECEIVABLE, loan.asset.code, loan.client_id, loan.pk)
-    rows = Posting.objects.filter(account__key=account.text(), entry__kind="fee").order_by("entry__effective_at", "pk")
+    charged = Posting.objects.filter(account__key=account.text(), entry__kind__in=("fee", "loan_taken_over"))
+    rows = charged.order_by("entry__effective_at", "pk")
     for at, amount in rows.values_list("entry__effective_at", "amount"):
         yield Flow(at, amount)
 
@@ -278,7 +281,7 @@ def _settle(loan: Loan, wanted: Plan) -> None:
     life = wanted.life
     with money.exact():
         loan.interest_posted += wanted.interest
-        loan.interest_due = loan.interest_posted - life.interest_paid
+        loan.interest_due = life.facts.brought + loan.interest_posted - life.interest_paid
         loan.principal_outstanding = life.principal[-1].value
         loan.fees_due = sum((flow.amount for flow in life.facts.fees), money.ZERO) - sum(
             (part.fees for part in life.parts), money.ZERO

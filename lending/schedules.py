@@ -9,6 +9,8 @@ from lending import calendars
 from lending.engine import money, schedule
 from lending.models import Loan, ScheduleKind, ScheduleRow
 
+Part = tuple[date, Decimal]  # of the principal, and the date it is due
+
 
 class UnableToSchedule(ValueError):
     """These terms have no schedule; the message says why."""
@@ -58,12 +60,18 @@ def planned(
     schedule_kind: str,
     frequency_months: int,
     calendar: str,
+    since: date | None = None,
+    brought: Decimal = money.ZERO,
+    to_come: Sequence[Part] = (),
 ) -> Schedule:
     """
     Return the schedule of a loan that is funded at an instant, if nothing is paid before.
 
     Periods are counted back from maturity. A due date on which no money moves is paid on the next day on which it
     does, and interest counts until then: it is what the books will have posted at 00:00 UTC of the pay date.
+
+    Of a loan that is taken over from another system, `since` is when its first period began, `brought` the interest
+    that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come.
 
     Raises
     ------
@@ -76,20 +84,25 @@ def planned(
     dates: tuple[date, ...] = (maturity_date,)
     try:
         if schedule_kind != ScheduleKind.BULLET:
-            dates = schedule.due_dates(start_date, maturity_date, frequency_months)
-        rows = schedule.build(
-            principal, annual_rate, day_count, start_date, len(dates), frequency_months, schedule_kind,
-            Decimal(1).scaleb(-decimals), due_dates=dates,
-        )  # fmt: skip
+            every = schedule.due_dates(since or start_date, maturity_date, frequency_months)
+            dates = tuple(day for day in every if day > start_date)
+        if to_come:
+            dates, rows = tuple(day for day, _ in to_come), _agreed(principal, to_come)
+        else:
+            rows = schedule.build(
+                principal, annual_rate, day_count, start_date, len(dates), frequency_months, schedule_kind,
+                Decimal(1).scaleb(-decimals), due_dates=dates,
+            )  # fmt: skip
         pay_dates = [calendars.following(calendar, day) for day in dates]
-        level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT
-        rows = schedule.booked(rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level)
+        level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT and not to_come
+        rows = schedule.booked(rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since)
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
-    found = [
-        Row(row.due_date, day, row.principal, row.interest, row.balance)
-        for row, day in zip(rows, pay_dates, strict=True)
-    ]
+    with money.exact():
+        found = [
+            Row(row.due_date, day, row.principal, row.interest + (money.ZERO if number else brought), row.balance)
+            for number, (row, day) in enumerate(zip(rows, pay_dates, strict=True))
+        ]
     return _summed(principal, origination_fee, decimals, found)
 
 
@@ -121,6 +134,16 @@ def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
     UnableToSchedule
         If the terms of one have no schedule.
     """
+    return keep((loan, _planned(loan, start_at)) for loan in loans)
+
+
+def taken_over(loan: Loan, *, at: datetime, to_come: Sequence[Part] = ()) -> Schedule:
+    """Return the schedule of a loan from the instant on at which it is taken over; raises as `planned` does."""
+    return _planned(loan, at, to_come)
+
+
+def keep(agreed: Iterable[tuple[Loan, Schedule]]) -> list[ScheduleRow]:
+    """Write down what was agreed for some loans, in one statement, and return the rows."""
     return ScheduleRow.objects.bulk_create(
         ScheduleRow(
             client_id=loan.client_id,
@@ -132,12 +155,12 @@ def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
             interest=row.interest,
             balance=row.balance,
         )
-        for loan in loans
-        for number, row in enumerate(_planned(loan, start_at).rows, 1)
+        for loan, found in agreed
+        for number, row in enumerate(found.rows, 1)
     )
 
 
-def _planned(loan: Loan, start_at: datetime) -> Schedule:
+def _planned(loan: Loan, start_at: datetime, to_come: Sequence[Part] = ()) -> Schedule:
     return planned(
         principal=loan.principal,
         annual_rate=loan.annual_rate,
@@ -149,7 +172,21 @@ def _planned(loan: Loan, start_at: datetime) -> Schedule:
         schedule_kind=loan.schedule_kind,
         frequency_months=loan.frequency_months,
         calendar=loan.calendar,
+        since=loan.began_date,
+        brought=loan.interest_brought,
+        to_come=to_come,
     )
+
+
+def _agreed(principal: Decimal, to_come: Sequence[Part]) -> tuple[schedule.Row, ...]:
+    rows, balance = [], principal
+    for day, part in to_come:
+        with money.exact():
+            balance -= part
+        rows.append(schedule.Row(day, part, money.ZERO, balance))
+    if balance:
+        raise UnableToSchedule(f"the parts that are still to come leave {money.text(balance)} of the principal")
+    return tuple(rows)
 
 
 def _summed(principal: Decimal, origination_fee: Decimal, decimals: int, rows: Sequence[Row]) -> Schedule:

@@ -8,7 +8,7 @@ from what it wrote. A sheet is final from the moment it is offered; other terms 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,37 @@ HAIRCUT = money.ZERO  # of collateral for which a sheet names none
 
 class UnableToAgree(Exception):
     """A term sheet can not be accepted; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a loan comes from that another system kept until an instant: what was agreed there, and stood on it."""
+
+    source: str
+    reference: str
+    began_date: date
+    principal_agreed: Decimal
+    cut_over_at: datetime
+    interest: Decimal
+    fees: Decimal
+    paper: str
+    paper_sha256: str
+    to_come: tuple[schedules.Part, ...] = ()
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Return it as it stands in the canonical text; what is still to come stands in the schedule."""
+        return {
+            "source": self.source,
+            "reference": self.reference,
+            "began_date": self.began_date.isoformat(),
+            "principal_agreed": money.text(self.principal_agreed),
+            "cut_over_at": terms.instant_text(self.cut_over_at),
+            "interest": money.text(self.interest),
+            "fees": money.text(self.fees),
+            "paper": self.paper,
+            "paper_sha256": self.paper_sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,12 @@ class Drawn:
         return terms.read_part(self.content, "rules")
 
     @property
+    def origin(self) -> dict[str, str] | None:
+        """Return where the loan comes from, as it stands in the sheet; None for one that began here."""
+        found: dict[str, str] | None = self.content.get("origin")
+        return found
+
+    @property
     def collateral(self) -> dict[str, tuple[Decimal, Decimal]]:
         """Return the quantity that is expected of each asset, and its haircut, by code."""
         return {row["asset"]: (Decimal(row["quantity"]), Decimal(row["haircut"])) for row in self.content["collateral"]}
@@ -90,6 +127,7 @@ def draw(
     kind: str = MarginAccount.Kind.RING_FENCED,
     collateral: Mapping[str, Decimal] | None = None,
     haircuts: Mapping[str, Decimal] | None = None,
+    origin: Origin | None = None,
     now: datetime,
 ) -> Drawn:
     """
@@ -103,6 +141,8 @@ def draw(
         Units that are expected.
     haircuts : mapping of asset code to Decimal
         In [0, 1), of what may come as collateral. An asset with neither a quantity nor a haircut is left out.
+    origin : Origin, optional
+        Of a loan that is taken over: it runs from then on, and its principal is what is left.
 
     Raises
     ------
@@ -131,8 +171,17 @@ def draw(
         "ladder": terms.written("ladder", {term.name: getattr(ladder, term.name) for term in terms.of_part("ladder")}),
         "collateral": _collateral(collateral or {}, haircuts or {}),
     }
+    if origin is not None:
+        content["origin"] = origin.written
     drawn = Drawn(terms.canonical(content))
-    content["schedule"] = _schedule(schedules.of_loan(Loan(asset=asset, **drawn.loan), now=now), now)
+    loan, start_at = Loan(asset=asset, **drawn.loan), now
+    if origin is None:
+        found = schedules.of_loan(loan, now=now)
+    else:
+        loan.began_date, loan.interest_brought = origin.began_date, origin.interest
+        start_at = origin.cut_over_at
+        found = schedules.taken_over(loan, at=start_at, to_come=origin.to_come)
+    content["schedule"] = _schedule(found, start_at)
     return Drawn(terms.canonical(content))
 
 

@@ -18,7 +18,7 @@ Explain = engine.Explain
 UnableToExplain = engine.UnableToExplain
 
 UNEXPLAINED = "unexplained"
-_EARNING = sorted({*chart.PROFIT_AND_LOSS_KINDS, chart.AccountKind.CAPITAL})
+_EARNING = sorted(chart.PROFIT_AND_LOSS_KINDS | chart.EQUITY_KINDS)
 _NET = sorted(chart.NET_ASSET_KINDS)
 _BASE = "USD"
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)

@@ -157,6 +157,7 @@ GL_CODES = {
     AccountKind.WITHDRAWALS_PENDING: ("2210", "Withdrawals on their way"),
     AccountKind.FUNDING: ("2300", "Funding"),
     AccountKind.CAPITAL: ("3000", "Capital"),
+    AccountKind.OPENING_BALANCE: ("3010", "Opening balances of loans taken over"),
     AccountKind.INTEREST_INCOME: ("4100", "Interest income"),
     AccountKind.DEFAULT_INTEREST_INCOME: ("4110", "Default interest income"),
     AccountKind.FEE_INCOME: ("4200", "Fee income"),

@@ -20,6 +20,7 @@ from lending.admin import (
     products,
     sanctions,
     screening,
+    takeovers,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "products",
     "sanctions",
     "screening",
+    "takeovers",
 ]

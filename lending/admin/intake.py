@@ -9,7 +9,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from lending import intake, staff
+from lending import csv_tables, intake, staff
 from lending.intake import Trial
 from lending.models import Role
 from lending.staff import Page
@@ -27,7 +27,7 @@ class IntakeForm(forms.Form):
         "jurisdiction among them; also known are time_zone, source, geography, expected_size_usd and classification.",
     )  # fmt: skip
     table = forms.CharField(
-        label="Or the table itself", required=False, strip=False, max_length=intake.SIZE,
+        label="Or the table itself", required=False, strip=False, max_length=csv_tables.SIZE,
         widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "placeholder": _SAMPLE}),
     )  # fmt: skip
 
@@ -36,10 +36,10 @@ class IntakeForm(forms.Form):
         given: dict[str, Any] = super().clean() or {}
         try:
             if given.get("file") is not None:
-                given["table"] = intake.text_of(given["file"].read(intake.SIZE + 1))
+                given["table"] = csv_tables.text_of(given["file"].read(csv_tables.SIZE + 1))
             if not self.errors and not given.get("table", "").strip():
                 raise forms.ValidationError("Choose a file, or write the table down.")
-        except intake.UnableToRead as refusal:
+        except csv_tables.UnableToRead as refusal:
             raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
         return given
 
@@ -60,7 +60,7 @@ def bring_in(request: HttpRequest) -> HttpResponse:
                 made = intake.take_on(table, manager=manager, now=staff.now(request))
                 messages.success(request, f"{len(made):,} clients are registered, and you look after them.")
                 return HttpResponseRedirect(reverse("admin:lending_pipeline"))
-        except (intake.UnableToRead, intake.UnableToTakeOn) as refusal:
+        except (csv_tables.UnableToRead, intake.UnableToTakeOn) as refusal:
             form.add_error(None, f"Refused: {refusal}.")
     frame = {
         **admin.site.each_context(request), "title": "Take many clients on", "form": form, "trial": trial,

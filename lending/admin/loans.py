@@ -39,14 +39,14 @@ class LoanAdmin(Table):
     client_path = "client"
     list_display = ("__str__", "client", "state", "principal_outstanding", "annual_rate", "maturity_date", "product")
     list_filter = ("state", "product", "asset")
-    search_fields = ("client__name", "public_id")
+    search_fields = ("client__name", "public_id", "origin__reference")
     ordering = ("-pk",)
     change_list_template = "admin/guided.html"
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
         """Return a loan with all that its page names."""
         named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
-        account = ("margin_account__terms", "margin_account__client")
+        account = ("margin_account__terms", "margin_account__client", "origin__takeover")
         rows = self.get_queryset(request).select_related(*named, *account)
         return term_sheets.beside(rows).filter(pk=object_id).first() if object_id.isdigit() else None
 
@@ -138,6 +138,7 @@ def _whole(request: HttpRequest, shown: Loan) -> dict[str, Any]:
         # Of a loan that was funded it is rows, and fetched by itself.
         "schedule": _schedule(shown, now) if shown.start_at is None else None,
         "asset": shown.asset.code,
+        "reads_books": bool(roles(request) & SEE_BOOKS),
         "buttons": _buttons(request, shown),
         "panels": panels.render("admin.loan", request, shown, now=now),
     }

@@ -23,6 +23,7 @@ class AccountKind(StrEnum):
     DEALER_SETTLEMENT = "dealer_settlement"
     FUNDING = "funding"
     CAPITAL = "capital"
+    OPENING_BALANCE = "opening_balance"
     INTEREST_INCOME = "interest_income"
     DEFAULT_INTEREST_INCOME = "default_interest_income"
     FEE_INCOME = "fee_income"
@@ -69,9 +70,12 @@ PROFIT_AND_LOSS_KINDS = frozenset(
     }
 )
 
+# What the owners put in: as money, or as loans that another system kept before. Neither is profit.
+EQUITY_KINDS = frozenset({AccountKind.CAPITAL, AccountKind.OPENING_BALANCE})
+
 # What the desk has less what it owes: the change of these balances at their marks, less capital paid in, is the P&L.
-# Per asset they are the mirror image of the P&L and capital accounts, because every entry sums to zero.
-NET_ASSET_KINDS = frozenset(AccountKind) - PROFIT_AND_LOSS_KINDS - {AccountKind.CAPITAL}
+# Per asset they are the mirror image of the P&L and equity accounts, because every entry sums to zero.
+NET_ASSET_KINDS = frozenset(AccountKind) - PROFIT_AND_LOSS_KINDS - EQUITY_KINDS
 
 # Postings are debit-positive: what is owed to a client is a balance that may never rise above zero, what a borrower
 # owes to the desk is one that may never fall below it.
@@ -98,6 +102,6 @@ def category_fits(kind: AccountKind, category: Category) -> bool:
     """Return whether a posting of this category may stand on an account of this kind."""
     if kind in PROFIT_AND_LOSS_KINDS:
         return category not in {Category.BALANCE_SHEET, Category.CAPITAL}
-    if kind == AccountKind.CAPITAL:
+    if kind in EQUITY_KINDS:
         return category == Category.CAPITAL
     return category == Category.BALANCE_SHEET

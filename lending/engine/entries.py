@@ -212,6 +212,28 @@ def recovery(heading: Heading, *, asset: str, amount: Decimal, claim_stands: boo
     return draft(heading, "recovery", *paid, *(served if claim_stands else ()))
 
 
+# --- taken over from another system -----------------------------------------------------------------------------------
+
+
+def opening_loan(heading: Heading, *, asset: str, owed: Dues) -> Draft:
+    """Return the entry that takes a running loan on the books: what its client owes on it, and nothing earned by it."""
+    check_positive(heading, owed.principal)
+    owing = _discharge(heading, asset, owed)
+    put_in = credit(house(AccountKind.OPENING_BALANCE, asset), owed.total, Category.CAPITAL)
+    return draft(heading, "loan_taken_over", *(Line(line.account, line.amount.copy_negate()) for line in owing), put_in)
+
+
+def opening_balance(
+    heading: Heading, *, asset: str, quantity: Decimal, custodian: str, margin_account_id: int | None = None
+) -> Draft:
+    """Return the entry of what is a client's, free or pledged, and is to be at the custodian: else that is a break."""
+    client_id = client_of(heading)
+    owed = client_free(asset, client_id)
+    if margin_account_id is not None:
+        owed = client_pledged(asset, client_id, margin_account_id)
+    return move(heading, "balance_taken_over", owed, custody(asset, custodian), quantity)
+
+
 # --- sales ----------------------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,7 @@ def cumulative(
     until: datetime,
     *,
     period_dates: Sequence[date] = (),
+    since: date | None = None,
 ) -> Fraction:
     """
     Return the interest from the first principal step to `until`, exact and unrounded.
@@ -114,6 +115,8 @@ def cumulative(
     period_dates : sequence of date
         On which a new calculation period starts (00:00 UTC), ascending; the first period starts with the principal.
         They matter to 30/360 and 30E/360 alone: every other convention adds up across periods.
+    since : date, optional
+        On which the first period started, where that was before the principal was taken over: it matters to the same.
 
     Returns
     -------
@@ -133,8 +136,11 @@ def cumulative(
     start = principal[0].at
     if any(after <= before for before, after in pairwise(period_dates)):
         raise ValueError("period dates are out of order")
-    anchors = [start, *(at for day in period_dates if (at := _midnight(day)) > start)]
-    changes = (*anchors, *(step.at for step in (*principal, *rate)))
+    anchors = [
+        min(_midnight(since), start) if since else start,
+        *(at for day in period_dates if (at := _midnight(day)) > start),
+    ]
+    changes = (start, *anchors[1:], *(step.at for step in (*principal, *rate)))
     cuts = sorted({at for at in changes if start <= at < until} | {until})
     total = Fraction(0)
     for begin, end in pairwise(cuts):

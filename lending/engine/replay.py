@@ -7,7 +7,7 @@ life is lived again from its facts, and what differs is booked.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 
@@ -68,7 +68,8 @@ class Facts:
     What happened to a loan, each list ascending by instant.
 
     `lent` is the principal, from its first flow on; `fees` are charges; `paid` are payments in the order in which they
-    count. `rate` is as `interest.cumulative` takes it.
+    count. `rate` is as `interest.cumulative` takes it, and so is `since`; `brought` is interest that was due already
+    when a loan was taken over from another system, which is what its first lending stands for.
     """
 
     day_count: str
@@ -77,6 +78,8 @@ class Facts:
     rate: tuple[Step, ...]
     fees: tuple[Flow, ...] = ()
     paid: tuple[Flow, ...] = ()
+    brought: Decimal = money.ZERO
+    since: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ def _paid(facts: Facts, principal: Sequence[Step], before: Sequence[Parts], paym
     with money.exact():
         claims = Claims(
             fees=_sum(fee.amount for fee in facts.fees if fee.at <= payment.at) - _sum(part.fees for part in before),
-            interest=_earned(facts, principal, payment.at) - _sum(part.interest for part in before),
+            interest=facts.brought + _earned(facts, principal, payment.at) - _sum(part.interest for part in before),
             principal=principal[-1].value,
         )
     split = allocate(payment.amount, claims)
@@ -153,7 +156,8 @@ def _paid(facts: Facts, principal: Sequence[Step], before: Sequence[Parts], paym
 
 
 def _earned(facts: Facts, principal: Sequence[Step], until: datetime) -> Decimal:
-    return interest.round_up(interest.cumulative(facts.day_count, principal, facts.rate, until), facts.decimals)
+    earned = interest.cumulative(facts.day_count, principal, facts.rate, until, since=facts.since)
+    return interest.round_up(earned, facts.decimals)
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

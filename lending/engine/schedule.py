@@ -151,6 +151,7 @@ def booked(
     decimals: int,
     *,
     level: bool = False,
+    since: date | None = None,
 ) -> tuple[Row, ...]:
     """
     Return rows with the interest that the books will have posted when each is paid at 00:00 UTC of its pay date.
@@ -173,6 +174,8 @@ def booked(
     level : bool
         Keep what is paid per row, and let principal be what interest leaves of it; else keep the principal. The last
         row takes what is left either way.
+    since : date, optional
+        As `interest.cumulative` takes it.
 
     Raises
     ------
@@ -188,7 +191,7 @@ def booked(
         balance = rows[0].principal + rows[0].balance
         principal = [Step(start_at, balance)]
         for row, end in zip(rows, ends, strict=True):
-            so_far = interest.round_up(interest.cumulative(convention, principal, rate, end), decimals)
+            so_far = interest.round_up(interest.cumulative(convention, principal, rate, end, since=since), decimals)
             earned, posted = so_far - posted, so_far
             wanted = max(sum_due - earned, money.ZERO) if level else row.principal
             paid = balance if end == ends[-1] else min(wanted, balance)

@@ -60,6 +60,7 @@ from lending.models.sanctions import (
 )
 from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
 from lending.models.screening import Screening, ScreeningMatch, ScreeningRule
+from lending.models.takeovers import LoanOrigin, Takeover
 from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
 
@@ -104,6 +105,7 @@ __all__ = [
     "LedgerBalance",
     "Loan",
     "LoanEvent",
+    "LoanOrigin",
     "LoanState",
     "LoanTransition",
     "MarginAccount",
@@ -144,6 +146,7 @@ __all__ = [
     "SigningRule",
     "SplitChange",
     "StoredFile",
+    "Takeover",
     "TermSheet",
     "TermSheetAcceptance",
     "User",

@@ -109,6 +109,8 @@ class LoanState(models.TextChoices):
 LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.QUOTED, LoanState.ACCEPTED),
     (LoanState.QUOTED, LoanState.CANCELLED),
+    # A loan that another system kept until now: agreed outside, and the database asks for its origin.
+    (LoanState.QUOTED, LoanState.ACTIVE),
     (LoanState.ACCEPTED, LoanState.APPROVED),
     (LoanState.ACCEPTED, LoanState.CANCELLED),
     (LoanState.APPROVED, LoanState.COLLATERAL_PENDING),
@@ -171,6 +173,11 @@ class Loan(Payments):
     fees_due = AmountField(default=0)
     interest_posted = AmountField(default=0, help_text="all interest ever posted, paid or not")
     accrued_at = models.DateTimeField(null=True, help_text="instant up to which interest is posted")
+    # Of a loan that another system kept before: `start_at` is when it was taken over, `principal` what was left then.
+    began_date = models.DateField(null=True, help_text="first day of its first period; empty: the day it was funded")
+    interest_brought = AmountField(
+        default=0, db_default=0, help_text="interest that was due already when it was taken over"
+    )
     quoted_until = models.DateTimeField()
     payout_address = models.CharField(
         max_length=120, blank=True, help_text="where the proceeds go; empty: they stay in the client's free balance"

@@ -32,6 +32,10 @@ COLUMNS = {
 _LTV = (
     "LTV is the debt over the value of the collateral, less haircuts, at the desk's marks, both counted in US dollars."
 )
+_OUTSIDE = (
+    "This loan was agreed by the paper named here. It runs here by the terms above from the instant on at which it was "
+    "taken over; its principal is what was left then."
+)
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -47,7 +51,8 @@ def render(sheet: TermSheet) -> bytes:
     for heading, parts in PARTS:
         found = [term for term in terms.TERMS if term.part in parts]
         story += [words(heading, HEAD), facts([(term.label, printed(term, drawn)) for term in found])]
-    story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *_acceptance(sheet)]
+    agreed = _acceptance(sheet) if drawn.origin is None else _agreed_outside(drawn)
+    story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]
     foot = (
         f"Loan {names['loan']} · term sheet version {sheet.version}",
         f"SHA-256 of its content {sheet.fingerprint}",
@@ -91,8 +96,11 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
     start_at = datetime.fromisoformat(found["start_at"])
     sums = [(label, figures.amount(Decimal(found[name]), asset)) for name, label in SUMS.items()]
     rows = [[_in_row(name, row[name], asset) for name in COLUMNS] for row in found["rows"]]
+    if drawn.origin is not None:  # it was paid out long ago
+        sums = [row for row in sums if row[0] in (SUMS["interest"], SUMS["total"])]
+    begins = "Schedule from" if drawn.origin is not None else "Schedule if paid out on"
     return [
-        words(f"Schedule if paid out on {figures.instant(start_at)}", HEAD),
+        words(f"{begins} {figures.instant(start_at)}", HEAD),
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
             f"The table is in {asset}.",
@@ -102,6 +110,22 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         Spacer(1, 3 * mm),
         table(list(COLUMNS.values()), rows, widths=[1] * len(COLUMNS), figures=3),
     ]
+
+
+def _agreed_outside(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
+    found, asset = drawn.origin or {}, drawn.content["loan"]["asset"]
+    said = [
+        ("The system that kept it", found["source"]),
+        ("Its reference there", found["reference"]),
+        ("It began on", figures.day(date.fromisoformat(found["began_date"]))),
+        ("Principal agreed then", figures.amount(Decimal(found["principal_agreed"]), asset)),
+        ("Taken over at", figures.instant(datetime.fromisoformat(found["cut_over_at"]))),
+        ("Interest due then, in the first row", figures.amount(Decimal(found["interest"]), asset)),
+        ("Fees due then, besides", figures.amount(Decimal(found["fees"]), asset)),
+        ("Agreed outside, by", found["paper"]),
+        ("SHA-256 of that paper", found["paper_sha256"]),
+    ]
+    return [words("Taken over", HEAD), facts(said), Spacer(1, 1.5 * mm), words(_OUTSIDE, SMALL)]
 
 
 def _in_row(name: str, text: str, asset: str) -> str:

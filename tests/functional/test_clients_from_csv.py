@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client as Browser
 
-from lending import access, intake
+from lending import access, csv_tables, intake
 from lending.models import AuditRecord, Client
 from tests.cast import NOW, Cast
 
@@ -89,11 +89,11 @@ def test_all_errors_of_all_rows_are_named() -> None:
         ("name,kind,jurisdiction,name\n", "names a column twice"),
         ("name,kind,jurisdiction\n\n", "no row below"),
         ('name,kind,jurisdiction\n"Drydock,entity,CH\n', "it is no CSV"),
-        ("name,kind,jurisdiction\n" + "Drydock,entity,CH\n" * 2001, "more than 2,000 clients"),
+        ("name,kind,jurisdiction\n" + "Drydock,entity,CH\n" * 2001, "more than 2,000 rows"),
     ],
 )
 def test_what_is_no_table_of_clients_is_refused(text: str, says: str) -> None:
-    with pytest.raises(intake.UnableToRead, match=says):
+    with pytest.raises(csv_tables.UnableToRead, match=says):
         intake.check(text)
 
 
@@ -101,8 +101,8 @@ def test_what_is_no_table_of_clients_is_refused(text: str, says: str) -> None:
     ("content", "says"), [(b"name\xff", "no text in UTF-8"), (b"x" * 500_001, "500,001 bytes, and at most 500,000")]
 )
 def test_bytes_that_are_no_text_are_refused(content: bytes, says: str) -> None:
-    with pytest.raises(intake.UnableToRead, match=says):
-        intake.text_of(content)
+    with pytest.raises(csv_tables.UnableToRead, match=says):
+        csv_tables.text_of(content)
 
 
 def test_a_file_is_tried_mended_in_place_and_taken_on(cast: Cast, client: Browser) -> None:

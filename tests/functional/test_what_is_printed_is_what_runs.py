@@ -27,6 +27,7 @@ from tests.factories.lending import AssetFactory, LadderTermsFactory, ProductFac
 NO_TERMS = {
     "id", "public_id", "client", "margin_account", "product", "book", "start_at", "state", "principal_outstanding",
     "interest_due", "fees_due", "interest_posted", "accrued_at", "default_at", "made_by", "accepted_by", "approved_by",
+    "began_date", "interest_brought",
 }  # fmt: skip
 
 WORDS = "words"

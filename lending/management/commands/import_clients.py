@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from lending import access, clock, intake
+from lending import access, clock, csv_tables, intake
 from lending.models import User
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         if manager is None:
             raise CommandError(f"nobody signs in as {options['manager']!r}")
         try:
-            text = intake.text_of(options["file"].read_bytes())
+            text = csv_tables.text_of(options["file"].read_bytes())
             trial = intake.check(text)
             for problem in trial.problems:
                 self.stderr.write(str(problem))
@@ -32,6 +32,6 @@ class Command(BaseCommand):
             made = intake.take_on(text, manager=manager, now=clock.now())
         except OSError as problem:
             raise CommandError(f"{problem.filename}: {problem.strerror}") from problem
-        except (intake.UnableToRead, intake.UnableToTakeOn, access.UnableToAccess) as refusal:
+        except (csv_tables.UnableToRead, intake.UnableToTakeOn, access.UnableToAccess) as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"{len(made):,} clients are prospects of {manager}")

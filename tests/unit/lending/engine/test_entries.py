@@ -64,6 +64,25 @@ def postings(draft: Draft) -> dict[str, str]:
             {"loan_principal/USD/c7/l9": "100000", "client_free/USD/c7": "-99000", "fee_income/USD": "-1000"},
         ),
         (
+            lambda: entries.opening_loan(HEADING, asset="USD", owed=Dues(fees=D(5), interest=D(20), principal=D(975))),
+            {
+                "fees_receivable/USD/c7/l9": "5",
+                "interest_receivable/USD/c7/l9": "20",
+                "loan_principal/USD/c7/l9": "975",
+                "opening_balance/USD": "-1000",
+            },
+        ),
+        (
+            lambda: entries.opening_balance(HEADING, asset="USD", quantity=D(7), custodian="paper"),
+            {"custody/USD/@paper": "7", "client_free/USD/c7": "-7"},
+        ),
+        (
+            lambda: entries.opening_balance(
+                HEADING, asset="BTC", quantity=D(2), custodian="paper", margin_account_id=3
+            ),
+            {"custody/BTC/@paper": "2", "client_pledged/BTC/c7/m3": "-2"},
+        ),
+        (
             lambda: entries.fee(HEADING, asset="USD", amount=D(25)),
             {"fees_receivable/USD/c7/l9": "25", "fee_income/USD": "-25"},
         ),

@@ -141,6 +141,18 @@ def test_each_calculation_period_is_counted_by_itself() -> None:
         interest.cumulative("30/360", *steps, end, period_dates=[*due, *due])
 
 
+def test_a_principal_that_is_taken_over_goes_on_in_its_period() -> None:
+    """30/360 from 15 January, taken over on the 31st: that day was counted, and is not counted again."""
+    begin = dt.datetime(2021, 1, 31, tzinfo=dt.UTC)
+    steps = [Step(begin, Decimal(3600))], [Step(begin, Decimal("0.1"))]  # 1 a day
+    first = dt.date(2021, 1, 15)
+    for days, of_its_own, gone_on in ((1, 1, 0), (2, 2, 1), (59, 60, 60)):
+        at = begin + days * DAY
+        assert interest.cumulative("30/360", *steps, at) == of_its_own
+        assert interest.cumulative("30/360", *steps, at, since=first) == gone_on
+        assert interest.cumulative("ACT/360", *steps, at, since=first) == days
+
+
 def test_a_day_of_no_interest_and_a_day_of_three() -> None:
     """Under 30/360 the 31st earns nothing, and 28 February earns what makes its month thirty days long."""
     begin = dt.datetime(2021, 1, 15, tzinfo=dt.UTC)
