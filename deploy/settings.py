@@ -255,6 +255,7 @@ LENDING_OUTBOX_HANDLERS = {
 }
 LENDING_APPROVAL_EXECUTORS = {
     "collateral_release": "risk.releases.carry_out",
+    "client_payout": "risk.payouts.carry_out",
     "unfreeze": "risk.freezes.lift",
     "match_deposit": "lending.matching.carry_out",
     "clear_match": "lending.matches.carry_out",
@@ -277,6 +278,7 @@ LENDING_APPROVAL_EXECUTORS = {
 # What each kind of request asks for, as its page says it.
 LENDING_APPROVAL_WORDS = {
     "collateral_release": "release collateral",
+    "client_payout": "send what is free to its client",
     "collateral_substitution": "exchange collateral",
     "unfreeze": "set a frozen account free",
     "match_deposit": "give a deposit to a loan",
@@ -307,7 +309,7 @@ LENDING_APPROVAL_CHECKERS = {
     ),
     **dict.fromkeys(("close_period", "reopen_period", "product", "take_over"), ("desk_head", "risk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
-    **dict.fromkeys(("back_dated_payment", "reverse_payment"), ("operations", "risk", "risk_head")),
+    **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
 }
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")

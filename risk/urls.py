@@ -4,7 +4,7 @@ from django.urls import include, path
 
 from risk.console import accounts, assets, book, calls, disputes, incidents, queue, stream
 from risk.portal import disputes as portal_disputes
-from risk.portal import substitutions
+from risk.portal import money, substitutions
 from risk.portal import views as portal
 
 _call = [
@@ -28,6 +28,9 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/history/", portal.history, name="portal_history"),
     path("portal/loans/<uuid:public_id>/activity/", portal.all_activity, name="portal_activity"),
     path("portal/loans/<uuid:public_id>/what-if/", portal.what_if, name="portal_what_if"),
+    path("portal/money/", money.overview, name="portal_money"),
+    path("portal/money/ask/", money.ask, name="portal_ask_payout"),
+    path("portal/money/<uuid:public_id>/take-back/", money.take_back, name="portal_take_back"),
     path("portal/loans/<uuid:public_id>/exchange/", substitutions.substitute, name="portal_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/ask/", substitutions.ask, name="portal_ask_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/call-off/", substitutions.call_off, name="portal_call_off"),
