@@ -27,6 +27,7 @@ GROUPS = (
             Link("lending_loan_changelist", "Loans", "request_quote"),
             Link("lending_marginaccount_changelist", "Margin accounts", "account_balance_wallet"),
             Link("lending_takeovers", "Take loans over", "move_to_inbox"),
+            Link("lending_parallel", "Parallel run", "compare_arrows"),
             Link("lending_approval_changelist", "Approvals", "task_alt"),
             Link("lending_notice_changelist", "Notices", "mail"),
             Link("lending_statements", "Statements", "receipt_long"),

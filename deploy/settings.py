@@ -327,6 +327,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "lending.admin.breaks.home",
         "lending.admin.home.pipeline",
         "lending.admin.bank.old_lines",
+        "lending.admin.parallel.home",
         "risk.admin.home.calls_of_others",
         "risk.admin.home.closest",
         "lending.admin.home.clients",

@@ -49,6 +49,7 @@ from lending.models.obligations import (
     OPEN_OBLIGATIONS,
     Obligation,
 )
+from lending.models.parallel import ParallelDifference, ParallelNote, ParallelRun
 from lending.models.periods import Period, PeriodState, PeriodStep
 from lending.models.sanctions import (
     SanctionsEntry,
@@ -114,6 +115,9 @@ __all__ = [
     "Obligation",
     "OutboxMessage",
     "Pair",
+    "ParallelDifference",
+    "ParallelNote",
+    "ParallelRun",
     "Period",
     "PeriodState",
     "PeriodStep",

@@ -44,6 +44,7 @@ PAGES = {
     "/admin/general-ledger/":                   "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/close/":                            "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/takeovers/":                        "r      r     r   r       x     Y    Y    Y    x    Y",
+    "/admin/parallel/":                         "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/lending/product/take-on/":          "r      r     r   r       x     x    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/figures/":                      "r      r     r   r       x     x    x    Y    x    Y",
