@@ -231,7 +231,7 @@ def _repay(deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime
     # Another payment or a sale may be under way: only behind it is it known which loan is owed, and from when.
     account = margin_accounts.lock(margin_account.pk)
     owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
-    loan = owing.order_by("maturity_date", "pk").first()
+    loan = owing.order_by(loans.END, "pk").first()
     if loan is None:
         raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
     # A deposit may have arrived before its loan began. One that is credited after a later one counts before it.

@@ -13,7 +13,6 @@ from lending import (
     access,
     approvals,
     events,
-    interest,
     ledger,
     loans,
     margin_accounts,
@@ -210,7 +209,7 @@ def _reopened(loan: Loan, now: datetime) -> LoanState:
     """Return what a repaid loan is that owes again; one that is past its maturity has its grace before a default."""
     if loan.obligations.filter(state=Obligation.State.DEFAULTED).exists():
         return LoanState.DEFAULTED
-    return LoanState.MATURED if now >= interest.maturity_at(loan) else LoanState.ACTIVE
+    return loans.by_its_dates(loan, now=now)
 
 
 def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:

@@ -7,12 +7,12 @@ from django.db import transaction
 
 from lending import interest, loans, margin_accounts, notices, obligations
 from lending.engine import money
-from lending.models import Loan, LoanState, Obligation
+from lending.models import WHOLE, Loan, LoanState, Obligation
 from lending.notices import Letter
 
-_State, _Kind = Obligation.State, Obligation.Kind
+_State = Obligation.State
 # Nothing becomes due or late while collateral is being sold: what the sale brings may pay it.
-_RUNNING = (LoanState.ACTIVE, LoanState.MATURED)
+_RUNNING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)
 
 
 def work_due(*, now: datetime) -> int:
@@ -70,9 +70,10 @@ def _announce(loan: Loan, row: Obligation, now: datetime) -> None:
 
 
 def _fall_due(loan: Loan, row: Obligation, now: datetime) -> None:
-    if row.kind == _Kind.MATURITY and loan.state == LoanState.ACTIVE:
-        loans.transition(loan, LoanState.MATURED, actor=None, cause="maturity date", now=now)
-    if row.kind != _Kind.MATURITY and not row.amount:
+    if row.kind in WHOLE and loan.state != LoanState.MATURED:
+        cause = "maturity date" if loan.has_fixed_end else "the notice is over"
+        loans.transition(loan, LoanState.MATURED, actor=None, cause=cause, now=now)
+    if row.kind not in WHOLE and not row.amount:
         row.state, row.act_at, row.met_at = _State.MET, None, row.due_at
     else:
         row.state, row.act_at = _State.DUE, row.due_at + interest.DEFAULT_AFTER
@@ -117,7 +118,7 @@ def _asks(loan: Loan, row: Obligation) -> str:
             "balance in the portal."
         ),
     ]
-    if row.kind == _Kind.MATURITY:
+    if row.kind in WHOLE:
         lines.append("Interest runs until it is paid: the portal says what pays the loan off at each instant.")
     lines.append(f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default.")
     return "\n".join(lines)

@@ -24,7 +24,8 @@ from lending.engine.interest import Step
 from lending.models import Loan, LoanState, Posting, Repayment, SplitChange
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
-ACCRUING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+NEVER = datetime.max.replace(tzinfo=UTC)  # when what nobody has ended is in default by its dates
+ACCRUING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
 _INCOME = (Category.INTEREST, Category.DEFAULT_INTEREST)
 _REASON_LENGTH = 100  # of what may stand in an entry's key
@@ -61,13 +62,13 @@ Debt = tuple[Loan, Payoff]
 
 
 def maturity_at(loan: Loan) -> datetime:
-    """Return the instant at which a loan falls due: the start of its maturity date, UTC."""
-    return _midnight(loan.maturity_date)
+    """Return the instant at which a loan falls due: the start of the day it ends on, UTC; NEVER without one."""
+    return _midnight(loan.end_date) if loan.end_date else NEVER
 
 
 def default_at(loan: Loan) -> datetime:
     """Return the instant from which an unpaid loan is in default and bears the default rate."""
-    return loan.default_at or maturity_at(loan) + DEFAULT_AFTER
+    return loan.default_at or (maturity_at(loan) + DEFAULT_AFTER if loan.end_date else NEVER)
 
 
 def payoff(loan: Loan, *, now: datetime) -> Payoff:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Coalesce
 
 from lending import (
     access,
@@ -34,7 +35,8 @@ from lending.models import (
     User,
 )
 
-OWING = (LoanState.ACTIVE, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+END = Coalesce("maturity_date", "ends_on")  # of rows in order of their end; what nobody has ended comes last
+OWING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 
 
 class UnableToMove(Exception):
@@ -48,6 +50,13 @@ class UnableToFund(Exception):
 def owes(loan: Loan) -> bool:
     """Return whether anything posted is still owed on a loan."""
     return bool(loan.principal_outstanding or loan.interest_due or loan.fees_due)
+
+
+def by_its_dates(loan: Loan, *, now: datetime) -> LoanState:
+    """Return what a funded loan is that owes and is not in default: running, under notice, or due."""
+    if now >= interest.maturity_at(loan):
+        return LoanState.MATURED
+    return LoanState.RECALLED if loan.ends_on else LoanState.ACTIVE
 
 
 def locked(loan: Loan) -> Loan:

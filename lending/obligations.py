@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from lending import calendars, interest
 from lending.engine import money
-from lending.models import OPEN_OBLIGATIONS, Client, Loan, LoanState, Obligation, ScheduleRow
+from lending.models import OPEN_OBLIGATIONS, WHOLE, Client, Loan, LoanState, Obligation, ScheduleRow
 
 NOTICE = timedelta(days=5)
 _State, _Kind = Obligation.State, Obligation.Kind
@@ -32,14 +32,15 @@ def default_at(calendar: str, due_date: date, grace_days: int) -> datetime:
     return _midnight(last) + interest.DEFAULT_AFTER
 
 
-def default_of(terms: Mapping[str, Any]) -> datetime:
-    """Return when a loan is in default that is not paid off at maturity, from its terms by name."""
-    return default_at(terms["calendar"], terms["maturity_date"], terms["grace_days"])
+def default_of(terms: Mapping[str, Any]) -> datetime | None:
+    """Return when a loan is in default that is not paid off at maturity, from its terms by name; None without one."""
+    day = terms["maturity_date"]
+    return default_at(terms["calendar"], day, terms["grace_days"]) if day else None
 
 
 def agreed_default(loan: Loan) -> datetime:
-    """Return when a loan is in default that is not paid off at maturity, if no other default comes before."""
-    return default_at(loan.calendar, loan.maturity_date, loan.grace_days)
+    """Return when a loan is in default that is not paid off when it ends, if no other default comes before."""
+    return default_at(loan.calendar, loan.end_date, loan.grace_days) if loan.end_date else interest.NEVER
 
 
 def expect(rows: Iterable[ScheduleRow]) -> None:
@@ -61,6 +62,49 @@ def expect(rows: Iterable[ScheduleRow]) -> None:
     )
 
 
+def recall(loan: Loan, *, now: datetime) -> Obligation:
+    """
+    Announce that all that is left of a locked loan is to be paid on the day that ends it, and return that.
+
+    It holds whatever was to be paid from then on, so that is asked for no more.
+    """
+    if loan.end_date is None:
+        raise ValueError(f"{loan} has no end")
+    due_at = _midnight(loan.end_date)
+    _cancel(Obligation.objects.filter(loan=loan, state__in=OPEN_OBLIGATIONS, due_at__gte=due_at))
+    owed = interest.payoff(loan, now=due_at)
+    with money.exact():
+        beside = owed.total - owed.principal
+    row = Obligation.objects.create(
+        client_id=loan.client_id,
+        loan=loan,
+        kind=_Kind.RECALL,
+        due_date=loan.end_date,
+        due_at=due_at,
+        default_at=agreed_default(loan),
+        principal=owed.principal,
+        interest=beside,
+        balance=money.ZERO,
+        act_at=now,
+    )
+    row.amount, row.announced_at, row.state, row.act_at = owed.total, now, _State.NOTICED, due_at
+    row.save(update_fields=["amount", "announced_at", "state", "act_at"])
+    return row
+
+
+def resume(loan: Loan, ended_on: date) -> None:
+    """Ask again for what a notice held that was taken back from a locked loan, which it was to end on a day."""
+    _cancel(Obligation.objects.filter(loan=loan, kind=_Kind.RECALL, state__in=OPEN_OBLIGATIONS))
+    asked = Obligation.objects.filter(loan=loan).exclude(state=_State.CANCELLED)
+    rows = ScheduleRow.objects.filter(loan=loan, pay_date__gte=ended_on).order_by("number")
+    newest = rows.order_by("-version").values("version")[:1]
+    expect(rows.filter(version=newest).exclude(due_date__in=asked.values("due_date")).select_related("loan"))
+
+
+def _cancel(rows: QuerySet[Obligation]) -> None:
+    rows.update(state=_State.CANCELLED, act_at=None)
+
+
 def pay(loan: Loan, amount: Decimal, *, at: datetime) -> None:
     """
     Count money that reduced a locked loan towards what was announced or is due, the oldest first.
@@ -68,7 +112,7 @@ def pay(loan: Loan, amount: Decimal, *, at: datetime) -> None:
     What is left of it is a payment before its time: the notices to come ask for that much less. The last obligation
     is met when the loan is paid off and not before, because interest runs until then.
     """
-    rows = Obligation.objects.filter(loan=loan, state__in=_PAYABLE).exclude(kind=_Kind.MATURITY)
+    rows = Obligation.objects.filter(loan=loan, state__in=_PAYABLE).exclude(kind__in=WHOLE)
     for row in rows.order_by("due_at", "pk") if amount > 0 else ():
         with money.exact():
             part = min(amount, row.asks - row.paid)
@@ -85,15 +129,18 @@ def follow(loan: Loan, before: str, after: str, *, now: datetime) -> None:
     if after == LoanState.REPAID:
         mine.filter(state__in=OPEN_OBLIGATIONS).update(state=_State.MET, met_at=now, act_at=None)
     elif after in (LoanState.DEFAULTED, LoanState.WORKOUT):
-        mine.filter(state__in=OPEN_OBLIGATIONS).update(state=_State.CANCELLED, act_at=None)
-    elif before == LoanState.LIQUIDATING and after == LoanState.ACTIVE:  # a sale does not heal a default
+        _cancel(mine.filter(state__in=OPEN_OBLIGATIONS))
+    elif before == LoanState.LIQUIDATING and after in (
+        LoanState.ACTIVE,
+        LoanState.RECALLED,
+    ):  # a sale does not heal a default
         mine.filter(state=_State.DEFAULTED).update(state=_State.LATE, act_at=now)
 
 
 def asked_for(loan: Loan, row: Obligation) -> Decimal:
     """Return what is to be paid by the start of the due day if nothing is paid before, less what is asked already."""
     owed = interest.payoff(loan, now=row.due_at)
-    if row.kind == _Kind.MATURITY:
+    if row.kind in WHOLE:
         return owed.total
     before = Obligation.objects.filter(loan=loan, due_at__lt=row.due_at, state__in=(_State.DUE, _State.LATE))
     with money.exact():
@@ -138,6 +185,7 @@ def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: 
         return []
     counts = (*_PAYABLE, _State.MET, *((_State.DEFAULTED, _State.CANCELLED) if healed else ()))
     rows = list(Obligation.objects.filter(loan=loan, state__in=counts).order_by("due_at", "pk"))
+    rows = [row for row in rows if row.state != _State.CANCELLED or _stands(loan, row, rows)]
     counted = {row.pk: (part, met_at) for row, part, met_at in _counted(rows, paid)}
     again = []
     for row in rows:
@@ -153,7 +201,7 @@ def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: 
 
 def _counted(rows: Sequence[Obligation], paid: Sequence[Received]) -> list[tuple[Obligation, Decimal, datetime | None]]:
     """Return what was announced, with what was paid of it and when that was all; parts do not meet the last one."""
-    open_rows = [row for row in rows if row.amount is not None and row.kind != _Kind.MATURITY]
+    open_rows = [row for row in rows if row.amount is not None and row.kind not in WHOLE]
     parts = {row.pk: money.ZERO for row in open_rows}
     met_at = {row.pk: row.due_at for row in open_rows if not row.amount and row.state == _State.MET}
     for flow in sorted(paid, key=lambda flow: flow.at):
@@ -170,6 +218,14 @@ def _counted(rows: Sequence[Obligation], paid: Sequence[Received]) -> list[tuple
 
 def _announced(row: Obligation, flow: Received) -> bool:
     return flow.known_at is None or (row.announced_at or row.due_at - NOTICE) <= flow.known_at
+
+
+def _stands(loan: Loan, row: Obligation, rows: Sequence[Obligation]) -> bool:
+    """Return whether what was cancelled would stand but for a default; not what a notice held, or one taken back."""
+    if row.kind == _Kind.RECALL:
+        return row.due_date == loan.ends_on
+    again = any(other.due_date == row.due_date and other.pk > row.pk for other in rows)
+    return not again and (loan.ends_on is None or row.due_at < _midnight(loan.ends_on))
 
 
 def _reopen(loan: Loan, row: Obligation, now: datetime) -> None:

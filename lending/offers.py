@@ -39,7 +39,7 @@ def quote(
     product: Product,
     principal: Decimal,
     annual_rate: Decimal,
-    maturity_date: date,
+    maturity_date: date | None,
     quoted_until: datetime,
     made_by: User,
     now: datetime,
@@ -61,8 +61,8 @@ def quote(
     ------
     UnableToQuote
         If compliance has stopped the client's business, the principal is not positive or finer than the asset, a rate
-        is outside [0, 1) or finer than the books keep it, maturity is not after today, the offer ends in the past, or
-        the margin account is another client's.
+        is outside [0, 1) or finer than the books keep it, the maturity is not one that `check_end` takes, the offer
+        ends in the past, or the margin account is another client's.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -75,8 +75,7 @@ def quote(
     with money.exact():
         default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
     check_terms(client, product, principal, annual_rate, default_rate, margin_account)
-    if maturity_date <= now.astimezone(UTC).date():
-        raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
+    check_end(product, maturity_date, now=now)
     if quoted_until <= now:
         raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
     public_id = public_id or ids.new()
@@ -236,6 +235,17 @@ def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
         loan = loans.lock(loan)
         loans.transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
     return loan
+
+
+def check_end(product: Product, maturity_date: date | None, *, now: datetime) -> None:
+    """Check that a fixed term ends on a day after today, and that of nothing else a day is agreed; UnableToQuote."""
+    if not product.has_fixed_end:
+        if maturity_date is not None:
+            raise UnableToQuote(f"{product} has no maturity: either side ends it with {product.notice}")
+    elif maturity_date is None:
+        raise UnableToQuote(f"{product} is a fixed term: say on which day it matures")
+    elif maturity_date <= now.astimezone(UTC).date():
+        raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
 
 
 def check_terms(

@@ -57,7 +57,7 @@ class Offer:
     product: Product
     principal: Decimal
     annual_rate: Decimal
-    maturity_date: date
+    maturity_date: date | None
     accepted_by: User
     payout_address: str = ""
     collateral: tuple[tuple[str, Decimal], ...] = ()  # what is expected, in units by asset code
@@ -192,8 +192,7 @@ def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:
     with money.exact():
         default_rate = offer.annual_rate + offers.DEFAULT_MARGIN
     offers.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
-    if offer.maturity_date <= now.date():
-        raise offers.UnableToQuote(f"a loan can not mature on {offer.maturity_date}, that is not after today")
+    offers.check_end(product, offer.maturity_date, now=now)
     return offers.drawn_sheet(
         public_id=offer.public_id,
         client=offer.client,

@@ -21,7 +21,16 @@ KIND = "product"
 MAKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
 
 # What a loan takes over from its product, under the same name.
-TERMS = ("day_count", "origination_fee", "schedule_kind", "frequency_months", "calendar", "grace_days")
+TERMS = (
+    "day_count",
+    "origination_fee",
+    "tenor",
+    "notice_days",
+    "schedule_kind",
+    "frequency_months",
+    "calendar",
+    "grace_days",
+)
 _CHANGED = ("name", "terms", *TERMS)
 _OFF = "haircut of "
 
@@ -167,6 +176,7 @@ def _check(wanted: Wanted, standing: Product | None) -> None:
     try:
         for trial in trials:
             trial.clean_fields(exclude=("product", "asset") if isinstance(trial, ProductHaircut) else ())
+        row.validate_constraints()
     except ValidationError as refused:
         raise UnableToChange("; ".join(refused.messages)) from refused
     if not 0 <= row.origination_fee < 1:

@@ -159,9 +159,9 @@ def _late(
         ),
     )
     if wanted.heals:
-        state = LoanState.MATURED if now >= interest.maturity_at(loan) else LoanState.ACTIVE
-        said = "what was in default had been paid in time"
-        loans.transition(loan, state, actor=actor, cause=said, now=now, default_at=wanted.default_from)
+        state, said = loans.by_its_dates(loan, now=now), "what was in default had been paid in time"
+        agreed_at = None if wanted.default_from == interest.NEVER else wanted.default_from
+        loans.transition(loan, state, actor=actor, cause=said, now=now, default_at=agreed_at)
     obligations.recount(loan, replays.received(loan), healed=wanted.heals, now=now)
     return payment
 

@@ -10,6 +10,7 @@ from lending.engine import money, schedule
 from lending.models import Loan, ScheduleKind, ScheduleRow
 
 Part = tuple[date, Decimal]  # of the principal, and the date it is due
+_MONTHS_SHOWN = 12  # of what goes on until somebody ends it
 
 
 class UnableToSchedule(ValueError):
@@ -43,6 +44,11 @@ class Schedule:
     total: Decimal
 
     @property
+    def is_open(self) -> bool:
+        """Return whether it goes on after its last row."""
+        return bool(self.rows[-1].balance)
+
+    @property
     def is_moved(self) -> bool:
         """Return whether a due date falls on a day on which no money moves."""
         return any(row.pay_date != row.due_date for row in self.rows)
@@ -56,7 +62,7 @@ def planned(
     origination_fee: Decimal,
     decimals: int,
     start_at: datetime,
-    maturity_date: date,
+    maturity_date: date | None,
     schedule_kind: str,
     frequency_months: int,
     calendar: str,
@@ -67,8 +73,10 @@ def planned(
     """
     Return the schedule of a loan that is funded at an instant, if nothing is paid before.
 
-    Periods are counted back from maturity. A due date on which no money moves is paid on the next day on which it
-    does, and interest counts until then: it is what the books will have posted at 00:00 UTC of the pay date.
+    Without a maturity it is the interest of the first year: it goes on like that until somebody ends the loan. Periods
+    are counted from the start then, and back from maturity otherwise. A due date on which no money moves is paid on the
+    next day on which it does, and interest counts until then: it is what the books will have posted at 00:00 UTC of the
+    pay date.
 
     Of a loan that is taken over from another system, `since` is when its first period began, `brought` the interest
     that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come.
@@ -79,6 +87,9 @@ def planned(
         If maturity is not after the start, or the terms are none of `engine.schedule.build`.
     """
     start_date = start_at.astimezone(UTC).date()
+    if maturity_date is None:
+        found = _first_year(principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar)
+        return _summed(principal, origination_fee, decimals, found)
     if maturity_date <= start_date:
         raise UnableToSchedule(f"a loan can not mature on {maturity_date:%d %b %Y}, that is not after it starts")
     dates: tuple[date, ...] = (maturity_date,)
@@ -106,6 +117,30 @@ def planned(
     return _summed(principal, origination_fee, decimals, found)
 
 
+def _first_year(
+    principal: Decimal,
+    annual_rate: Decimal,
+    day_count: str,
+    decimals: int,
+    start_at: datetime,
+    frequency_months: int,
+    calendar: str,
+) -> list[Row]:
+    day = start_date = start_at.astimezone(UTC).date()
+    days: list[tuple[date, date]] = []
+    try:
+        while len(days) * frequency_months < _MONTHS_SHOWN:
+            day = schedule.next_due_date(start_date, frequency_months, day)
+            days.append((day, calendars.following(calendar, day)))
+        rows = schedule.rolling(principal, annual_rate, day_count, start_at, days, decimals)
+    except schedule.UnableToBuild as refusal:
+        raise UnableToSchedule(str(refusal)) from refusal
+    return [
+        Row(row.due_date, pay_date, row.principal, row.interest, row.balance)
+        for row, (_, pay_date) in zip(rows, days, strict=True)
+    ]
+
+
 def of_loan(loan: Loan, *, now: datetime) -> Schedule:
     """
     Return a loan's schedule: the rows that were written when it was funded, or what they would be if it were now.
@@ -128,6 +163,8 @@ def of_loan(loan: Loan, *, now: datetime) -> Schedule:
 def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
     """
     Write down the schedules of loans that are funded at an instant, in one statement, and return their rows.
+
+    Of a loan without a fixed end it is the first row; `rolling` writes the next ones as their periods begin.
 
     Raises
     ------
@@ -156,7 +193,7 @@ def keep(agreed: Iterable[tuple[Loan, Schedule]]) -> list[ScheduleRow]:
             balance=row.balance,
         )
         for loan, found in agreed
-        for number, row in enumerate(found.rows, 1)
+        for number, row in enumerate(found.rows[: None if loan.has_fixed_end else 1], 1)
     )
 
 

@@ -17,6 +17,7 @@ from lending import (
     notices,
     outbox,
     reconciliation,
+    rolling,
     sanctions,
     screening,
 )
@@ -61,6 +62,12 @@ def match_bank_lines() -> None:
 def accrue_interest() -> None:
     """Post the interest of the days that have ended."""
     interest.accrue_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def roll_schedules() -> None:
+    """Write down what the periods ask for that have begun."""
+    rolling.roll_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

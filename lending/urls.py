@@ -22,4 +22,5 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/accept/", views.accept, name="portal_accept"),
     path("portal/loans/<uuid:public_id>/decline/", views.decline, name="portal_decline"),
     path("portal/loans/<uuid:public_id>/repay/", views.repay, name="portal_repay"),
+    path("portal/loans/<uuid:public_id>/notice/", views.give_notice, name="portal_notice"),
 ]

@@ -125,7 +125,7 @@ def _debts(margin_account_id: int) -> list[Loan]:
     found = list(
         Loan.objects.filter(margin_account_id=margin_account_id)
         .select_related("asset")
-        .order_by("maturity_date", "public_id")
+        .order_by(loans.END, "public_id")
     )
     return [loan for loan in found if loans.owes(loan)] or found[-1:]
 

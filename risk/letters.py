@@ -108,12 +108,13 @@ def later(call: MarginCall, kind: str, subject: str, body: str, *, key: str) -> 
 def offered(loan: Loan, *, now: datetime) -> None:
     """Tell a client that an offer waits for a decision."""
     terms = loan.margin_account.terms
+    until = f"{loan.maturity_date:%d %b %Y}" if loan.has_fixed_end else f"either side ends it with {loan.notice}"
     offer = Letter(
         client=loan.client,
         kind="loan_offer",
         subject=f"An offer to you: {amount(loan.principal, loan.asset.code)}",
         body=f"You are offered {amount(loan.principal, loan.asset.code)} at {percent(loan.annual_rate)} a year until "
-        f"{loan.maturity_date:%d %b %Y}, against collateral: an LTV of {percent(terms.initial_ltv)} at most when it is "
+        f"{until}, against collateral: an LTV of {percent(terms.initial_ltv)} at most when it is "
         f"paid out. It stands until {instant(loan.quoted_until, loan.client)}. Sign in to read its terms and to accept "
         "them.",
         key=f"offer:{loan.public_id}",

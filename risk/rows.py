@@ -45,7 +45,7 @@ _PLEDGES = """
        AND (p.quantity > 0 OR p.held_quantity > 0)
      GROUP BY p.margin_account_id / %(block)s
 """
-# Interest runs from accrued_at, at the default rate from the instant of default on.
+# Interest runs from accrued_at, at the default rate from the instant of default on: never, of what nobody has ended.
 _LOANS = """
     SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
@@ -55,7 +55,7 @@ _LOANS = """
            array_agg(coalesce(date_part('epoch', date_trunc('day', l.start_at, 'UTC')) / 86400, 0)::bigint),
            array_agg(coalesce(date_part('epoch', l.accrued_at), 0)),
            array_agg(coalesce(date_part('epoch', l.default_at),
-                              (l.maturity_date + 1 - DATE '1970-01-01') * 86400.0)::float8)
+                              (l.maturity_date + 1 - DATE '1970-01-01') * 86400.0, 'infinity')::float8)
       FROM lending_loan l
      WHERE l.margin_account_id %% 64 = ANY(%(shards)s)
        AND (%(ids)s::bigint[] IS NULL OR l.margin_account_id = ANY(%(ids)s))
@@ -134,7 +134,7 @@ def read(
     amount, per_s = _debt_at(base, normal, default, accrued, switch, counted, at=reference.timestamp())
     a, p = np.argsort(account, kind="stable"), np.lexsort((p_asset, p_account))
     d = np.lexsort((amount, d_asset, d_account))
-    later = switch[switch > reference.timestamp()].tolist()
+    later = switch[(switch > reference.timestamp()) & np.isfinite(switch)].tolist()
     if growth.changes_by_day(day_count):
         later.append((reference.timestamp() // DAY_S + 1) * DAY_S)
     switch_at = reference + timedelta(seconds=min(later) - reference.timestamp()) if later else None

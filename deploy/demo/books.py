@@ -81,7 +81,7 @@ SET_PIECES: tuple[SetPiece, ...] = (
     SetPiece("Aldgate Family Office", "visitor", "USD", DAY, 850_000, 0.490, ("BTC", "ETH", "LINK")),
     SetPiece("Aldgate Family Office", "visitor", "USDC", FOUR, 420_000, 0.485, ("BTC", "LINK")),
     SetPiece("Aldgate Family Office", "visitor", "USD", HOUR, 300_000, 0.490, ("BTC", "LINK")),
-    SetPiece("Aldgate Family Office", "visitor", "USD", reference.INTEREST, 500_000, 0.300, ("BTC",)),
+    SetPiece("Aldgate Family Office", "visitor", "USD", reference.OPEN, 500_000, 0.300, ("BTC",)),
     SetPiece("Quayside Holdings", "visitor", "USDC", DAY, 600_000, 0.480, ("ETH",)),
     SetPiece("Quayside Holdings", "visitor", "USD", reference.INSTALMENT, 250_000, 0.470, ("BTC", "ETH")),
     # Cured in cash, early enough for the wire to be credited.
@@ -179,7 +179,7 @@ def _piece(piece: SetPiece, number: int, price: Prices, *, seed: int) -> Plan:
         asset=piece.asset,
         principal=principal,
         rate=Decimal("0.09"),
-        term_days=180,
+        term_days=None if piece.ladder == reference.OPEN else 180,
         collateral=_collateral(principal, piece.ltv, piece.mix, price),
     )
 

@@ -43,7 +43,7 @@ class Plan:
     asset: str
     principal: Decimal
     rate: Decimal
-    term_days: int
+    term_days: int | None  # None: until either side ends it
     collateral: tuple[tuple[str, Decimal], ...]
 
 
@@ -171,7 +171,7 @@ def _offer(plan: Plan, client: Client, signer: User, products: dict[str, Product
         product=products[plan.product],
         principal=plan.principal,
         annual_rate=plan.rate,
-        maturity_date=now.date() + timedelta(days=plan.term_days),
+        maturity_date=now.date() + timedelta(days=plan.term_days) if plan.term_days else None,
         accepted_by=signer,
         payout_address=f"paper:client:{client.public_id}",
         collateral=plan.collateral,

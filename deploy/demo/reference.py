@@ -26,6 +26,7 @@ from lending.models import (
     Role,
     RoleGrant,
     ScheduleKind,
+    Tenor,
     User,
 )
 from otc.models import Dealer
@@ -117,10 +118,19 @@ PRIME = Ladder(name="Prime", levels=_PRIME, cure_period_s=4 * 3600, accelerated_
 # On the ladders of the term loans, paid month by month.
 INTEREST = replace(LADDERS[2], family="interest")
 INSTALMENT = replace(LADDERS[1], family="instalment")
-OFFERED = (*LADDERS, PRIME, INTEREST, INSTALMENT)
-_KINDS = {"interest": ScheduleKind.INTEREST_ONLY, "instalment": ScheduleKind.EQUAL_INSTALMENT}
+# Without a fixed end: either side ends it with notice.
+OPEN = replace(LADDERS[2], family="open")
+OFFERED = (*LADDERS, PRIME, INTEREST, INSTALMENT, OPEN)
+_KINDS = {
+    "interest": ScheduleKind.INTEREST_ONLY,
+    "instalment": ScheduleKind.EQUAL_INSTALMENT,
+    "open": ScheduleKind.INTEREST_ONLY,
+}
 _GRACE_DAYS = 3
+_NOTICE_DAYS = {"open": 5}
 
+_TENORS = {"open": Tenor.OPEN}
+_CALLED = {"open": "open-term"}
 _PERIODS = {3600: "one hour", 4 * 3600: "four hours", 24 * 3600: "one day"}
 
 STAFF = (
@@ -249,7 +259,8 @@ def _products(book: Book) -> None:
             Product.objects.get_or_create(
                 code=ladder.product(code),
                 defaults={
-                    "name": f"{code} {ladder.family} loan, cure period of {_PERIODS[ladder.cure_period_s]}",
+                    "name": f"{code} {_CALLED.get(ladder.family, ladder.family)} loan, "
+                    f"cure period of {_PERIODS[ladder.cure_period_s]}",
                     "asset": Asset.objects.get(code=code),
                     "day_count": day_count,
                     "terms": terms,
@@ -258,6 +269,8 @@ def _products(book: Book) -> None:
                     "schedule_kind": _KINDS.get(ladder.family, ScheduleKind.BULLET),
                     # Dollars move over Fedwire, coins every day; who pays each month has some days of grace.
                     "calendar": Calendar.FEDWIRE if ladder.family in _KINDS and code == "USD" else Calendar.EVERY_DAY,
+                    "tenor": _TENORS.get(ladder.family, Tenor.FIXED),
+                    "notice_days": _NOTICE_DAYS.get(ladder.family, 0),
                     "grace_days": _GRACE_DAYS if ladder.family in _KINDS else 0,
                 },
             )

@@ -1,6 +1,6 @@
 """Loans: offered by a relationship manager, approved by somebody else, and everything that happened since."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -37,11 +37,16 @@ _REFUSALS = (loans.UnableToMove, loans.UnableToFund)
 @admin.register(Loan)
 class LoanAdmin(Table):
     client_path = "client"
-    list_display = ("__str__", "client", "state", "principal_outstanding", "annual_rate", "maturity_date", "product")
+    list_display = ("__str__", "client", "state", "principal_outstanding", "annual_rate", "ends", "product")
     list_filter = ("state", "product", "asset")
     search_fields = ("client__name", "public_id", "origin__reference")
     ordering = ("-pk",)
     change_list_template = "admin/guided.html"
+
+    @admin.display(description="ends", ordering="maturity_date", empty_value="open term")
+    def ends(self, row: Loan) -> date | None:
+        """Return on which day a loan ends."""
+        return row.end_date
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
         """Return a loan with all that its page names."""
@@ -262,7 +267,7 @@ class Movements(Lines):
 class AccountLoans(Lines):
     hide_title = False
     model = Loan
-    fields = readonly_fields = ("product", "principal", "principal_outstanding", "state", "maturity_date")
+    fields = readonly_fields = ("product", "principal", "principal_outstanding", "state", "maturity_date", "ends_on")
 
 
 @admin.register(MarginAccount)

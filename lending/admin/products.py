@@ -43,10 +43,16 @@ class ProductForm(forms.ModelForm):
     class Meta:
         model = Product
         fields = (
-            "code", "name", "asset", "book", "day_count", "schedule_kind", "frequency_months", "calendar", "grace_days",
-            "terms",
+            "code", "name", "asset", "book", "day_count", "tenor", "notice_days", "schedule_kind", "frequency_months",
+            "calendar", "grace_days", "terms",
         )  # fmt: skip
-        labels = {"terms": "Ladder", "schedule_kind": "Paid back", "frequency_months": "Pays", "day_count": "Days"}
+        labels = {
+            "tenor": "Runs for",
+            "terms": "Ladder",
+            "schedule_kind": "Paid back",
+            "frequency_months": "Pays",
+            "day_count": "Days",
+        }
 
     def __init__(self, data: Any = None, *, instance: Product | None = None) -> None:
         standing = products.haircuts(instance) if instance else {}
@@ -89,7 +95,18 @@ class ProductForm(forms.ModelForm):
 
 @admin.register(Product)
 class ProductAdmin(Table):
-    list_display = ("code", "name", "asset", "schedule_kind", "day_count", "terms", "origination_fee", "off", "book")
+    list_display = (
+        "code",
+        "name",
+        "asset",
+        "tenor",
+        "schedule_kind",
+        "day_count",
+        "terms",
+        "origination_fee",
+        "off",
+        "book",
+    )
     change_form_template = "admin/product.html"
     change_list_template = "admin/products.html"
 

@@ -17,6 +17,7 @@ _DOERS = {
 
 _GOES_BACK = ("The collateral goes back: ask for a release", "the client's manager or operations, then risk")
 _AFTERWARDS = {
+    LoanState.RECALLED: ("What is left of it is paid by the day on which its notice is over", "the client"),
     LoanState.ACTIVE: ("It is paid back as its schedule says, or before", "the client"),
     LoanState.MATURED: ("What pays it off is due now; a day after maturity it is in default", "the client"),
     LoanState.DEFAULTED: (

@@ -201,6 +201,58 @@ def booked(
     return tuple(found)
 
 
+def rolling(
+    principal: Decimal,
+    annual_rate: Decimal,
+    convention: str,
+    start_at: datetime,
+    dates: Sequence[tuple[date, date]],
+    decimals: int,
+) -> tuple[Row, ...]:
+    """
+    Return rows that ask for interest alone, period by period, of a principal that stays until somebody ends the loan.
+
+    Parameters
+    ----------
+    principal, annual_rate, convention, start_at, decimals
+        As `booked` takes them.
+    dates : sequence of (date, date)
+        Due date and pay date of each period, ascending, after the start; interest counts to the start of the pay date.
+
+    Raises
+    ------
+    UnableToBuild
+        If the pay dates are not in order after the start.
+    """
+    ends = [datetime.combine(pay_date, time.min, tzinfo=UTC) for _, pay_date in dates]
+    if any(after <= before for before, after in pairwise([start_at, *ends])):
+        raise UnableToBuild(f"pay dates come after the start, {start_at:%Y-%m-%d}, and in order")
+    lent, rate, posted, found = [Step(start_at, principal)], [Step(start_at, annual_rate)], money.ZERO, []
+    for (day, _), end in zip(dates, ends, strict=True):
+        so_far = interest.round_up(interest.cumulative(convention, lent, rate, end), decimals)
+        with money.exact():
+            found.append(Row(day, money.ZERO, so_far - posted, principal))
+        posted = so_far
+    return tuple(found)
+
+
+def next_due_date(start_date: date, frequency_months: int, after: date) -> date:
+    """
+    Return the first due date after a day, of periods of whole months that are counted from a start.
+
+    Raises
+    ------
+    UnableToBuild
+        If the months of a period are not a whole number from 1 on, or the day is beyond the calendar.
+    """
+    _check_count("months of a period", frequency_months)
+    passed = (after.year - start_date.year) * 12 + after.month - start_date.month
+    periods = max(passed // frequency_months, 1)
+    while (day := due_date(start_date, periods * frequency_months)) <= after:
+        periods += 1
+    return day
+
+
 def due_date(start_date: date, months: int) -> date:
     """
     Return the day a number of months after a start: its day of the month, or the last where the month has no such day.

@@ -47,6 +47,7 @@ class Term:
     label: str
     unit: Unit
     names: tuple[tuple[str, str], ...] = ()  # what a word of the code is called; others are called what they are
+    before: str | int | None = None  # what a sheet says that is older than the term
 
 
 _KINDS = (
@@ -55,6 +56,7 @@ _KINDS = (
     ("equal_principal", "equal parts of the principal, and interest"),
     ("equal_instalment", "equal instalments"),
 )
+_TENORS = (("fixed", "a fixed term"), ("open", "an open term: until either side ends it"))
 _CALENDARS = (("", "every day"), ("XFED", "Fedwire's business days"), ("XECB", "TARGET's business days"))
 
 # One line for everything that the engine runs by, in the order of the print. `loan` and `ladder` become the columns
@@ -68,7 +70,9 @@ TERMS = (
     Term("loan", "schedule_kind", "Paid back", Unit.WORDS, _KINDS),
     Term("loan", "frequency_months", "Months in a period", Unit.COUNT),
     Term("loan", "calendar", "Money moves on", Unit.WORDS, _CALENDARS),
-    Term("loan", "maturity_date", "Falls due at 00:00 UTC on", Unit.DATE),
+    Term("loan", "tenor", "It runs for", Unit.WORDS, _TENORS, before="fixed"),
+    Term("loan", "maturity_date", "Falls due at 00:00 UTC on", Unit.DATE, (("", "the day its notice is over"),)),
+    Term("loan", "notice_days", "Business days of notice, from the next on", Unit.COUNT, (("0", "none"),), before=0),
     Term("rules", "default_after_s", "In default if unpaid after it falls due for", Unit.SPAN),
     Term("loan", "grace_days", "Business days of grace besides", Unit.COUNT),
     Term("loan", "default_rate", "Interest a year in default", Unit.RATIO),
@@ -103,7 +107,7 @@ def of_part(part: str) -> tuple[Term, ...]:
     return tuple(term for term in TERMS if term.part == part)
 
 
-def written(part: str, values: Mapping[str, Any]) -> dict[str, str | int]:
+def written(part: str, values: Mapping[str, Any]) -> dict[str, str | int | None]:
     """
     Return one part of a sheet from its values, by name.
 
@@ -121,12 +125,18 @@ def written(part: str, values: Mapping[str, Any]) -> dict[str, str | int]:
 
 def read_part(content: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the values of one part of a sheet by name, as they were before they were written."""
-    return {term.name: read(term, content[part][term.name]) for term in of_part(part)}
+    return {term.name: value_of(term, content) for term in of_part(part)}
 
 
-def write(term: Term, value: Any) -> str | int:
+def value_of(term: Term, content: Mapping[str, Any]) -> Any:
+    """Return the value of one term of a sheet, as it was before it was written."""
+    part = content[term.part]
+    return read(term, part[term.name] if term.before is None else part.get(term.name, term.before))
+
+
+def write(term: Term, value: Any) -> str | int | None:
     """
-    Return a value as it stands in the canonical text.
+    Return a value as it stands in the canonical text; None is a day that was not agreed.
 
     Raises
     ------
@@ -141,11 +151,15 @@ def write(term: Term, value: Any) -> str | int:
         return value
     if term.unit is Unit.INSTANT:
         return instant_text(value)
+    if term.unit is Unit.DATE and value is None:
+        return None
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def read(term: Term, text: str | int) -> Any:
+def read(term: Term, text: str | int | None) -> Any:
     """Return the value that `write` wrote."""
+    if text is None:
+        return None
     if term.unit in (Unit.AMOUNT, Unit.USD, Unit.RATIO):
         return Decimal(text)
     if term.unit is Unit.DATE:

@@ -47,6 +47,7 @@ from lending.models.obligations import (
     CORRECTED_TRANSITIONS,
     OBLIGATION_TRANSITIONS,
     OPEN_OBLIGATIONS,
+    WHOLE,
     Obligation,
 )
 from lending.models.parallel import ParallelDifference, ParallelNote, ParallelRun
@@ -59,7 +60,7 @@ from lending.models.sanctions import (
     SanctionsUpload,
     SanctionsVersion,
 )
-from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow
+from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow, Tenor
 from lending.models.screening import Screening, ScreeningMatch, ScreeningRule
 from lending.models.takeovers import LoanOrigin, Takeover
 from lending.models.term_sheets import TermSheet, TermSheetAcceptance
@@ -70,6 +71,7 @@ __all__ = [
     "LOAN_TRANSITIONS",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
+    "WHOLE",
     "AddressKey",
     "AgreementVersion",
     "Approval",
@@ -151,6 +153,7 @@ __all__ = [
     "SplitChange",
     "StoredFile",
     "Takeover",
+    "Tenor",
     "TermSheet",
     "TermSheetAcceptance",
     "User",

@@ -1,12 +1,14 @@
 """Products, loans and the declared table of their transitions."""
 
+from datetime import date
+
 from django.db import models
 from django.db.models import F, Q
 
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.margin_accounts import LadderTerms, MarginAccount
-from lending.models.schedules import Calendar, Frequency, ScheduleKind
+from lending.models.schedules import Calendar, Frequency, ScheduleKind, Tenor
 from lending.models.users import User
 
 
@@ -21,6 +23,12 @@ class DayCount(models.TextChoices):
 class Payments(models.Model):
     """When a loan is paid back: what its product offers, and what was agreed for it."""
 
+    tenor = models.CharField(max_length=12, choices=Tenor.choices, default=Tenor.FIXED, db_default=Tenor.FIXED)
+    notice_days = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="business days of notice with which either side ends what has no fixed end; 0 for a fixed term",
+    )
     schedule_kind = models.CharField(
         max_length=20, choices=ScheduleKind.choices, default=ScheduleKind.BULLET, db_default=ScheduleKind.BULLET
     )
@@ -44,9 +52,21 @@ class Payments(models.Model):
         abstract = True
 
     @property
+    def has_fixed_end(self) -> bool:
+        """Return whether the day on which it ends was agreed."""
+        return self.tenor == Tenor.FIXED
+
+    @property
+    def notice(self) -> str:
+        """Return in words with what notice either side ends it."""
+        return f"{self.notice_days} business day{'' if self.notice_days == 1 else 's'}' notice"
+
+    @property
     def how_paid(self) -> str:
         """Return in words how it is paid back."""
         every = Frequency(self.frequency_months).label
+        if not self.has_fixed_end:
+            return f"interest {every}, the principal when it is ended"
         return {
             ScheduleKind.BULLET: "all at once at maturity",
             ScheduleKind.INTEREST_ONLY: f"interest {every}, the principal at maturity",
@@ -65,6 +85,17 @@ class Product(Payments):
     terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT, help_text="ladder preset")
     origination_fee = RatioField(default=0)
     book = models.ForeignKey("lending.Book", on_delete=models.PROTECT)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="product_ends_one_way",
+                condition=Q(tenor=Tenor.FIXED, notice_days=0)
+                | Q(notice_days__gt=0, schedule_kind=ScheduleKind.INTEREST_ONLY) & ~Q(tenor=Tenor.FIXED),
+                violation_error_message="What has no fixed end pays interest only and is ended with at least one "
+                "business day's notice; a fixed term ends on its day and has no notice: 0.",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -95,6 +126,7 @@ class LoanState(models.TextChoices):
     APPROVED = "approved"
     COLLATERAL_PENDING = "collateral_pending"
     ACTIVE = "active"
+    RECALLED = "recalled"
     MATURED = "matured"
     DEFAULTED = "defaulted"
     LIQUIDATING = "liquidating"
@@ -121,12 +153,20 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.ACTIVE, LoanState.REPAID),
     (LoanState.ACTIVE, LoanState.DEFAULTED),
     (LoanState.ACTIVE, LoanState.LIQUIDATING),
+    # What has no fixed end is ended by either side, and the notice may be taken back until it is over.
+    (LoanState.ACTIVE, LoanState.RECALLED),
+    (LoanState.RECALLED, LoanState.ACTIVE),
+    (LoanState.RECALLED, LoanState.MATURED),
+    (LoanState.RECALLED, LoanState.REPAID),
+    (LoanState.RECALLED, LoanState.DEFAULTED),
+    (LoanState.RECALLED, LoanState.LIQUIDATING),
     (LoanState.MATURED, LoanState.REPAID),
     (LoanState.MATURED, LoanState.DEFAULTED),
     (LoanState.MATURED, LoanState.LIQUIDATING),
     (LoanState.DEFAULTED, LoanState.LIQUIDATING),
     (LoanState.DEFAULTED, LoanState.REPAID),
     (LoanState.LIQUIDATING, LoanState.ACTIVE),
+    (LoanState.LIQUIDATING, LoanState.RECALLED),
     (LoanState.LIQUIDATING, LoanState.REPAID),
     (LoanState.LIQUIDATING, LoanState.WORKOUT),
     (LoanState.WORKOUT, LoanState.WRITTEN_OFF),
@@ -135,10 +175,12 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.REPAID, LoanState.CLOSED),
     # A payment that is taken back opens a repaid loan again, as what it would be without it.
     (LoanState.REPAID, LoanState.ACTIVE),
+    (LoanState.REPAID, LoanState.RECALLED),
     (LoanState.REPAID, LoanState.MATURED),
     (LoanState.REPAID, LoanState.DEFAULTED),
     # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
     (LoanState.DEFAULTED, LoanState.ACTIVE),
+    (LoanState.DEFAULTED, LoanState.RECALLED),
     (LoanState.DEFAULTED, LoanState.MATURED),
     (LoanState.RECOVERED, LoanState.CLOSED),
     (LoanState.WRITTEN_OFF, LoanState.CLOSED),
@@ -146,7 +188,7 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
 
 
 class Loan(Payments):
-    """A loan of a fixed term against the collateral of its margin account."""
+    """A loan against the collateral of its margin account, until its maturity or until either side ends it."""
 
     named_by = ("asset",)
 
@@ -162,9 +204,10 @@ class Loan(Payments):
     day_count = models.CharField(max_length=12, choices=DayCount.choices)
     origination_fee = RatioField(default=0)
     start_at = models.DateTimeField(null=True, help_text="when it was funded")
-    maturity_date = models.DateField()
+    maturity_date = models.DateField(null=True, help_text="of a fixed term, as agreed")
+    ends_on = models.DateField(null=True, help_text="of another: the day on which the notice that ends it is over")
     default_at = models.DateTimeField(
-        null=True, help_text="from when the default rate holds; empty: a day after the start of the maturity date"
+        null=True, help_text="from when the default rate holds; empty: a day after the start of the day it ends on"
     )
     state = models.CharField(max_length=20, choices=LoanState.choices, default=LoanState.QUOTED)
     # Kept beside the ledger in the same transaction so that a warm book loads in one query; proved by an invariant.
@@ -191,6 +234,18 @@ class Loan(Payments):
             models.CheckConstraint(name="loan_maker_is_not_checker", condition=~Q(made_by=F("approved_by"))),
             models.CheckConstraint(name="loan_principal_positive", condition=Q(principal__gt=0)),
             models.CheckConstraint(
+                name="loan_ends_one_way",
+                condition=Q(tenor=Tenor.FIXED, notice_days=0, maturity_date__isnull=False, ends_on__isnull=True)
+                | Q(notice_days__gt=0, schedule_kind=ScheduleKind.INTEREST_ONLY, maturity_date__isnull=True)
+                & ~Q(tenor=Tenor.FIXED),
+            ),
+            models.CheckConstraint(
+                name="loan_ends_once_recalled",
+                condition=Q(state=LoanState.RECALLED, ends_on__isnull=False)
+                | Q(state=LoanState.ACTIVE, ends_on__isnull=True)
+                | ~Q(state__in=[LoanState.RECALLED, LoanState.ACTIVE]),
+            ),
+            models.CheckConstraint(
                 name="loan_dues_not_negative",
                 condition=Q(principal_outstanding__gte=0) & Q(interest_due__gte=0) & Q(fees_due__gte=0),
             ),
@@ -202,6 +257,11 @@ class Loan(Payments):
 
     def __str__(self) -> str:
         return f"{self.asset.code} {self.principal.normalize():,f} {str(self.public_id)[:8]}"
+
+    @property
+    def end_date(self) -> date | None:
+        """Return the day at whose start all of it falls due; None while nobody has ended what has no fixed end."""
+        return self.maturity_date or self.ends_on
 
 
 class LoanTransition(models.Model):

@@ -21,6 +21,7 @@ class Obligation(models.Model):
         INTEREST = "interest", "interest"
         INSTALMENT = "instalment", "instalment"
         MATURITY = "maturity", "all that is left"
+        RECALL = "recall", "all that is left, after notice"
 
     class State(models.TextChoices):
         EXPECTED = "expected", "expected"
@@ -73,6 +74,7 @@ class Obligation(models.Model):
 
 
 _State = Obligation.State
+WHOLE = (Obligation.Kind.MATURITY, Obligation.Kind.RECALL)  # these ask for all that is left, and end the loan
 OPEN_OBLIGATIONS = (_State.EXPECTED, _State.NOTICED, _State.DUE, _State.LATE)
 # Equal to the guard in the database, which a test compares. A loan whose sale left debt goes on being in default.
 OBLIGATION_TRANSITIONS: tuple[tuple[str, str], ...] = (

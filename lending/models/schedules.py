@@ -14,6 +14,13 @@ class ScheduleKind(models.TextChoices):
     EQUAL_INSTALMENT = "equal_instalment", "equal instalments"
 
 
+class Tenor(models.TextChoices):
+    """When a loan ends: on a day that was agreed, or when either side ends it with notice."""
+
+    FIXED = "fixed", "a fixed term"
+    OPEN = "open", "an open term"
+
+
 class Frequency(models.IntegerChoices):
     MONTHLY = 1, "every month"
     QUARTERLY = 3, "every three months"

@@ -22,6 +22,7 @@ SUMS = {
     "interest": "Interest in all",
     "total": "To be paid back in all",
 }
+WHOLE_LIFE = ("interest", "total")  # sums of what ends on a day that was agreed
 COLUMNS = {
     "due_date": "Due",
     "pay_date": "Paid on",
@@ -36,6 +37,7 @@ _OUTSIDE = (
     "This loan was agreed by the paper named here. It runs here by the terms above from the instant on at which it was "
     "taken over; its principal is what was left then."
 )
+_FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -62,8 +64,8 @@ def render(sheet: TermSheet) -> bytes:
 
 def printed(term: Term, drawn: term_sheets.Drawn) -> str:
     """Return how a term stands on the paper, exactly as it stands in the sheet."""
-    value = terms.read(term, drawn.content[term.part][term.name])
-    text = _PRINT[term.unit](value, drawn.content["loan"]["asset"])
+    value = terms.value_of(term, drawn.content)
+    text = "" if value is None else _PRINT[term.unit](value, drawn.content["loan"]["asset"])
     return dict(term.names).get(text, text)
 
 
@@ -94,7 +96,9 @@ def _collateral(drawn: term_sheets.Drawn) -> Iterator[Flowable]:
 def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
     found, asset = drawn.content["schedule"], drawn.content["loan"]["asset"]
     start_at = datetime.fromisoformat(found["start_at"])
-    sums = [(label, figures.amount(Decimal(found[name]), asset)) for name, label in SUMS.items()]
+    goes_on = bool(Decimal(found["rows"][-1]["balance"]))
+    names = [name for name in SUMS if not (goes_on and name in WHOLE_LIFE)]
+    sums = [(SUMS[name], figures.amount(Decimal(found[name]), asset)) for name in names]
     rows = [[_in_row(name, row[name], asset) for name in COLUMNS] for row in found["rows"]]
     if drawn.origin is not None:  # it was paid out long ago
         sums = [row for row in sums if row[0] in (SUMS["interest"], SUMS["total"])]
@@ -103,7 +107,8 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         words(f"{begins} {figures.instant(start_at)}", HEAD),
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
-            f"The table is in {asset}.",
+            + (f"{_FIRST_YEAR} " if goes_on else "")
+            + f"The table is in {asset}.",
             SMALL,
         ),
         facts(sums),

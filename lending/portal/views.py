@@ -22,6 +22,7 @@ from lending import (
     obligations,
     offers,
     panels,
+    recalls,
     repayments,
     schedules,
     term_sheets,
@@ -48,7 +49,7 @@ def home(request: SignedIn) -> HttpResponse:
     clients = clients_of(request)
     rows = Loan.objects.filter(client__in=clients).exclude(state=LoanState.CANCELLED)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
-    shown = list(whole.order_by("maturity_date", "pk"))
+    shown = list(whole.order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
     subjects = [
         panels.Indebted(
@@ -162,12 +163,17 @@ def _loan_page(
             "form": form,
             "decline": decline or DeclineForm(),
             "may_sign": signer,
+            "would_end_on": recalls.end_date(shown, now=now) if _runs_on(shown) else None,
             "may_accept": signer and shown.state == LoanState.QUOTED and shown.quoted_until > now,
             "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
             "addresses": addresses.select_related("asset").order_by("purpose", "asset__code"),
         },
         status=status,
     )
+
+
+def _runs_on(loan: Loan) -> bool:
+    return loan.state == LoanState.ACTIVE and not loan.has_fixed_end
 
 
 @require_safe
@@ -251,6 +257,20 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
         form.add_error("amount", str(refusal))
         return _loan_page(request, owed, form=form, status=422)
     messages.success(request, "Paid. The debt below already counts it.")
+    return redirect("portal_loan", public_id=public_id)
+
+
+@require_POST
+@borrower_only
+def give_notice(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """End a loan without a fixed end for the client, with the notice of its terms."""
+    running = own_loan(request, public_id)
+    try:
+        ended = recalls.give_notice(running, by=request.user, now=request.reading.now)
+    except (recalls.UnableToRecall, PermissionDenied) as refusal:
+        messages.error(request, f"No notice given: {refusal}.")
+    else:
+        messages.success(request, f"Notice given: the loan ends on {ended.ends_on:%d %b %Y}.")
     return redirect("portal_loan", public_id=public_id)
 
 

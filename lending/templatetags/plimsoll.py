@@ -130,7 +130,8 @@ _TONES = {
     "good": {"healthy", "good", "cured", "active", "credited", "settled", "filled", "done", "repaid", "closed",
              "met"},
     "warn": {"warning", "degraded", "acknowledged", "notified", "issued", "partially_cured", "pending", "confirmed",
-             "call", "requested", "collateral_pending", "cured_by_market", "working", "matured", "noticed", "due"},
+             "call", "requested", "collateral_pending", "cured_by_market", "working", "recalled", "matured", "noticed",
+             "due"},
     "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
             "defaulted", "true_match", "workout", "written_off", "reorged", "unmatched", "rejected", "late"},
 }  # fmt: skip

@@ -143,17 +143,19 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
         form.is_valid()
     asked = form.cleaned_data if form.is_bound else {"maturity_date": form["maturity_date"].initial}
     names = {"product": "a product", "principal": "the principal", "rate": "a rate", "maturity_date": "a maturity"}
-    missing += [words for name, words in names.items() if asked.get(name) is None]
     product, principal = asked.get("product"), asked.get("principal")
+    if product is not None and not product.has_fixed_end:
+        del names["maturity_date"]
+    missing += [words for name, words in names.items() if asked.get(name) is None]
     if product is not None and principal is not None:
         marks = prices.current(now=now)
         off = products.haircuts(product)
         found = previews.of_terms(product.terms, product.asset, principal, form.planned(), haircuts=off, marks=marks)
-        if asked.get("rate") is not None and asked.get("maturity_date") is not None:
+        if asked.get("rate") is not None and (asked.get("maturity_date") is not None or not product.has_fixed_end):
             schedule = schedules.planned(
                 principal=principal, annual_rate=asked["rate"] / 100, day_count=product.day_count,
                 origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
-                maturity_date=asked["maturity_date"], schedule_kind=product.schedule_kind,
+                maturity_date=asked.get("maturity_date"), schedule_kind=product.schedule_kind,
                 frequency_months=product.frequency_months, calendar=product.calendar,
             )  # fmt: skip
         if not found.fits:

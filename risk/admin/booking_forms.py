@@ -43,7 +43,10 @@ class TermsForm(forms.Form):
         label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
-    maturity_date = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+    maturity_date = forms.DateField(
+        widget=forms.DateInput(attrs={"type": "date"}), required=False,
+        help_text="Of a fixed term; without a meaning where the product has no fixed end.",
+    )  # fmt: skip
     hours = forms.IntegerField(
         label="Offer stands for, hours", min_value=1, max_value=24 * 30, initial=24,
         help_text="The client accepts it in the portal within that time.",
@@ -78,12 +81,17 @@ class TermsForm(forms.Form):
                 error_messages={"invalid": "That is not a number, like 12.5.", "min_value": "Not less than zero."},
             )  # fmt: skip
 
-    def clean_maturity_date(self) -> date:
-        """Return a day that is after today."""
-        day: date = self.cleaned_data["maturity_date"]
+    def clean_maturity_date(self) -> date | None:
+        """Return the day after today on which the loan ends, if its product ends on a day."""
+        product, day = self.cleaned_data.get("product"), self.cleaned_data["maturity_date"]
+        if product is not None and not product.has_fixed_end:
+            return None
+        if day is None:
+            raise forms.ValidationError("Say on which day it matures.")
         if day <= self.today:
             raise forms.ValidationError(f"A loan can not mature on {day:%d %b %Y}, that is not after today.")
-        return day
+        ends_on: date = day
+        return ends_on
 
     def clean(self) -> dict[str, Any]:
         """Say beside its field what the verb would refuse about the amount."""

@@ -17,6 +17,7 @@ from lending.models import (
     MarginAccount,
     Pledge,
     PledgeMovement,
+    Product,
     Repayment,
     Role,
     RoleGrant,
@@ -111,14 +112,15 @@ class Desk:
     # --- clients ---
 
     def loan(
-        self, principal: str = "20000", asset: str = "USD", terms: LadderTerms | None = None, **pledged: str
-    ) -> Loan:
+        self, principal: str = "20000", asset: str = "USD", terms: LadderTerms | None = None,
+        product: Product | None = None, **pledged: str,
+    ) -> Loan:  # fmt: skip
         """Return a funded loan secured by what is pledged, of a client of its own, through the verbs."""
         self.count += 1
         client = ClientFactory(relationship_manager=self.manager)
         borrower = UserFactory()
         ClientUser.objects.create(client=client, user=borrower, role=Role.BORROWER_ADMIN, created_at=self.now)
-        product = ProductFactory(
+        product = product or ProductFactory(
             asset=Asset.objects.get_or_create(
                 code=asset, defaults={"name": asset, "kind": Asset.Kind.FIAT, "decimals": 2}
             )[0],
@@ -126,7 +128,8 @@ class Desk:
         )
         loan = offers.quote(
             client=client, product=product, principal=Decimal(principal), annual_rate=Decimal("0.10"),
-            maturity_date=(self.now + dt.timedelta(days=180)).date(), quoted_until=self.now + dt.timedelta(days=1),
+            maturity_date=(self.now + dt.timedelta(days=180)).date() if product.has_fixed_end else None,
+            quoted_until=self.now + dt.timedelta(days=1),
             made_by=self.manager, now=self.now,
         )  # fmt: skip
         loan = offers.accept(loan, by=borrower, now=self.now)

@@ -42,7 +42,8 @@ def page_of(product: Product) -> str:
 def typed(product: Product, **changes: str) -> dict[str, str]:
     """What the form of a product sends if nobody touches it, but for some fields."""
     return {
-        "name": product.name, "day_count": product.day_count, "schedule_kind": product.schedule_kind,
+        "name": product.name, "tenor": product.tenor, "notice_days": str(product.notice_days),
+        "day_count": product.day_count, "schedule_kind": product.schedule_kind,
         "frequency_months": str(product.frequency_months), "calendar": product.calendar,
         "grace_days": str(product.grace_days), "terms": str(product.terms_id), "fee": "1",
         "haircut_BTC": "0", "haircut_ETH": "0", "reason": "ether moves more", **changes,

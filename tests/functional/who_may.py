@@ -69,6 +69,7 @@ READ = {
     "/admin/onboarding/{client}/review/":       "rrr    rrr   rrr rrr     Y--   YY-  YY-  YY-  xxx  YY-",
     "/admin/onboarding/{client}/agreement/":    "rrr    rrr   rrr rrr     Y--   YY-  YY-  YY-  xxx  YY-",
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     Y--   YY-  xxx  xxx  xxx  xxx",
+    "/admin/recalls/{loan_pk}/":                "rrr    rrr   rrr rrr     Y--   xxx  YY-  YY-  xxx  YY-",
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
@@ -87,6 +88,7 @@ WRITE = {
     "/portal/money/ask/":                       "rrr    ???   ??? ???     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/money/{payout}/take-back/":        "rrr    rrr   rrr rrr     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/decline/":            "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/notice/":             "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/claim/":             "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
@@ -106,6 +108,7 @@ PRESS = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
     "/admin/funding/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   rr-  xxx  xxx  xxx  xxx",
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
+    "/admin/recalls/{loan_pk}/":                "rrr    rrr   rrr rrr     ?--   xxx  ??-  ??-  xxx  ??-",
     "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",

@@ -127,3 +127,14 @@ def test_a_fee_rounds_up_in_the_assets_decimals():
 def test_terms_that_have_no_schedule(maturity, changes, words):
     with pytest.raises(schedules.UnableToSchedule, match=words):
         planned(maturity, **changes)
+
+
+def test_without_a_maturity_a_year_of_interest_is_shown_and_the_principal_stays():
+    found = planned(None, schedule_kind="interest_only", frequency_months=6, calendar="XECB")
+    # 166.6666... a day from noon on 19 May: to Friday 19 November, and to Thursday 19 May 2022
+    assert [(row.due_date.isoformat(), row.principal, row.interest, row.balance) for row in found.rows] == [
+        ("2021-11-19", 0, D("30583.34"), 600_000),
+        ("2022-05-19", 0, D("30166.66"), 600_000),
+    ]
+    assert found.is_open
+    assert (found.fee, found.paid_out) == (3_000, 597_000)

@@ -329,3 +329,31 @@ def test_recorded_interest_of_every_period_on_its_balance():
                 differ.add((table, number))
             before, start = row.balance, row.due_date
     assert differ == anew
+
+
+@pytest.mark.parametrize(
+    ("start", "months", "after", "day"),
+    [
+        ("2021-05-19", 1, "2021-05-19", "2021-06-19"),
+        ("2021-05-19", 1, "2021-06-18", "2021-06-19"),
+        ("2021-05-19", 1, "2021-06-19", "2021-07-19"),
+        ("2021-01-31", 1, "2021-02-28", "2021-03-31"),
+        ("2021-01-31", 1, "2021-03-30", "2021-03-31"),
+        ("2021-11-30", 3, "2021-11-30", "2022-02-28"),
+        ("2021-11-30", 3, "2022-02-28", "2022-05-30"),
+        ("2020-02-29", 12, "2021-02-28", "2022-02-28"),
+        ("2021-05-19", 1, "2031-05-18", "2031-05-19"),
+    ],
+)
+def test_the_next_due_date_keeps_the_day_of_the_start(start: str, months: int, after: str, day: str) -> None:
+    found = schedule.next_due_date(dt.date.fromisoformat(start), months, dt.date.fromisoformat(after))
+    assert found == dt.date.fromisoformat(day)
+
+
+def test_a_period_that_rolls_has_whole_months_and_pay_dates_in_order() -> None:
+    start = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
+    with pytest.raises(schedule.UnableToBuild, match="months of a period are a whole number from 1 on, not 0"):
+        schedule.next_due_date(start.date(), 0, start.date())
+    twice = [(dt.date(2021, 6, 19), dt.date(2021, 6, 21))] * 2
+    with pytest.raises(schedule.UnableToBuild, match="pay dates come after the start, 2021-05-19, and in order"):
+        schedule.rolling(Decimal(100), Decimal("0.1"), "ACT/360", start, twice, 2)
