@@ -47,7 +47,7 @@ DROP FUNCTION lending_check_tenor_of_loan();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0024_general_ledger"),
+        ("lending", "0025_withdrawn"),
     ]
 
     operations = [
