@@ -48,14 +48,14 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
 def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
     asked = recalls.waiting(loan, now=now)
     runs = not loan.has_fixed_end and loan.state == LoanState.ACTIVE
-    step = loan.events.filter(to_state=LoanState.RECALLED).select_related("actor").order_by("-pk").first()
+    given = loan.events.filter(to_state=LoanState.RECALLED).select_related("actor").order_by("-pk")
     return {
         "loan": loan,
         "now": now,
         "asked": asked,
         "runs": runs,
         "would_end_on": recalls.end_date(loan, now=now) if runs else None,
-        "step": step if loan.ends_on else None,
+        "step": given.first() if loan.ends_on else None,
         "may": asked is None and bool(roles(request) & recalls.ASKERS),
     }
 
