@@ -157,6 +157,8 @@ class _Reader:
         product = self._products.get(cell["product"])
         if cell["product"] and product is None:
             cell.wrong("product", f"{cell['product']!r} is none of {', '.join(sorted(self._products))}")
+        if product is not None and not product.has_fixed_end:
+            cell.wrong("product", "has no fixed end, and is not taken over by this file: offer such a loan anew")
         self._rows[reference] = cell.row
         self.loans[reference] = None
         decimals = product.asset.decimals if product else None
