@@ -47,7 +47,7 @@ DROP FUNCTION lending_check_tenor_of_loan();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0026_takeovers"),
+        ("lending", "0027_parallel_run"),
     ]
 
     operations = [
