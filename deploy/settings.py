@@ -267,6 +267,8 @@ LENDING_APPROVAL_EXECUTORS = {
     "book_break": "lending.breaks.carry_out",
     "take_over": "lending.takeovers.carry_out",
     "kyc_case": "lending.kyc.carry_out",
+    "eligibility_rule": "lending.eligibility.carry_out",
+    "end_eligibility_rule": "lending.eligibility.carry_out_end",
     "address_key": "lending.address_keys.carry_out",
     "back_dated_payment": "lending.corrections.record_payment",
     "reverse_payment": "lending.corrections.take_back",
@@ -298,6 +300,8 @@ LENDING_APPROVAL_WORDS = {
     "reverse_payment": "take a payment back",
     "recall_loan": "recall a loan",
     "keep_loan": "take back the notice that ends a loan",
+    "eligibility_rule": "put a rule of eligibility in force",
+    "end_eligibility_rule": "end a rule of eligibility",
     "close_quote": "end a dealer's quote",
     "waive_call": "waive a margin call",
     "dispute_amend": "amend a margin call after a dispute",
@@ -314,6 +318,7 @@ LENDING_APPROVAL_CHECKERS = {
     **dict.fromkeys(("close_period", "reopen_period", "product", "take_over"), ("desk_head", "risk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
+    **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),
 }
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")

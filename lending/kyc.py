@@ -165,7 +165,7 @@ def gaps(case: KycCase, lines: Sequence[Line], standing: Standing) -> list[Gap]:
     """Return what a case that was `looked_at` misses, given the lines of its checklist and its client's screening."""
     return [
         *of_client(case.client),
-        *_of_papers(case, lines),
+        *of_papers(case, lines),
         *_of_people(case),
         *_of_rating(case),
         *_of_screening(case, standing),
@@ -183,7 +183,8 @@ def of_client(client: Client) -> list[Gap]:
     return [Gap(words, "facts") for name, words in asked.items() if not getattr(client, name)]
 
 
-def _of_papers(case: KycCase, lines: Sequence[Line]) -> list[Gap]:
+def of_papers(case: KycCase, lines: Sequence[Line]) -> list[Gap]:
+    """Return what is missing, or no longer good, of what a checklist asks for."""
     if not lines:
         what = f"{case.client.get_kind_display().lower()} clients in {case.client.jurisdiction}"
         return [Gap(f"a checklist for {what}: none is in force", "documents")]

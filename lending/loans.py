@@ -17,6 +17,7 @@ from lending import (
     ledger,
     margin_accounts,
     obligations,
+    onboarding,
     permits,
     schedules,
     screening,
@@ -75,7 +76,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     UnableToFund
         If the margin account is frozen, the maturity date has come, or the actor also made or approved the loan.
     UnableToMove
-        If the loan does not wait for collateral.
+        If the loan does not wait for collateral, or the client is not onboarded or not eligible by now.
     lending.permits.UnableToVerify
         If the permit does not allow the draw.
     lending.access.UnableToAccess
@@ -86,6 +87,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     access.require_role(actor, Role.OPERATIONS)
     screening.check_money_out(loan.client)
     check_funding(account, loan, permit, actor, now=now)
+    check_borrower(loan, now=now)
     draft, net = disbursement(loan, now=now)
     ledger.post(draft, now=now, actor=actor)
     transition(
@@ -129,6 +131,19 @@ def check_funding(account: MarginAccount, loan: Loan, permit: permits.Permit, ac
     if now >= interest.maturity_at(loan):
         raise UnableToFund(f"the loan was to mature on {loan.maturity_date}: quote it anew")
     permits.verify(permit, account, permits.DRAW, loan.asset, loan.principal, now=now)
+
+
+def check_borrower(*owed: Loan, now: datetime) -> None:
+    """
+    Check that the clients of loans are onboarded, and eligible for what they borrow, before another step is taken.
+
+    Raises
+    ------
+    UnableToMove
+        If one is not; the message says what is missing and on which step of its way.
+    """
+    for words in onboarding.refusals([(loan.client, loan.product) for loan in owed], now=now).values():
+        raise UnableToMove(words)
 
 
 def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft, Decimal]:

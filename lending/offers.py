@@ -14,6 +14,7 @@ from lending import (
     loans,
     margin_accounts,
     obligations,
+    onboarding,
     outbox,
     products,
     schedules,
@@ -60,9 +61,9 @@ def quote(
     Raises
     ------
     UnableToQuote
-        If compliance has stopped the client's business, the principal is not positive or finer than the asset, a rate
-        is outside [0, 1) or finer than the books keep it, the maturity is not one that `check_end` takes, the offer
-        ends in the past, or the margin account is another client's.
+        If compliance has stopped the client's business, it is not onboarded or not eligible, the principal is not
+        positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, the maturity is not
+        one that `check_end` takes, the offer ends in the past, or the margin account is another client's.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -75,6 +76,8 @@ def quote(
     with money.exact():
         default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
     check_terms(client, product, principal, annual_rate, default_rate, margin_account)
+    if reason := onboarding.refusal(client, product, now=now):
+        raise UnableToQuote(reason)
     check_end(product, maturity_date, now=now)
     if quoted_until <= now:
         raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
@@ -154,7 +157,8 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
     lending.access.UnableToAccess
         If `by` may not sign for the client.
     lending.loans.UnableToMove
-        If the offer has ended, the loan is not an open offer, or its sheet is no longer the one that was read.
+        If the offer has ended, the loan is not an open offer, its sheet is no longer the one that was read, or the
+        client is not onboarded or not eligible by now.
     """
     loan = loans.lock(loan)
     access.require_signer(by, loan.client)
@@ -166,6 +170,7 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
     if loan.state == LoanState.QUOTED and now >= loan.quoted_until:
         raise loans.UnableToMove(f"the offer ended at {loan.quoted_until:%Y-%m-%d %H:%M} UTC; ask for a new one")
     loans.check_declared(loan, LoanState.ACCEPTED)
+    loans.check_borrower(loan, now=now)
     try:
         sheet = term_sheets.accept(loan, by=by, read=read, now=now)
     except term_sheets.UnableToAgree as refusal:
@@ -209,11 +214,12 @@ def approve(loan: Loan, *, by: User, now: datetime) -> Loan:
     lending.access.UnableToAccess
         If `by` quoted the loan, manages its client, or holds no risk role.
     lending.loans.UnableToMove
-        If the loan is not accepted, or is approved already.
+        If the loan is not accepted, or is approved already; or the client is not onboarded or not eligible by now.
     """
     loan = loans.lock(loan)
     access.require_checker(by, client=loan.client, maker=loan.made_by)
     screening.check_new_business(loan.client)
+    loans.check_borrower(loan, now=now)
     loans.transition(loan, LoanState.APPROVED, actor=by, cause="approved by a second person", now=now, approved_by=by)
     return loan
 

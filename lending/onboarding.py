@@ -1,36 +1,51 @@
 """The way of a client from prospect to its first funded loan: what is done, and what is missing next."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from lending import checklists, kyc, screening
+from lending import agreements, checklists, eligibility, kyc, screening
 from lending.checklists import Checklist
 from lending.kyc import Gap
 from lending.models import (
-    AgreementVersion,
     Approval,
     Client,
     ClientUser,
+    Document,
     KycCase,
     Loan,
     LoanState,
+    Product,
     Role,
     SignedAgreement,
 )
 from lending.screening import Standing
 
+TITLES = {
+    "facts": "Prospect",
+    "documents": "Documents",
+    "people": "People and authority",
+    "review": "Approval",
+    "agreement": "Agreement",
+    "portal": "Portal access",
+    "offer": "First offer",
+    "funded": "Funded",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the way: its page, its title, and what is missing in it."""
+    """One step of the way: its page, and what is missing in it."""
 
     page: str
-    title: str
     gaps: Sequence[Gap]
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.page]
 
     @property
     def done(self) -> bool:
@@ -87,10 +102,67 @@ def path(client: Client, *, now: datetime) -> Path:
     return paths(Client.objects.filter(pk=client.pk), now=now)[0]
 
 
+def refusal(client: Client, product: Product, *, now: datetime) -> str:
+    """Return why a client is not lent to under a product now, and where that is mended; nothing where it may be."""
+    return refusals([(client, product)], now=now).get((client.pk, product.pk), "")
+
+
+def refusals(asked: Collection[tuple[Client, Product]], *, now: datetime) -> dict[tuple[int, int], str]:
+    """
+    Return why clients are not lent to under products, by the keys of both; nothing about those who are.
+
+    It takes two queries where nothing is missing, however many are asked for.
+    """
+    missing, rules = unready([client for client, _ in asked], now=now), eligibility.in_force(on=now.date())
+    found = {}
+    for client, product in asked:
+        if gaps := missing.get(client.pk):
+            words = ", ".join(f"{gap.words} (step {TITLES[gap.page]})" for gap in gaps)
+            found[client.pk, product.pk] = f"{client} is not onboarded; still missing: {words}"
+        elif why := eligibility.refusal(rules, client, product):
+            found[client.pk, product.pk] = f"{client} is not eligible for {product}: {why}"
+    return found
+
+
+def unready(clients: Collection[Client], *, now: datetime) -> dict[int, list[Gap]]:
+    """
+    Return what keeps clients from being lent to, by key, on the page where each is done; nothing about the others.
+
+    What counts is the approved case: that there is one, that its papers are still good and its review is not overdue;
+    and a master agreement in force. Screening is checked by itself, because not everybody may be told of it.
+    """
+    doubted = _doubted(clients, now)
+    if not doubted:
+        return {}
+    cases = list(kyc.looked_at().filter(client__in=doubted, state=KycCase.State.APPROVED))
+    approved, lists = {case.client_id: case for case in cases}, checklists.of(cases, now=now)
+    found = {}
+    for row in _looked_at(Client.objects.filter(pk__in=doubted), now):
+        case: KycCase | None = approved.get(row.pk)
+        gaps = [Gap("it is closed", "facts")] if row.stage == Client.Stage.CLOSED else []
+        gaps += kyc.of_papers(case, lists[case.pk].lines) if case else []
+        gaps += [*_approval(row, case, now), *_agreement(row)]
+        if gaps:
+            found[row.pk] = gaps
+    return found
+
+
+def _doubted(clients: Collection[Client], now: datetime) -> list[int]:
+    """Return the keys of clients that may miss something: all that do, and some whose newer paper makes up for it."""
+    mine, today = {"client": OuterRef("pk")}, now.date()
+    spent = Q(expires_date__lt=today) | Q(withdrawn_at__isnull=False)
+    ready = Q(
+        Exists(KycCase.objects.filter(**mine, state=KycCase.State.APPROVED, review_date__gte=today)),
+        Exists(SignedAgreement.objects.filter(**mine, version__in=agreements.current(on=today))),
+        ~Exists(Document.objects.filter(spent, **mine)),
+        ~Q(stage=Client.Stage.CLOSED),
+    )
+    asked = Client.objects.filter(pk__in={client.pk for client in clients})
+    return list(asked.exclude(ready).values_list("pk", flat=True))
+
+
 def _looked_at(clients: QuerySet[Client], now: datetime) -> QuerySet[Client]:
     mine = {"client": OuterRef("pk")}
-    today = now.date()
-    current = AgreementVersion.objects.filter(Q(end_date=None) | Q(end_date__gt=today), start_date__lte=today)
     asked = Approval.objects.filter(**mine, kind=kyc.KIND, state=Approval.State.REQUESTED, expires_at__gt=now)
     loans = Loan.objects.filter(**mine).exclude(state=LoanState.CANCELLED)
     return (
@@ -98,7 +170,7 @@ def _looked_at(clients: QuerySet[Client], now: datetime) -> QuerySet[Client]:
         .select_related("relationship_manager")
         .annotate(
             asked=Subquery(asked.order_by("pk").values("pk")[:1]),
-            agreed=Exists(SignedAgreement.objects.filter(**mine, version__in=current)),
+            agreed=Exists(SignedAgreement.objects.filter(**mine, version__in=agreements.current(on=now.date()))),
             signs_in=Exists(ClientUser.objects.filter(**mine, role=Role.BORROWER_ADMIN, user__is_active=True)),
             offered=Exists(loans),
             funded=Exists(loans.filter(start_at__isnull=False)),
@@ -123,20 +195,20 @@ def _path(
         return [gap for gap in gaps if gap.page == page]
 
     steps = (
-        Step("facts", "Prospect", of("facts")),
-        Step("documents", "Documents", of("documents")),
-        Step("people", "People and authority", of("people")),
-        Step("review", "Approval", [*of("review"), *_approval(row, in_force, now)]),
-        Step(
-            "agreement",
-            "Agreement",
-            [] if row.agreed else [Gap("the master agreement in a version in force", "agreement")],
-        ),
-        Step("portal", "Portal access", [] if row.signs_in else [Gap("somebody who signs in and can sign", "portal")]),
-        Step("offer", "First offer", [] if row.offered else [Gap("the first offer", "offer")]),
-        Step("funded", "Funded", [] if row.funded else [Gap("a funded loan", "funded")]),
+        Step("facts", of("facts")),
+        Step("documents", of("documents")),
+        Step("people", of("people")),
+        Step("review", [*of("review"), *_approval(row, in_force, now)]),
+        Step("agreement", _agreement(row)),
+        Step("portal", [] if row.signs_in else [Gap("somebody who signs in and can sign", "portal")]),
+        Step("offer", [] if row.offered else [Gap("the first offer", "offer")]),
+        Step("funded", [] if row.funded else [Gap("a funded loan", "funded")]),
     )
     return Path(row, case, in_force, checklist, steps, row.asked, standing)
+
+
+def _agreement(row: Any) -> list[Gap]:
+    return [] if row.agreed else [Gap("the master agreement in a version in force", "agreement")]
 
 
 def _approval(row: Any, in_force: KycCase | None, now: datetime) -> list[Gap]:

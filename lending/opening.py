@@ -23,6 +23,7 @@ from lending import (
     margin_accounts,
     obligations,
     offers,
+    onboarding,
     schedules,
     screening,
     term_sheets,
@@ -79,6 +80,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
         If a manager, signer or approver may not act for a client.
     """
     _check_people(offers, approved_by)
+    _check_clients(offers, now)
     prefetch_related_objects([offer.product for offer in offers], "haircuts__asset")
     drawn = [_drawn(offer, now) for offer in offers]
     made = [_offered(offer, sheet) for offer, sheet in zip(offers, drawn, strict=True)]
@@ -134,11 +136,12 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
         raise loans.UnableToFund("a loan stands twice among those to fund")
     locked = margin_accounts.lock_many(loan.margin_account_id for loan, _ in draws)
     accounts = {account.pk: account for account in locked}
-    rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "made_by", "book")
+    rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "made_by", "book", "product")
     fresh = {row.pk: row for row in rows.filter(pk__in=[loan.pk for loan, _ in draws]).order_by("pk")}
     funded = [fresh[loan.pk] for loan, _ in draws]
     for loan, (_, permit) in zip(funded, draws, strict=True):
         loans.check_funding(accounts[loan.margin_account_id], loan, permit, actor, now=now)
+    loans.check_borrower(*funded, now=now)
     lent = [loans.disbursement(loan, now=now) for loan in funded]
     ledger.post_many((draft for draft, _ in lent), now=now, actor=actor)
     Loan.objects.filter(pk__in=fresh).update(
@@ -185,6 +188,12 @@ def _check_people(offers: Sequence[Offer], approved_by: User) -> None:
     for offer in offers:
         if (offer.client.pk, offer.accepted_by.pk) not in may_sign:
             raise access.UnableToAccess(f"{offer.accepted_by} may not sign for {offer.client}")
+
+
+def _check_clients(offered: Sequence[Offer], now: datetime) -> None:
+    refused = onboarding.refusals([(offer.client, offer.product) for offer in offered], now=now)
+    for words in refused.values():
+        raise offers.UnableToQuote(words)
 
 
 def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:

@@ -29,8 +29,10 @@ class Country(forms.CharField):
         super().__init__(max_length=60, help_text=words, **options)
 
     def clean(self, value: Any) -> str:
-        """Return the code."""
+        """Return the code; nothing where none is asked for and none was typed."""
         typed = str(super().clean(value))
+        if not typed:
+            return ""
         found = countries.code_of(typed)
         if found is None:
             raise forms.ValidationError(

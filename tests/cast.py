@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.hashers import get_hasher, make_password
 
 from lending.models import Client, ClientUser, Role, RoleGrant, User
+from tests.factories import files
 
 NOW = datetime(2021, 5, 19, 12, 0, tzinfo=UTC)
 PASSWORD = "draught-marks-amidships-41"
@@ -37,51 +38,57 @@ def _hash(hasher: str) -> str:
     return make_password(PASSWORD, hasher=hasher)
 
 
-def _staff(name: str, role: Role) -> User:
-    user = User.objects.create(
-        email=f"{name}@plimsoll.example", password=_hash(get_hasher().algorithm), name=name.title(), is_staff=True
-    )
-    RoleGrant.objects.create(user=user, role=role, granted_at=NOW)
-    return user
-
-
-def _borrower(name: str, client: Client, role: Role) -> User:
-    email = f"{name}@{client.name.split()[0].lower()}.example"
-    user = User.objects.create(email=email, password=_hash(get_hasher().algorithm), name=name.title())
-    ClientUser.objects.create(client=client, user=user, role=role, created_at=NOW)
-    return user
+_STAFF = {
+    "rhea": Role.RISK,
+    "rolf": Role.RISK_HEAD,
+    "dana": Role.DESK_TRADER,
+    "dirk": Role.DESK_HEAD,
+    "robin": Role.RELATIONSHIP_MANAGER,
+    "rita": Role.RELATIONSHIP_MANAGER,
+    "olga": Role.OPERATIONS,
+    "cora": Role.COMPLIANCE,
+}
+_BORROWERS = {
+    "alice": ("Harbourside Trading", Role.BORROWER_ADMIN),
+    "bob": ("Harbourside Trading", Role.BORROWER_VIEWER),
+    "charlie": ("Quayside Holdings", Role.BORROWER_ADMIN),
+}
 
 
 def assemble() -> Cast:
-    """Create everybody: alice signs and bob looks for one client, charlie belongs to another."""
-    robin = _staff("robin", Role.RELATIONSHIP_MANAGER)
-    other = _staff("rita", Role.RELATIONSHIP_MANAGER)
-    clients = [
-        Client.objects.create(
+    """Create everybody: alice signs and bob looks for one client, charlie belongs to another. Both may borrow."""
+    hashed = _hash(get_hasher().algorithm)
+    addresses = {name: f"{name}@plimsoll.example" for name in _STAFF}
+    addresses |= {name: f"{name}@{client.split()[0].lower()}.example" for name, (client, _) in _BORROWERS.items()}
+    made = User.objects.bulk_create(
+        User(email=email, password=hashed, name=name.title(), is_staff=name in _STAFF)
+        for name, email in addresses.items()
+    )
+    people = dict(zip(addresses, made, strict=True))
+    RoleGrant.objects.bulk_create(
+        RoleGrant(user=people[name], role=role, granted_at=NOW) for name, role in _STAFF.items()
+    )
+    clients = Client.objects.bulk_create(
+        Client(
             name=name,
             kind=Client.Kind.ENTITY,
             jurisdiction="GB",
             time_zone="Europe/London",
-            stage=Client.Stage.ACTIVE,
-            relationship_manager=manager,
+            stage=Client.Stage.ONBOARDING,
+            relationship_manager=people[manager],
             created_at=NOW,
         )
-        for name, manager in (("Harbourside Trading", robin), ("Quayside Holdings", other))
-    ]
-    return Cast(
-        alice=_borrower("alice", clients[0], Role.BORROWER_ADMIN),
-        bob=_borrower("bob", clients[0], Role.BORROWER_VIEWER),
-        charlie=_borrower("charlie", clients[1], Role.BORROWER_ADMIN),
-        rhea=_staff("rhea", Role.RISK),
-        rolf=_staff("rolf", Role.RISK_HEAD),
-        dana=_staff("dana", Role.DESK_TRADER),
-        dirk=_staff("dirk", Role.DESK_HEAD),
-        robin=robin,
-        olga=_staff("olga", Role.OPERATIONS),
-        cora=_staff("cora", Role.COMPLIANCE),
-        harbourside=clients[0],
-        quayside=clients[1],
+        for name, manager in (("Harbourside Trading", "robin"), ("Quayside Holdings", "rita"))
     )
+    named = {client.name: client for client in clients}
+    ClientUser.objects.bulk_create(
+        ClientUser(client=named[client], user=people[name], role=role, created_at=NOW)
+        for name, (client, role) in _BORROWERS.items()
+    )
+    harbourside, quayside = clients
+    files.complete({harbourside: [addresses["alice"]], quayside: [addresses["charlie"]]}, now=NOW)
+    del people["rita"]
+    return Cast(**people, harbourside=harbourside, quayside=quayside)
 
 
 @pytest.fixture

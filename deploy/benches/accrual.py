@@ -12,8 +12,9 @@ from django.db import connection, transaction
 from deploy import databases
 from deploy.benches import desk as desks
 from deploy.benches.compare import Result, UnableToBench, against
+from deploy.demo import onboarded
 from lending import clock, interest
-from lending.models import Loan, LoanState, User
+from lending.models import Client, Loan, LoanState, User
 
 # A day's accruals once more under other keys, as one statement: all that the books demand of an entry is done.
 _GUARDED = """
@@ -86,9 +87,12 @@ def _round(midnight: datetime, loans: int) -> tuple[float, float, float]:
 
 def _fund() -> None:
     """Move the quoted loans of a filled desk through the declared states, as rows, so that they accrue."""
-    checker = User.objects.create(email="checker@bench.example", name="Checker")
+    checker, now = User.objects.create(email="checker@bench.example", name="Checker"), clock.wall_now()
+    client = Client.objects.get()
+    onboarded.rules(by=checker, second=client.relationship_manager, now=now)
+    onboarded.complete([onboarded.Newcomer(client=client, signers=[])], checker=checker, now=now)
     Loan.objects.update(approved_by=checker, interest_due=0, interest_posted=0)
-    desks.sign(Loan.objects.all(), by=checker, now=clock.wall_now())
+    desks.sign(Loan.objects.all(), by=checker, now=now)
     for state in (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE):
         Loan.objects.update(state=state)
 

@@ -82,6 +82,7 @@ def build(scenario: Scenario, book: Sequence[Party], *, now: datetime, say: Say 
         offers += [_offer(plan, client, signer, products, now=before) for plan in party.loans]
         if done % _CLIENTS_AT_ONCE == 0 or done == len(book):
             say(f"{done} of {len(book)} clients taken on")
+    onboarded.rules(by=people.compliance, second=reference.staff("dana"), now=before)
     onboarded.complete(newcomers, checker=people.compliance, now=before)
     booked = opening.open_offers(offers, approved_by=people.checker, actor=people.operations, now=before)
     say(f"{len(booked)} loans offered, accepted and approved")

@@ -16,6 +16,7 @@ from lending.models import (
     ChecklistItem,
     Client,
     Document,
+    EligibilityRule,
     KycCase,
     RelatedParty,
     SignedAgreement,
@@ -60,6 +61,14 @@ _CHECKLIST = (
 )  # fmt: skip
 
 
+#    country, classification, allowed, why
+_ELIGIBILITY = (
+    ("", "", True, "Loans to whoever no rule shuts out."),
+    ("US", "retail", False, "the desk holds no consumer lending licence in the United States"),
+    ("KP", "", False, "nobody lends to North Korea"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Newcomer:
     """A client that is to be taken the whole way, and the people who sign for it: names and e-mail addresses."""
@@ -87,9 +96,9 @@ def specimen(title: str) -> bytes:
     return whole + b"xref\n0 5\n0000000000 65535 f \n" + table + trailer
 
 
-def rules(*, by: User, now: datetime) -> None:
+def rules(*, by: User, second: User, now: datetime) -> None:
     """Write down what this desk asks of clients, and the agreement that they sign; a second call changes nothing."""
-    if AgreementVersion.objects.exists():
+    if ChecklistItem.objects.exists():
         return
     ChecklistItem.objects.bulk_create(
         ChecklistItem(
@@ -97,6 +106,13 @@ def rules(*, by: User, now: datetime) -> None:
             help=hint, start_date=SINCE,
         )
         for kind, country, what, about, code, label, expires, hint in _CHECKLIST
+    )  # fmt: skip
+    EligibilityRule.objects.bulk_create(
+        EligibilityRule(
+            jurisdiction=country, classification=classification, allowed=allowed, reason=reason, start_date=SINCE,
+            maker=by, checker=second,
+        )
+        for country, classification, allowed, reason in _ELIGIBILITY
     )  # fmt: skip
     AgreementVersion.objects.create(
         code="2020-01", title="Master loan agreement", file=_kept("Master loan agreement, version 2020-01"),
@@ -111,7 +127,6 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
     Each entity gets owners, directors and signers with an authority matrix by which each signs alone. Paper is a
     specimen, the same for all. The clients are ACTIVE afterwards.
     """
-    rules(by=checker, now=now)
     for one in newcomers:
         client = one.client
         client.stage, client.stage_at = Client.Stage.ACTIVE, now

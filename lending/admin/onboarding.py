@@ -30,7 +30,7 @@ REFUSALS = (
     UnableToStore,
     access.UnableToAccess,
 )
-_PAGES = {
+PAGES = {
     "facts": "lending_path",
     "documents": "lending_path_documents",
     "people": "lending_path_people",
@@ -245,15 +245,15 @@ def done(request: HttpRequest, form: Any, act: Callable[[], str]) -> bool:
 def again(path: Path, name: str) -> HttpResponse:
     """Go back to a page of the way, so that reloading it sends nothing twice."""
     return HttpResponseRedirect(
-        reverse(f"admin:{_PAGES.get(name, 'lending_path_review')}", args=[path.client.public_id])
+        reverse(f"admin:{PAGES.get(name, 'lending_path_review')}", args=[path.client.public_id])
     )
 
 
 def address(request: HttpRequest, path: Path, step: str) -> str:
     """Return where a step is done; nothing where the reader may not go, or where it is somebody else's doing."""
     client = path.client.public_id
-    if step in _PAGES:
-        return reverse(f"admin:{_PAGES[step]}", args=[client])
+    if step in PAGES:
+        return reverse(f"admin:{PAGES[step]}", args=[client])
     if step in _BOOKING and Role.RELATIONSHIP_MANAGER in roles(request):
         return reverse(f"admin:{_BOOKING[step]}", args=[client])
     return ""
@@ -297,4 +297,4 @@ for _route, _view, _step in (
     ("review/", review, "review"),
     ("agreement/", agreement, "agreement"),
 ):
-    _site.add_page(Page(f"onboarding/<uuid:public_id>/{_route}", _PAGES[_step], _view, SEE_CLIENTS, "lending"))
+    _site.add_page(Page(f"onboarding/<uuid:public_id>/{_route}", PAGES[_step], _view, SEE_CLIENTS, "lending"))

@@ -35,7 +35,8 @@ class DescriptionForm(forms.Form):
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
     classification = forms.ChoiceField(
-        required=False, choices=[("", "not known yet"), *Client.Classification.choices]
+        required=False, choices=[("", "not known yet"), *Client.Classification.choices],
+        help_text="Decides, with the country, which products may be offered.",
     )  # fmt: skip
 
 

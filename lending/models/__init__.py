@@ -19,6 +19,7 @@ from lending.models.custody import (
     Withdrawal,
     WithdrawalAddress,
 )
+from lending.models.eligibility import EligibilityRule
 from lending.models.general_ledger import GlCode
 from lending.models.kyc import (
     CaseFact,
@@ -96,6 +97,7 @@ __all__ = [
     "Deposit",
     "DepositAddress",
     "Document",
+    "EligibilityRule",
     "Entry",
     "Event",
     "EventStream",

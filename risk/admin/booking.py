@@ -13,7 +13,9 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, kyc, offers, people, products, schedules, staff
+from lending import access, eligibility, kyc, offers, onboarding, people, products, schedules, staff
+from lending.admin.onboarding import PAGES
+from lending.kyc import Gap
 from lending.models import Client, ClientUser, Loan, Role
 from lending.staff import Page
 from risk import letters, previews, prices
@@ -37,8 +39,11 @@ class Stage:
 
 @require_safe
 def start(request: HttpRequest) -> HttpResponse:
-    """Choose a client."""
-    context = {"known": staff.clients(request).order_by("name"), "stages": _stages("client", None)}
+    """Choose a client; those who may not be lent to yet say what is missing."""
+    known = list(staff.clients(request).order_by("name"))
+    missing = onboarding.unready(known, now=staff.now(request))
+    rows = [(client, _linked(client, missing.get(client.pk, []))) for client in known]
+    context = {"known": rows, "stages": _stages("client", None)}
     return _page(request, "start", "Book a loan", context, bad=False)
 
 
@@ -51,9 +56,18 @@ def client_people(request: HttpRequest, public_id: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and _invited(request, client, form):
         return HttpResponseRedirect(reverse("admin:risk_book_people", args=[public_id]))
     signs = any(row.role == Role.BORROWER_ADMIN and row.user.is_active for row in rows)
-    context = {"client": client, "form": form, "rows": rows, "signs": signs}
+    context = {"client": client, "form": form, "rows": rows, "signs": signs, "gaps": _gaps(request, client)}
     context["stages"] = _stages("people", client, signs=signs)
     return _page(request, "people", f"Who acts for {client}", context, bad=bool(form.errors))
+
+
+def _gaps(request: HttpRequest, client: Client) -> list[tuple[Gap, str]]:
+    """Return what keeps a client from being lent to, each with the address where it is done."""
+    return _linked(client, onboarding.unready([client], now=staff.now(request)).get(client.pk, []))
+
+
+def _linked(client: Client, gaps: list[Gap]) -> list[tuple[Gap, str]]:
+    return [(gap, reverse(f"admin:{PAGES[gap.page]}", args=[client.public_id])) for gap in gaps]
 
 
 def _next_signer(client: Client, rows: list[ClientUser]) -> dict[str, str]:
@@ -136,7 +150,9 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     """Return the preview of what could be read of a form, its schedule, and what is missing, in words."""
     now = staff.now(request)
     signs = ClientUser.objects.filter(client=client, role=Role.BORROWER_ADMIN, user__is_active=True).exists()
-    missing = [] if signs else ["somebody who can sign for the client"]
+    gaps = _gaps(request, client)
+    missing = ["what its onboarding still asks for"] if gaps else []
+    missing += [] if signs else ["somebody who can sign for the client"]
     found: Preview | None = None
     schedule: schedules.Schedule | None = None
     if form.is_bound:
@@ -147,6 +163,8 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     if product is not None and not product.has_fixed_end:
         del names["maturity_date"]
     missing += [words for name, words in names.items() if asked.get(name) is None]
+    refused = "" if product is None else eligibility.refusal(eligibility.in_force(on=now.date()), client, product)
+    missing += [f"a product that it is eligible for: {refused}"] if refused else []
     if product is not None and principal is not None:
         marks = prices.current(now=now)
         off = products.haircuts(product)
@@ -164,7 +182,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
         missing.append("the collateral")
     return {
         "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,
-        "asset": product.asset.code if product is not None else "",
+        "asset": product.asset.code if product is not None else "", "gaps": gaps,
     }  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def case_is_approved(visitor: Visitor, cast: Cast) -> None:
 
 def test_a_prospect_becomes_a_client_with_a_funded_loan(visitor: Visitor, tmp_path: Path) -> None:
     cast = assemble()
-    onboarded.rules(by=cast.cora, now=NOW)
+    onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
     screened.load(now=NOW)
     paper = tmp_path / "paper.pdf"
     paper.write_bytes(onboarded.specimen("A paper"))

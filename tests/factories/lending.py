@@ -26,6 +26,7 @@ from lending.models import (
     User,
     WithdrawalAddress,
 )
+from tests.factories import files
 
 NOW = dt.datetime(2021, 5, 19, 8, 0, tzinfo=dt.UTC)
 AT = dt.datetime(2021, 5, 19, 12, 0, tzinfo=dt.UTC)
@@ -96,13 +97,20 @@ class ClientFactory(DjangoModelFactory):
 
     class Meta:
         model = Client
+        skip_postgeneration_save = True
 
     name = factory.Sequence(lambda n: f"Client {n}")
     kind = Client.Kind.ENTITY
     jurisdiction = "CH"
-    stage = Client.Stage.ACTIVE
+    stage = Client.Stage.ONBOARDING
     relationship_manager = factory.LazyFunction(lambda: staff("robin", Role.RELATIONSHIP_MANAGER))
     created_at = NOW
+
+    @factory.post_generation
+    def signers(self: Client, create: bool, extracted: list[str] | None, **_: object) -> None:
+        """Give the client its file; without others, alice and the signer of `pending_loan` may sign for it."""
+        usual = [f"{name}@client.example" for name in ("alice", f"signer{self.pk}")]
+        files.complete({self: usual if extracted is None else extracted}, now=NOW)
 
 
 class LadderTermsFactory(DjangoModelFactory):

@@ -117,8 +117,8 @@ class Desk:
     ) -> Loan:  # fmt: skip
         """Return a funded loan secured by what is pledged, of a client of its own, through the verbs."""
         self.count += 1
-        client = ClientFactory(relationship_manager=self.manager)
         borrower = UserFactory()
+        client = ClientFactory(relationship_manager=self.manager, signers=[borrower.email])
         ClientUser.objects.create(client=client, user=borrower, role=Role.BORROWER_ADMIN, created_at=self.now)
         product = product or ProductFactory(
             asset=Asset.objects.get_or_create(

@@ -16,7 +16,7 @@ from tests.functional.test_onboarding import LATER, at, file, filled, registered
 @pytest.fixture(autouse=True)
 def _a_bit_later(cast: Cast) -> Iterator[None]:
     with time_machine.travel(LATER, tick=False):
-        onboarded.rules(by=cast.cora, now=NOW)
+        onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
         screened.load(now=NOW)
         yield
 

@@ -13,6 +13,7 @@ from lending.models import Client, ClientUser, Loan
 from risk.models import MarginCall, Mark
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories import files
 
 LATER = NOW + timedelta(minutes=3)
 
@@ -143,6 +144,7 @@ def test_the_number_of_queries_does_not_grow(cast: Cast, client: Browser, django
         other = Client.objects.create(
             name=f"More {n}", kind="entity", jurisdiction="GB", relationship_manager=cast.robin, created_at=NOW
         )
+        files.complete({other: []}, now=NOW)
         stories.offered(cast, other)
     stories.fall()
     client.force_login(cast.robin)

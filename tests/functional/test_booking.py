@@ -288,7 +288,7 @@ def test_the_pages_hold_their_queries(
 
 
 def test_the_signer_that_the_case_knows_is_not_typed_again(cast: Cast, client: Browser) -> None:
-    onboarded.rules(by=cast.cora, now=NOW)
+    onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
     case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
     for number, (name, email) in enumerate((("Alice", cast.alice.email.upper()), ("Dora Keel", "dora@keel.example"))):
         RelatedParty.objects.create(

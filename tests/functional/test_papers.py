@@ -15,7 +15,7 @@ from tests.functional.test_onboarding import LATER, PDF, at, file, registered
 @pytest.fixture(autouse=True)
 def _a_bit_later(cast: Cast) -> Iterator[None]:
     with time_machine.travel(LATER, tick=False):
-        onboarded.rules(by=cast.cora, now=NOW)
+        onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
         yield
 
 
@@ -43,7 +43,7 @@ def test_files_that_are_not_taken_in(
     )
     assert answer.status_code == 422
     assert says in answer.content.decode()
-    assert not Document.objects.exists()
+    assert not Document.objects.filter(client=drydock).exists()
 
 
 def test_a_paper_is_handed_out_as_a_file_and_to_nobody_else(cast: Cast, client: Browser) -> None:
@@ -53,7 +53,7 @@ def test_a_paper_is_handed_out_as_a_file_and_to_nobody_else(cast: Cast, client: 
     item = ChecklistItem.objects.get(code="ownership-chart")
     name = '..\\..\\etc/pass"wd<script>.html'
     client.post(at(drydock, "documents/"), {"act": "paper", "item": item.pk, "person": "", "paper": file(name)})
-    paper = Document.objects.get()
+    paper = Document.objects.get(client=drydock)
     address = f"/admin/documents/{paper.public_id}/"
     answer = client.get(address)
     assert answer.content == PDF

@@ -80,7 +80,6 @@ def test_home_asks_no_more_for_more_clients(cast: Cast, client: Browser) -> None
         kind=Client.Kind.ENTITY,
         jurisdiction="GB",
         time_zone="Europe/London",
-        stage=Client.Stage.ACTIVE,
         relationship_manager=cast.robin,
         created_at=NOW,
     )

@@ -25,6 +25,7 @@ def _a_bit_later() -> Iterator[None]:
 def test_the_pipeline_of_the_demo_has_prospects_at_every_stage(cast: Cast, client: Browser) -> None:
     for name in ("rosa", "ravi"):
         make.staff(name, Role.RELATIONSHIP_MANAGER)
+    onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
     prospects.load(now=NOW)
     stages = list(Client.objects.filter(loans=None, stage_at__lt=NOW).values_list("stage", flat=True))
     assert {stage: stages.count(stage) for stage in set(stages)} == {"prospect": 3, "onboarding": 2, "active": 1}
@@ -55,6 +56,7 @@ def test_a_wrong_country_is_put_right_until_a_case_rests_on_it(cast: Cast, clien
     assert refused.status_code == 422
     assert 'value="Atlantis"' in refused.content.decode()
     newcomer = onboarded.Newcomer(client=drydock, signers=[("Dora Keel", "dora@drydock.example")])
+    onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
     onboarded.complete([newcomer], checker=cast.cora, now=NOW)
     drydock.refresh_from_db()
     answer = client.post(page, {**said, "jurisdiction": "CH", "classification": drydock.classification})

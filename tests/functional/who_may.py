@@ -37,6 +37,7 @@ PAGES = {
     "/admin/onboarding/new/":                   "r      r     r   r       Y     x    x    x    x    x",
     "/admin/onboarding/import/":                "r      r     r   r       Y     x    x    x    x    x",
     "/admin/agreements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
+    "/admin/eligibility/":                      "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/statements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/tax-years/":                        "r      r     r   r       Y     Y    Y    Y    x    Y",

@@ -7,7 +7,7 @@ import pytest
 from django.db import Error, connection, transaction
 
 from deploy.demo import onboarded
-from lending import kyc, parties
+from lending import kyc, offers, parties, people
 from lending.models import (
     AgreementVersion,
     CaseFact,
@@ -19,14 +19,19 @@ from lending.models import (
     SigningRule,
     StoredFile,
 )
+from tests import stories
 from tests.cast import NOW, Cast
 
 
 @pytest.fixture
 def approved(cast: Cast) -> KycCase:
-    newcomer = onboarded.Newcomer(client=cast.harbourside, signers=[("Alice", cast.alice.email)])
+    onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
+    drydock = people.register(
+        name="Drydock Partners", kind="entity", jurisdiction="GB", time_zone="UTC", manager=cast.robin, now=NOW
+    )
+    newcomer = onboarded.Newcomer(client=drydock, signers=[("Dora", "dora@drydock.example")])
     onboarded.complete([newcomer], checker=cast.cora, now=NOW)
-    return KycCase.objects.get()
+    return KycCase.objects.get(client=drydock)
 
 
 def refused(statement: str, *values: object) -> str:
@@ -93,7 +98,7 @@ def test_a_file_is_what_its_hash_says_and_stays(approved: KycCase) -> None:
 
 
 def test_papers_are_only_withdrawn_and_only_once(cast: Cast, approved: KycCase) -> None:
-    paper = Document.objects.filter(kind="identity").get()
+    paper = Document.objects.get(kind="identity")
     assert "denied" in refused("UPDATE lending_document SET kind = 'other' WHERE id = %s", paper.pk)
     withdraw = "UPDATE lending_document SET withdrawn_at = %s, withdrawn_by_id = %s WHERE id = %s"
     with connection.cursor() as cursor:
@@ -102,7 +107,8 @@ def test_papers_are_only_withdrawn_and_only_once(cast: Cast, approved: KycCase) 
 
 
 def test_rules_and_versions_are_ended_once_and_signatures_stay(approved: KycCase) -> None:
-    item, version, signed = ChecklistItem.objects.first(), AgreementVersion.objects.get(), SignedAgreement.objects.get()
+    item, version = ChecklistItem.objects.first(), AgreementVersion.objects.get(code="2020-01")
+    signed = SignedAgreement.objects.get(version=version)
     assert item
     end = "UPDATE {} SET end_date = '2022-01-01' WHERE id = %s"
     for table, key in (("lending_checklistitem", item.pk), ("lending_agreementversion", version.pk)):
@@ -111,3 +117,38 @@ def test_rules_and_versions_are_ended_once_and_signatures_stay(approved: KycCase
         assert "only be ended, once" in refused(end.format(table), key)
         assert "denied" in refused(f"UPDATE {table} SET start_date = '2019-01-01' WHERE id = %s", key)
     assert "denied" in refused("UPDATE lending_signedagreement SET signed_by = 'x' WHERE id = %s", signed.pk)
+
+
+def test_nobody_is_active_without_an_approved_case_and_a_signed_agreement(cast: Cast) -> None:
+    insert = (
+        "INSERT INTO lending_client (public_id, name, kind, jurisdiction, time_zone, stage, source, geography,"
+        " classification, relationship_manager_id, created_at)"
+        " VALUES (gen_random_uuid(), 'X', 'entity', 'CH', 'UTC', %s, '', '', '', %s, now())"
+    )
+    assert "no approved case" in refused(insert, "active", cast.robin.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(insert, ["onboarding", cast.robin.pk])
+    assert "no approved case" in refused("UPDATE lending_client SET stage = 'active' WHERE name = 'X'")
+
+
+def test_a_loan_goes_no_further_without_an_approved_case(cast: Cast) -> None:
+    loan = offers.accept(stories.offered(cast), by=cast.alice, now=NOW)
+    KycCase.objects.filter(client=cast.harbourside).update(state="superseded")
+    approve = "UPDATE lending_loan SET state = 'approved', approved_by_id = %s WHERE id = %s"
+    assert "has no approved case" in refused(approve, cast.rhea.pk, loan.pk)
+
+
+def test_a_rule_of_eligibility_takes_two_to_begin_and_two_to_end(cast: Cast) -> None:
+    insert = (
+        "INSERT INTO lending_eligibilityrule (jurisdiction, classification, allowed, reason, start_date, maker_id,"
+        " checker_id) VALUES ('', '', true, 'x', '2021-01-01', %s, %s)"
+    )
+    end = "UPDATE lending_eligibilityrule SET end_date = '2022-01-01', end_maker_id = %s, end_checker_id = %s"
+    assert "eligibility_maker_is_not_checker" in refused(insert, cast.cora.pk, cast.cora.pk)
+    assert "eligibility_is_ended_by_two" in refused(end, cast.cora.pk, cast.cora.pk)
+    assert "eligibility_is_ended_by_two" in refused("UPDATE lending_eligibilityrule SET end_date = '2022-01-01'")
+    with connection.cursor() as cursor:
+        cursor.execute(end, [cast.cora.pk, cast.rolf.pk])
+    assert "only be ended, once" in refused(end, cast.rolf.pk, cast.cora.pk)
+    assert "denied" in refused("UPDATE lending_eligibilityrule SET allowed = NOT allowed")
+    assert "denied" in refused("DELETE FROM lending_eligibilityrule")

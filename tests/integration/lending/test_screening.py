@@ -111,7 +111,7 @@ def test_a_decision_holds_until_one_side_says_otherwise(bring: Bring, cora: User
 
 def test_those_behind_a_client_are_looked_for_once_each(bring: Bring, cora: User) -> None:
     robin = staff("robin", Role.RELATIONSHIP_MANAGER)
-    firm = ClientFactory.create(name="Quiet Harbour", relationship_manager=robin)
+    firm = ClientFactory.create(name="Quiet Harbour", relationship_manager=robin, signers=[])
     for name, email in (("Aurelio Velthorn", "av@quiet.example"), ("Ines Parma", "ip@quiet.example")):
         user = User.objects.create(email=email, name=name)
         ClientUser.objects.create(client=firm, user=user, role=Role.BORROWER_ADMIN, created_at=NOW)

@@ -1,0 +1,112 @@
+"""What may be offered to whom: rules with their dates, what they say of one case, and the forms that change them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from lending import eligibility, staff
+from lending.admin.base import SEE_CLIENTS
+from lending.admin.onboarding_forms import Day
+from lending.eligibility import UnableToRule
+from lending.models import Client, EligibilityRule, Product
+from lending.staff import Page, roles
+from lending.typed import Country
+
+_ANY = ("", "any classification")
+
+
+class CaseForm(forms.Form):
+    """Of which clients and which product something is to be said; empty means any."""
+
+    jurisdiction = Country(label="Country", required=False, help_text="Its name, or its ISO 3166 code; empty: any.")
+    classification = forms.ChoiceField(required=False, choices=[_ANY, *Client.Classification.choices])
+    product = forms.ModelChoiceField(
+        required=False, queryset=Product.objects.order_by("name"), to_field_name="code", empty_label="every product"
+    )
+
+
+class RuleForm(CaseForm):
+    """A rule: of whom, whether they are allowed or refused, why, and from when on."""
+
+    allowed = forms.TypedChoiceField(
+        label="Says", choices=[("yes", "allowed"), ("no", "refused")], coerce=lambda said: said == "yes"
+    )
+    reason = forms.CharField(label="Why", max_length=240, help_text="Clients are told it with a refusal.")
+    start_date = Day(label="From")
+
+
+class TryForm(CaseForm):
+    """One case: a country, a classification and a product."""
+
+    jurisdiction = Country(label="Country")
+    product = forms.ModelChoiceField(queryset=Product.objects.order_by("name"), to_field_name="code", empty_label=None)
+
+
+class EndForm(forms.Form):
+    """Which rule ends, when, and why."""
+
+    rule = forms.ModelChoiceField(
+        queryset=EligibilityRule.objects.filter(end_date=None).select_related("product").order_by("pk")
+    )
+    end_date = Day(label="From this day on it no longer holds")
+    reason = forms.CharField(label="Why", max_length=240)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def eligibility_page(request: HttpRequest) -> HttpResponse:
+    """Show the rules, say what they come to for one case, and ask for one to begin or to end, as compliance."""
+    now = staff.now(request)
+    may = bool(roles(request) & eligibility.MAKERS)
+    act = request.POST.get("act") if request.method == "POST" else None
+    if act and not may:
+        raise PermissionDenied
+    rule = RuleForm(request.POST if act == "rule" else None, initial={"start_date": now.date()}, auto_id="rule_%s")
+    end = EndForm(request.POST if act == "end" else None, auto_id="end_%s")
+    asked = rule if act == "rule" else end
+    if act and asked.is_valid() and _asked(request, asked):
+        messages.success(request, "Asked: it waits on the page Approvals for a second person.")
+        return HttpResponseRedirect(reverse("admin:lending_eligibility"))
+    tried = TryForm(request.GET if "product" in request.GET else None)
+    rows = EligibilityRule.objects.select_related("product", "maker", "checker", "end_maker", "end_checker")
+    frame = {
+        **admin.site.each_context(request), "title": "Eligibility", "today": now.date(),
+        "rows": rows.order_by("jurisdiction", "classification", "-start_date", "pk"),
+        "waiting": eligibility.waiting(now=now), "rule_form": rule if may else None, "end_form": end if may else None,
+        "try_form": tried, "verdict": _verdict(tried, now) if tried.is_valid() else None,
+    }  # fmt: skip
+    wrong = act or tried.errors
+    return TemplateResponse(request, "admin/eligibility.html", frame, status=422 if wrong else 200)
+
+
+def _asked(request: HttpRequest, form: forms.Form) -> bool:
+    """Ask for what a valid form says; a refusal becomes the form's own error."""
+    said, maker, now = form.cleaned_data, request.user, staff.now(request)
+    try:
+        if isinstance(form, EndForm):
+            eligibility.ask_end(said["rule"], on=said["end_date"], reason=said["reason"], maker=maker, now=now)  # type: ignore[arg-type]
+        else:
+            eligibility.ask(**said, maker=maker, now=now)  # type: ignore[arg-type]
+    except UnableToRule as refusal:
+        form.add_error(None, f"Not asked: {refusal}.")
+        return False
+    return True
+
+
+def _verdict(form: forms.Form, now: Any) -> dict[str, Any]:
+    """Return what the rules of today say of a case, and in which words a refusal is told."""
+    said = form.cleaned_data
+    client = Client(jurisdiction=said["jurisdiction"], classification=said["classification"])
+    why = eligibility.refusal(eligibility.in_force(on=now.date()), client, said["product"])
+    return {"allowed": not why, "why": why, "product": said["product"]}
+
+
+_site: Any = admin.site
+_site.add_page(
+    Page("eligibility/", "lending_eligibility", eligibility_page, SEE_CLIENTS, "lending", title="Eligibility")
+)
