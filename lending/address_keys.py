@@ -56,9 +56,10 @@ def ask(chain: str, xpub: str, *, reason: str, maker: User, now: datetime) -> Ap
         raise UnableToUse(str(error)) from error
     if not said:
         raise UnableToUse("say where it comes from")
-    if AddressKey.objects.filter(xpub=key).exists():
+    # One key has several spellings: what it derives says which it is.
+    if any(addresses.derive(row.xpub, chain, 0) == first for row in AddressKey.objects.filter(chain=chain)):
         raise UnableToUse("it was used before: the same addresses would be given out again")
-    if any(row.payload["xpub"] == key for row in waiting(now=now)):
+    if any(row.payload["first_address"] == first for row in waiting(now=now)):
         raise UnableToUse("it was asked for already")
     payload = {"chain": chain, "xpub": key, "first_address": first, "reason": said[:400]}
     return approvals.request(KIND, payload, maker=maker, now=now)

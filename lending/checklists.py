@@ -1,7 +1,7 @@
 """What a case must hold: the lines in force for its client, each with what was found for it or what is wrong."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -57,10 +57,10 @@ def of(cases: Sequence[KycCase], *, now: datetime) -> dict[int, Checklist]:
     for party in RelatedParty.objects.filter(case__in=cases).order_by("name", "pk"):
         parties[party.case_id].append(party)
     facts = {(fact.case_id, fact.code, fact.person): fact.value for fact in CaseFact.objects.filter(case__in=cases)}
-    papers: dict[tuple[int, str, UUID | None], Document] = {}
+    papers: defaultdict[tuple[int, str, UUID | None], list[Document]] = defaultdict(list)
     used = Document.objects.filter(client__in={case.client_id for case in cases}, withdrawn_at=None)
     for paper in used.select_related("file").defer("file__content").order_by("uploaded_at", "pk"):
-        papers[paper.client_id, paper.kind, paper.person] = paper  # the newest counts
+        papers[paper.client_id, paper.kind, paper.person].append(paper)
     found = {}
     for case in cases:
         day = (case.approved_at or now).date()
@@ -131,14 +131,19 @@ def _line(
     party: RelatedParty | None,
     case: KycCase,
     facts: dict[tuple[int, str, UUID | None], str],
-    papers: dict[tuple[int, str, UUID | None], Document],
+    papers: Mapping[tuple[int, str, UUID | None], Sequence[Document]],
     today: date,
 ) -> Line:
     person = party.person if party else None
     if item.kind == ChecklistItem.Kind.FACT:
         value = facts.get((case.pk, item.code, person), "")
         return Line(item, party, None, value, "" if value else "not answered")
-    paper = papers.get((case.client_id, item.code, person))
+    # The newest counts; in an approved case the newest that was approved with it: another waits for a review.
+    until = case.approved_at if case.state == KycCase.State.APPROVED else None
+    known = [
+        row for row in papers.get((case.client_id, item.code, person), ()) if not until or row.uploaded_at <= until
+    ]
+    paper = known[-1] if known else None
     if paper is None:
         return Line(item, party, None, "", "not there")
     if paper.expires_date is not None and paper.expires_date < today:

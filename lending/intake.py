@@ -102,8 +102,10 @@ def _client(number: int, cells: Mapping[str, str], zones: Set[str]) -> tuple[dic
     """Return the facts of one row, and everything that is wrong with them."""
     facts: dict[str, Any] = {column: cells.get(column, "") for column in COLUMNS}
     wrong = [(column, "is missing") for column in NEEDED if not facts[column]]
-    if len(facts["name"]) > _NAME or not facts["name"].isprintable():
-        wrong.append(("name", f"is longer than {_NAME} characters, or holds signs that can not be printed"))
+    if len(facts["name"]) > _NAME:
+        wrong.append(("name", f"is longer than {_NAME} characters"))
+    elif facts["name"] and (why := names.problem(facts["name"])):
+        wrong.append(("name", why))
     for column, choices in _CHOICES.items():
         said = facts[column]
         found = next((value for value, label in choices.choices if said.lower() in {value, str(label).lower()}), None)

@@ -62,6 +62,12 @@ def in_force(client: Client) -> KycCase | None:
     return KycCase.objects.filter(client=client, state=KycCase.State.APPROVED).select_related("client").first()
 
 
+def signers(client: Client) -> set[str]:
+    """Return the e-mail addresses of those who sign for a client by its approved case, in small letters."""
+    found = RelatedParty.objects.filter(case__client=client, case__state=KycCase.State.APPROVED, is_signer=True)
+    return {email.lower() for email in found.values_list("email", flat=True) if email}
+
+
 @transaction.atomic
 def open_case(client: Client, *, by: User, now: datetime) -> KycCase:
     """
@@ -257,7 +263,8 @@ def carry_out(approval: Approval, *, now: datetime) -> KycCase:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it is not open, was changed since it was handed over, or misses something by now.
+        If it is not open, was changed since it was handed over, misses something by now, or the checker has brought in
+        a paper or an answer that it rests on.
     """
     if approval.checker is None:
         raise approvals.UnableToApprove("nobody has approved it")
@@ -271,6 +278,10 @@ def carry_out(approval: Approval, *, now: datetime) -> KycCase:
     if _hash(holds).hex() != approval.payload["content_hash"]:
         raise approvals.UnableToApprove(
             "the case was changed after it was handed over: reject this and have it sent anew"
+        )
+    if approval.checker_id in _makers(case, now):
+        raise approvals.UnableToApprove(
+            f"{approval.checker} made a part of what the case rests on: another approves it"
         )
     KycCase.objects.filter(client=case.client_id, state=KycCase.State.APPROVED).update(state=KycCase.State.SUPERSEDED)
     case.state, case.maker, case.checker = KycCase.State.APPROVED, approval.maker, approval.checker
@@ -306,8 +317,14 @@ def contents(cases: Sequence[KycCase], *, now: datetime) -> list[dict[str, Any]]
     ]
 
 
+def _makers(case: KycCase, now: datetime) -> set[int]:
+    """Return who has brought in what a case rests on."""
+    papers = {line.document.uploaded_by_id for line in checklists.of([case], now=now)[case.pk].lines if line.document}
+    return papers | set(CaseFact.objects.filter(case=case).values_list("recorded_by", flat=True))
+
+
 def _paper(document: Document) -> str:
-    return bytes(document.file.sha256).hex()
+    return f"{bytes(document.file.sha256).hex()} {document.expires_date or ''}".rstrip()
 
 
 def _party(party: RelatedParty) -> dict[str, str]:

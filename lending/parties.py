@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from lending import audit, kyc
-from lending.engine import money
+from lending.engine import money, names
 from lending.models import Asset, CaseFact, KycCase, RelatedParty, SigningRule, User
 
 
@@ -31,10 +31,12 @@ def add_party(
     Raises
     ------
     UnableToKeep
-        If they hold no role, a share is outside (0, 1], all shares come to more than one, a signer has no e-mail, or
-        somebody of the case has it already.
+        If the name can not be held against a list of names, they hold no role, a share is outside (0, 1], all shares
+        come to more than one, a signer has no e-mail, or somebody of the case has it already.
     """
     kyc.opened(case, by)
+    if wrong := names.problem(name):
+        raise kyc.UnableToKeep(wrong)
     if owner_share is None and not is_director and not is_signer:
         raise kyc.UnableToKeep("say what they are: an owner, a director, somebody who signs")
     if owner_share is not None and not 0 < owner_share <= 1:

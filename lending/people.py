@@ -14,8 +14,10 @@ from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from lending import access, audit, outbox
+from lending import access, audit, kyc, notices, outbox
+from lending.engine import names
 from lending.models import Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
+from lending.notices import Letter
 
 INVITATION = "person.invitation"
 
@@ -43,10 +45,14 @@ def register(
 
     Raises
     ------
+    UnableToGrant
+        If the name can not be held against a list of names.
     lending.access.UnableToAccess
         If the manager is no relationship manager.
     """
     access.require_role(manager, Role.RELATIONSHIP_MANAGER)
+    if wrong := names.problem(name):
+        raise UnableToGrant(wrong)
     client = Client.objects.create(
         name=name,
         kind=kind,
@@ -118,7 +124,8 @@ def invite(
     Raises
     ------
     UnableToGrant
-        If the address is none, the role is none of a client's, or the person works for the desk or is added already.
+        If the address is none, the role is none of a client's, the client's approved case does not name them as
+        somebody who signs, or the person works for the desk or is added already.
     lending.access.UnableToAccess
         If the inviter is no relationship manager, or is one who does not see the client.
     """
@@ -135,10 +142,21 @@ def invite(
         raise UnableToGrant(f"{user.email} works for the desk and can not also act for a client")
     if user is not None and ClientUser.objects.filter(client=client, user=user).exists():
         raise UnableToGrant(f"{user.email} acts for {client} already")
+    signers = kyc.signers(client)
+    if role == Role.BORROWER_ADMIN and signers and email.lower() not in signers:
+        raise UnableToGrant(f"the case of {client} does not name {email} as somebody who signs: open a review for that")
     user = user or User.objects.create_user(email, None, name=name or email)
+    told = ClientUser.objects.filter(client=client).exists()
     added = ClientUser.objects.create(client=client, user=user, role=role, created_at=now)
     facts = {"person": user.email, "role": role.value}
     audit.write("person_added", actor=invited_by, obj=client, after=facts, now=now)
+    if told:
+        # Who acts for a client learns of everybody who is added beside them.
+        does = "may sign for" if role == Role.BORROWER_ADMIN else "may look at what concerns"
+        body = f"{added.user.name} ({user.email}) {does} {client} from now on. If you do not know them, call us."
+        key = f"person_added:{client.public_id}:{user.public_id}"
+        subject = "Somebody was added to your account"
+        notices.enqueue([Letter(client=client, kind="person_added", subject=subject, body=body, key=key)], now=now)
     if not user.has_usable_password():
         payload = {"user": str(user.public_id), "client": client.name, "origin": origin}
         outbox.put(INVITATION, payload, key=f"invitation:{client.public_id}:{user.public_id}", now=now)

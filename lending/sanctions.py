@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import IO, Any, Protocol
 
 from django.core.cache import cache
-from django.db import transaction
+from django.db import DataError, transaction
 
 from lending import access, audit, events, list_files
 from lending.engine.listed import Listed, digest
@@ -155,6 +155,11 @@ def take_in(upload_id: int, *, now: datetime) -> SanctionsUpload | None:
                 _become_version(upload, now)
         except UnableToImport as refusal:
             upload.state, upload.refusal, upload.problems = _State.REFUSED, str(refusal)[:400], refusal.problems
+        except (ValueError, TypeError, KeyError, IndexError, ArithmeticError, DataError) as failure:
+            # What no check foresaw ends this upload, and not the taking in of every list behind it.
+            logger.exception("%s could not be read", upload)
+            words = f"a part of it could not be read ({type(failure).__name__}): send it to who keeps this platform"
+            upload.state, upload.refusal = _State.REFUSED, words
         else:
             upload.state = _State.TAKEN
         upload.ended_at = now

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from lending import audit, events, sanctions
@@ -31,8 +31,9 @@ from lending.models import (
     ScreeningRule,
 )
 
-COMPARING = 1  # raised with every change of how names are compared: all clients are screened anew then
+COMPARING = 2  # raised with every change of how names are compared: all clients are screened anew then
 AT_ONCE = 500  # clients of one transaction
+_ONE_AT_A_TIME = 7_200_003  # advisory, of the database
 _State = ScreeningMatch.State
 
 
@@ -127,6 +128,10 @@ def last_known(row: Any) -> Standing:
     return Standing("clear", f"screened {row.screened_at:%d %b %Y %H:%M} UTC: no open match")
 
 
+# The best score of each client's people against each entry that reaches the threshold, and why.
+_Found = dict[tuple[Client, Subject, SanctionsEntry], tuple[int, dict[str, Any]]]
+
+
 def check_new_business(client: Client) -> None:
     """
     Check that something new may be agreed with a client.
@@ -195,6 +200,19 @@ def screen_due(*, now: datetime) -> int:
     versions = sanctions.current_versions()
     if not versions:
         return 0
+    with connection.cursor() as cursor:
+        # Two at once would compare the same names; the second leaves them to the first.
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_AT_A_TIME])
+        if not cursor.fetchone()[0]:
+            return 0
+    try:
+        return _screen_all(versions, now)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_ONE_AT_A_TIME])
+
+
+def _screen_all(versions: Sequence[SanctionsVersion], now: datetime) -> int:
     rule = _rule()
     against = _against(rule, versions)
     clients = {client.pk: client for client in Client.objects.order_by("pk")}
@@ -208,21 +226,29 @@ def screen_due(*, now: datetime) -> int:
     due = [key for key, who in wanted.items() if last.get(key) != (against, digest(_facts(who)))]
     for start in range(0, len(due), AT_ONCE):
         some = {clients[key]: wanted[key] for key in due[start : start + AT_ONCE]}
-        _screen(some, rule, versions, against, now)
+        # Compared before anything is locked: whoever is called or pays meanwhile does not wait for it.
+        found = _matches(some, rule, _names(versions))
+        _write_down(some, found, rule, versions, against, now)
     return len(due)
 
 
 @transaction.atomic
-def _screen(
+def _write_down(
     wanted: Mapping[Client, Sequence[Subject]],
+    found: _Found,
     rule: ScreeningRule,
     versions: Sequence[SanctionsVersion],
     against: str,
     now: datetime,
 ) -> None:
-    """Screen some clients, and write down that it was done and what was found."""
-    list(Client.objects.select_for_update().filter(pk__in=[client.pk for client in wanted]).order_by("pk"))
-    found = _matches(wanted, rule, _names(versions))
+    """
+    Write down that some clients were screened, and what was found.
+
+    The facts that were compared are written with it: a client whose name has changed meanwhile is due again.
+    """
+    # Not so that a row which names the client would have to wait: a call, a payment, a letter.
+    held = Client.objects.select_for_update(no_key=True)
+    list(held.filter(pk__in=[client.pk for client in wanted]).order_by("pk"))
     Screening.objects.filter(client__in=wanted, ended_at=None).update(ended_at=now)
     said = [f"{version.watchlist.code} {version.number}" for version in versions]
     looks = {
@@ -240,7 +266,8 @@ def _screen(
             for client, who in wanted.items()
         )
     }
-    rows = ScreeningMatch.objects.filter(client__in=wanted, ended_at=None).select_related("entry")
+    rows = ScreeningMatch.objects.filter(client__in=wanted, ended_at=None)
+    rows = rows.select_related("entry__closed_by__upload")
     standing = {(row.client_id, row.subject, row.entry.watchlist_id, row.entry.ref): row for row in rows}
     for (client, subject, entry), (score, why) in found.items():
         key = (client.pk, subject.key, entry.watchlist_id, entry.ref)
@@ -268,20 +295,23 @@ def _screen(
 
 
 def _lapse(rows: Iterable[ScreeningMatch], now: datetime) -> None:
-    """End open matches whose entry was taken off its list; another cause is for a person to judge."""
+    """
+    End open matches whose entry was taken off its list; another cause is for a person to judge.
+
+    So is one that a file took off which looked like the wrong one, and which somebody sent in as meant.
+    """
     for row in rows:
         listed = SanctionsEntry.objects.filter(watchlist=row.entry.watchlist_id, ref=row.entry.ref, closed_by=None)
-        if row.state == _State.OPEN and not listed.exists():
+        gone = row.entry.closed_by
+        if row.state == _State.OPEN and gone and not gone.upload.confirmed and not listed.exists():
             ScreeningMatch.objects.filter(pk=row.pk, state=_State.OPEN).update(state=_State.LAPSED, ended_at=now)
             audit.write("sanctions_match_lapsed", actor=None, obj=row, reason="taken off the list", now=now)
 
 
-def _matches(
-    wanted: Mapping[Client, Sequence[Subject]], rule: ScreeningRule, listed: _Names
-) -> dict[tuple[Client, Subject, SanctionsEntry], tuple[int, dict[str, Any]]]:
+def _matches(wanted: Mapping[Client, Sequence[Subject]], rule: ScreeningRule, listed: _Names) -> _Found:
     """Return the best score of each client's people against each entry that reaches the threshold, and why."""
     who = [(client, subject, names.of(subject.name)) for client, some in wanted.items() for subject in some]
-    found: dict[tuple[Client, Subject, SanctionsEntry], tuple[int, dict[str, Any]]] = {}
+    found: _Found = {}
     for (client, subject, name), places in zip(who, listed.index.candidates([row[2] for row in who]), strict=True):
         for place in map(int, places):
             entry, weak = listed.entries[place], listed.weak[place]

@@ -6,19 +6,30 @@ from typing import Any
 
 from django import forms
 
-from lending.engine import countries
+from lending.engine import countries, names
 
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
 class Figure(forms.DecimalField):
-    """A number, with or without the commas between thousands with which every page writes it."""
+    """A number, with or without the commas between thousands with which every page writes it; 0,125 is no number."""
 
     def to_python(self, value: Any) -> Decimal | None:  # type: ignore[override]
         """Return the number; commas that stand anywhere but between thousands are an error."""
         if isinstance(value, str) and _GROUPED.fullmatch(value.strip()):
             value = value.replace(",", "")
         return super().to_python(value)
+
+
+class PersonalName(forms.CharField):
+    """The name of a person or firm, as it can be held against a list of names."""
+
+    def clean(self, value: Any) -> str:
+        """Return the name; what could not be compared is an error that says what to do."""
+        typed = str(super().clean(value))
+        if typed and (wrong := names.problem(typed)):
+            raise forms.ValidationError(f"{wrong[:1].upper()}{wrong[1:]}.")
+        return typed
 
 
 class Country(forms.CharField):

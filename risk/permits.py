@@ -8,9 +8,9 @@ from lending import breaks, permits
 from lending.engine import money
 from lending.models import Asset, Loan, MarginAccount
 from lending.permits import Permit
-from risk import exposures, letters, prices
+from risk import exchanges, exposures, letters, prices
 from risk.engine.cures import max_release, substitute_quantity
-from risk.engine.ltv import Exposure, Owed, Position, exposure, ltv_of
+from risk.engine.ltv import Exposure, Owed, Pledged, Position, exposure, ltv_of
 from risk.exposures import AccountFacts
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.prices import Marks
@@ -33,6 +33,7 @@ def issue_draw(margin_account: MarginAccount, asset: Asset, amount: Decimal, *, 
         If the LTV would be above initial_ltv, a mark is not GOOD, a call is open, or the account is frozen.
     """
     facts, marks = _facts(margin_account, now=now)
+    _check_earmarked([facts.account])
     _check_draw(facts, asset, amount, marks)
     return _permit(permits.DRAW, facts, asset, amount, marks, now=now)
 
@@ -48,6 +49,7 @@ def issue_draws(loans: Sequence[Loan], *, now: datetime) -> list[Permit]:
     """
     marks = prices.current(now=now)
     found = exposures.load((loan.margin_account_id for loan in loans), now=now)
+    _check_earmarked([facts.account for facts in found.values()])
     for loan in loans:
         _check_draw(found[loan.margin_account_id], loan.asset, loan.principal, marks)
     snapshot = prices.snapshot(marks, now=now)
@@ -88,6 +90,7 @@ def issue_release(margin_account: MarginAccount, asset: Asset, quantity: Decimal
         frozen, or custody does not agree with the ledger on the asset.
     """
     facts, marks = _facts(margin_account, now=now)
+    _check_earmarked([facts.account])
     _check(facts, facts.position, marks)
     if why := breaks.blocks_releases(asset):
         raise UnableToPermit(why)
@@ -128,8 +131,8 @@ def issue_substitution(
     Raises
     ------
     UnableToPermit
-        If what has arrived counts for less, a mark is not GOOD, a call is open, the account is frozen, or custody does
-        not agree with the ledger on the asset that leaves.
+        If what has arrived counts for less, the LTV would be at a margin call, a mark is not GOOD, a call is open, the
+        account is frozen, or custody does not agree with the ledger on the asset that leaves.
     """
     facts, marks = _facts(margin_account, now=now)
     _check(facts, facts.position, marks)
@@ -150,7 +153,24 @@ def issue_substitution(
         raise UnableToPermit(
             f"it takes {money.text(least)} {other.code} at the marks of now, not {money.text(arrived)}"
         )
+    left = _exposed(_without(facts.position, out, quantity), marks)
+    if left.exceeds(facts.terms.margin_call_ltv):
+        raise UnableToPermit(f"the LTV after it would be {letters.percent(ltv_of(left))}, at a margin call")
     return _permit(permits.RELEASE, facts, out, quantity, marks, now=now)
+
+
+def _without(position: Position, asset: Asset, quantity: Decimal) -> Position:
+    with money.exact():
+        left = tuple(
+            Pledged(held.asset, held.quantity - quantity if held.asset == asset.code else held.quantity, held.weight)
+            for held in position.pledges
+        )
+    return Position(left, position.debts)
+
+
+def _check_earmarked(accounts: Sequence[MarginAccount]) -> None:
+    if exchanges.earmarked(accounts):
+        raise UnableToPermit("collateral has come for an exchange that is under way: call that off first")
 
 
 def _facts(margin_account: MarginAccount, *, now: datetime) -> tuple[AccountFacts, Marks]:

@@ -7,34 +7,31 @@ at its low end, what goes out at its high end. So it also works above the level 
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 
 from lending import access, allow_list, approvals, collateral, deposits, margin_accounts, notices, term_sheets
 from lending.engine import money
-from lending.models import Approval, Asset, DepositAddress, MarginAccount, Pledge, PledgeMovement, User
+from lending.models import Approval, Asset, DepositAddress, MarginAccount, Pledge, User
 from lending.notices import Letter
 from lending.permits import Permit, UnableToVerify
 from lending.screening import UnableToDeal
 from lending.withdrawals import UnableToWithdraw
 from risk import permits, prices
 from risk.engine.cures import substitute_quantity
+from risk.exchanges import KIND, Substitution, of_account, read
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.prices import Marks
 
 log = logging.getLogger(__name__)
 
-KIND = "collateral_substitution"
 TIME_TO_LIVE = timedelta(days=3)
 # Coins are under way for an hour or so: a little more than what is worth as much, so that prices may move meanwhile.
 CUSHION = Decimal("1.02")
 TOLD_FOR = timedelta(days=1)
-_CAME, _WENT = (PledgeMovement.Kind.PLEDGE, PledgeMovement.Kind.TOP_UP), PledgeMovement.Kind.RELEASE
 _REFUSALS = (
     permits.UnableToPermit,
     UnableToVerify,
@@ -47,31 +44,6 @@ _REFUSALS = (
 
 class UnableToSubstitute(Exception):
     """Collateral can not be exchanged; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Substitution:
-    """What was asked for: quantities in units of their assets; `arrived` has come in since, less what left again."""
-
-    approval: Approval
-    account: MarginAccount
-    out_asset: Asset
-    out_quantity: Decimal
-    in_asset: Asset
-    in_quantity: Decimal
-    destination: str
-    arrived: Decimal
-
-    @property
-    def missing(self) -> Decimal:
-        """Return what has still to come in."""
-        with money.exact():
-            return max(self.in_quantity - self.arrived, money.ZERO)
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether it may still be carried out."""
-        return self.approval.state in approvals.OPEN
 
 
 def assets_in(account: MarginAccount) -> list[Asset]:
@@ -190,41 +162,6 @@ def call_off(account: MarginAccount, *, by: User, now: datetime) -> Approval:
     return approvals.withdraw(found.approval, by=by, now=now)
 
 
-def of_account(account: MarginAccount, *, open_only: bool = False) -> Substitution | None:
-    """Return the newest exchange of an account's collateral, or the one that is open."""
-    found = Approval.objects.filter(
-        kind=KIND, client=account.client_id, payload__margin_account=str(account.public_id)
-    ).select_related("maker", "checker", "client")
-    if open_only:
-        found = found.filter(state__in=approvals.OPEN)
-    newest = found.order_by("-requested_at", "-pk").first()
-    return read([newest])[0] if newest else None
-
-
-def read(asked: Sequence[Approval]) -> list[Substitution]:
-    """Return what some requests ask for, and what has come in for each."""
-    codes = {row.payload[name] for row in asked for name in ("out_asset", "in_asset")}
-    assets = {asset.code: asset for asset in Asset.objects.filter(code__in=codes)}
-    ids = {row.payload["margin_account"] for row in asked}
-    accounts = {
-        str(account.public_id): account
-        for account in MarginAccount.objects.filter(public_id__in=ids).select_related("client")
-    }
-    return [
-        Substitution(
-            approval=row,
-            account=accounts[row.payload["margin_account"]],
-            out_asset=assets[row.payload["out_asset"]],
-            out_quantity=Decimal(row.payload["out_quantity"]),
-            in_asset=assets[row.payload["in_asset"]],
-            in_quantity=Decimal(row.payload["in_quantity"]),
-            destination=row.payload["destination"],
-            arrived=_arrived(accounts[row.payload["margin_account"]], assets[row.payload["in_asset"]], row),
-        )
-        for row in asked
-    ]
-
-
 def held_up(found: Substitution, *, now: datetime) -> str:
     """Return why an exchange that two persons agreed to is not carried out now; "" where nothing is in its way."""
     if found.missing:
@@ -284,14 +221,6 @@ def _permit(found: Substitution, *, now: datetime) -> Permit:
     return permits.issue_substitution(
         found.account, found.out_asset, found.out_quantity, found.in_asset, found.arrived, now=now
     )
-
-
-def _arrived(account: MarginAccount, asset: Asset, asked: Approval) -> Decimal:
-    since = PledgeMovement.objects.filter(margin_account=account, asset=asset, recorded_at__gte=asked.requested_at)
-    came = since.filter(kind__in=_CAME).aggregate(sum=Sum("quantity"))["sum"] or money.ZERO
-    went = since.filter(kind=_WENT).aggregate(sum=Sum("quantity"))["sum"] or money.ZERO
-    with money.exact():
-        return max(came - went, money.ZERO)
 
 
 def _letter(found: Substitution) -> Letter | None:

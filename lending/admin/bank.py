@@ -207,7 +207,7 @@ class BankLineAdmin(Table):
         """Return a line with all that its page names."""
         named = ("account__asset", "asset", "statement__account", "entry", "maker", "checker")
         rows = self.get_queryset(request).select_related(*named)
-        return rows.filter(pk=object_id).first() if object_id.isdigit() else None
+        return rows.filter(pk=object_id).first() if object_id.isdecimal() else None
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -53,7 +53,7 @@ class LoanAdmin(Table):
         named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
         account = ("margin_account__terms", "margin_account__client", "origin__takeover")
         rows = self.get_queryset(request).select_related(*named, *account)
-        return term_sheets.beside(rows).filter(pk=object_id).first() if object_id.isdigit() else None
+        return term_sheets.beside(rows).filter(pk=object_id).first() if object_id.isdecimal() else None
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from django import forms
 
 from lending.models import AgreementVersion, Asset, Client, KycCase, RelatedParty, SigningRule
-from lending.typed import Country, Figure
+from lending.typed import Country, Figure, PersonalName
 
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 _HUNDRED = Decimal(100)
@@ -43,7 +43,7 @@ class DescriptionForm(forms.Form):
 class ClientForm(DescriptionForm):
     """What is asked of a new prospect: its name and country, the rest as far as it is known."""
 
-    name = forms.CharField(max_length=160)
+    name = PersonalName(max_length=160)
     kind = forms.ChoiceField(choices=Client.Kind.choices)
     time_zone = forms.CharField(max_length=40, initial="UTC", help_text="IANA name; notices show deadlines in it")
 
@@ -74,7 +74,7 @@ class PaperForm(forms.Form):
 class PartyForm(forms.Form):
     """A person behind a client, and what they are to it."""
 
-    name = forms.CharField(max_length=160, error_messages={"required": "Who is it?"})
+    name = PersonalName(max_length=160, error_messages={"required": "Who is it?"})
     country = Country(help_text="Where they live: its name, or its ISO 3166 code.")
     birth_date = Day(label="Born", required=False)
     email = forms.EmailField(

@@ -30,6 +30,10 @@ _GREEK = {
 }  # fmt: skip
 _LETTERS: Mapping[int, str] = str.maketrans({**_LATIN, **_CYRILLIC, **_GREEK})
 
+MOST_WORDS = 16
+_UNSEEN = ("Cf", "Cc")
+_NEVER = (*_UNSEEN, "Co", "Cn", "Cs", "Zl", "Zp")
+
 _TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "prof", "professor", "sir", "dame"))
 _PHRASES = (
     (re.compile(r"\b(?:(?:open|public|closed|private) )?joint stock company\b"), "jsc"),
@@ -60,7 +64,31 @@ def latin(text: str) -> str:
     # Before accents fall: й and ї are letters of their own, not и and і with a mark.
     composed = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
     parts = unicodedata.normalize("NFKD", composed)
-    return "".join(sign for sign in parts if not unicodedata.combining(sign)).translate(_LETTERS)
+    seen = (sign for sign in parts if not unicodedata.combining(sign) and unicodedata.category(sign) not in _UNSEEN)
+    return "".join(seen).translate(_LETTERS)
+
+
+def problem(written: str) -> str:
+    """
+    Return why a name can not be held against a list as it is written, and what to do; "" where it can.
+
+    Signs that nobody sees, and letters of two alphabets in one word, look like a name and are another.
+    """
+    if any(unicodedata.category(sign) in _NEVER for sign in written):
+        return "it holds signs that can not be seen: type the name, instead of pasting it"
+    for word in re.split(r"[\W\d_]+", written):
+        if len({alphabet for sign in word if (alphabet := _alphabet(sign))}) > 1:
+            return f"{word!r} mixes letters of two alphabets: type it in one"
+    if not any("a" <= sign <= "z" for sign in latin(written)):
+        return "write it in Latin letters, as a passport does in its machine-readable lines"
+    if len(of(written).words) > MOST_WORDS:
+        return f"a name has at most {MOST_WORDS} words"
+    return ""
+
+
+def _alphabet(sign: str) -> str:
+    name = unicodedata.name(sign, "")
+    return next((alphabet for alphabet in ("LATIN", "CYRILLIC", "GREEK") if name.startswith(alphabet)), "")
 
 
 def of(written: str) -> Name:

@@ -69,7 +69,7 @@ class Reading:
 
 def unfit(listed: Listed) -> str:
     """Return why an entry can not be taken, nothing if it can."""
-    if not listed.ref.isdigit() or len(listed.ref) > 18:
+    if not listed.ref.isdecimal() or len(listed.ref) > 18:
         return f"{listed.ref[:40]!r} is not the number of an entry"
     if not listed.names:
         return f"entry {listed.ref} has no name"

@@ -59,7 +59,7 @@ def read(source: Source, reading: Reading, heard: Heard) -> None:
             continue
         row = {name: tidy(cell) for name, cell in zip(header, cells, strict=True)}
         reading.published_on = reading.published_on or generated(row[FIRST])
-        if not row[_REF].isdigit():
+        if not row[_REF].isdecimal():
             reading.wrong(source.name, line, f"{row[_REF][:40]!r} is not the number of an entity")
             continue
         _take(entities.setdefault(row[_REF], _Entity(line, _kind(row))), row)
@@ -89,7 +89,7 @@ def birth(day: str, year: str, first_year: str, last_year: str, *, circa: bool, 
     if day:
         exact = generated(day)
         return listed.around(day, exact, exact, circa=circa) if exact else Born(text)
-    years = [int(part) if part.isdigit() else None for part in (year or first_year, year or last_year)]
+    years = [int(part) if part.isdecimal() else None for part in (year or first_year, year or last_year)]
     if not any(years):
         return Born(text)
     return listed.born_between(text, years[0], years[1], circa=circa)

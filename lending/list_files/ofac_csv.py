@@ -92,7 +92,7 @@ def _take_entry(rows: dict[str, _Row], line: int, cells: list[str], file: str, r
     ref, name, kind = cells[0], cells[1], cells[2].lower()
     if ref in rows:
         reading.wrong(file, line, f"number {ref[:20]} stood in line {rows[ref].line} already")
-    elif not ref.isdigit():
+    elif not ref.isdecimal():
         reading.wrong(file, line, f"{ref[:40]!r} is not the number of an entry")
     elif not name:
         reading.wrong(file, line, f"entry {ref} has no name")

@@ -10,7 +10,7 @@ from lending import margin_accounts
 from lending.engine import money
 from lending.engine.schedule import due_date
 from lending.models import Asset, LadderTerms, Product, Role
-from lending.typed import Figure
+from lending.typed import Figure, PersonalName
 from risk.models import AssetPolicy
 
 USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
@@ -19,7 +19,7 @@ USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
 class PersonForm(forms.Form):
     """Somebody who is to sign or look for a client."""
 
-    name = forms.CharField(max_length=120, error_messages={"required": "Who is it?"})
+    name = PersonalName(max_length=120, error_messages={"required": "Who is it?"})
     email = forms.EmailField(
         label="E-mail", help_text="A link to choose a password goes there.",
         error_messages={"invalid": "That is not an e-mail address, like ann@example.com."},

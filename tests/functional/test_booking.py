@@ -66,7 +66,7 @@ def test_a_client_is_registered_and_its_way_begins(cast: Cast, client: Browser) 
 
 def test_a_person_is_added_and_chooses_a_password_that_nobody_else_knows(cast: Cast, client: Browser) -> None:
     client.force_login(cast.robin)
-    asked = {"name": "Dora", "email": "Dora@harbourside.example", "role": "borrower_admin"}
+    asked = {"name": "Dora", "email": "Dora@harbourside.example", "role": "borrower_viewer"}
     page = client.post(at(cast.harbourside, "people"), asked, follow=True).content.decode()
     assert "a letter with a link" in page
     assert "invited" in page

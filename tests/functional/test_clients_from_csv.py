@@ -45,7 +45,7 @@ def test_a_table_is_read_as_it_is_written() -> None:
     [
         (",entity,CH,,,", "row 2, name: is missing"),
         (f"{'x' * 161},entity,CH,,,", "row 2, name: is longer than 160"),
-        ("Dry\x07dock,entity,CH,,,", "row 2, name: is longer than 160 characters, or holds signs"),
+        ("Dry\x07dock,entity,CH,,,", "row 2, name: it holds signs that can not be seen"),
         ("Drydock,,CH,,,", "row 2, kind: is missing"),
         ("Drydock,firm,CH,,,", "row 2, kind: 'firm' is none of individual, entity"),
         ("Drydock,entity,,,,", "row 2, jurisdiction: is missing"),

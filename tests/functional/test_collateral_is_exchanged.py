@@ -9,8 +9,8 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import allow_list, approvals, collateral
-from lending.models import Approval, DepositAddress, Loan, Notice, Pledge, PledgeMovement, Withdrawal
+from lending import allow_list, approvals, collateral, offers
+from lending.models import Approval, Asset, DepositAddress, Loan, Notice, Pledge, PledgeMovement, Withdrawal
 from risk import cycle, permits, positions, prices, substitutions
 from risk.models import MarginCall
 from tests import stories
@@ -46,18 +46,23 @@ def secured(cast: Cast) -> Loan:
     collateral.pledge(made.margin_account, ether, Decimal(200), key="ether", now=NOW)
     Pledge.objects.filter(asset=ether).update(haircut=Decimal("0.2"))
     for code in ("BTC", "ETH"):
-        DepositAddress.objects.create(
-            client=made.client,
-            margin_account=made.margin_account,
-            asset=AssetFactory(code=code),
-            purpose=DepositAddress.Purpose.COLLATERAL,
-            address=f"{code}-in",
-            created_at=NOW,
-        )
+        watched(made, AssetFactory(code=code))
     cycle.forget()
     for minutes in (2, 3):
         market("40000", "2000", minutes)
     return made
+
+
+def watched(loan: Loan, asset: Asset) -> None:
+    """Give a loan an address to which its collateral in an asset comes."""
+    DepositAddress.objects.create(
+        client=loan.client,
+        margin_account=loan.margin_account,
+        asset=asset,
+        purpose=DepositAddress.Purpose.COLLATERAL,
+        address=f"{asset.code}-in",
+        created_at=NOW,
+    )
 
 
 def market(bitcoin: str, ether: str, minutes: int) -> None:
@@ -155,6 +160,60 @@ def test_what_cured_a_call_is_not_given_for_something_else_too(cast: Cast, loan:
     assert substitutions.carry_out_due(now=at) == 0
     with time_machine.travel(at, tick=False):
         assert "a margin call came after it was asked for" in page(loan, cast.alice).content.decode()
+
+
+def bitcoin_for_ether(cast: Cast, loan: Loan) -> tuple[Asset, Decimal]:
+    """Have 13 bitcoin asked for, and agreed to; return what is to come for them but for the last bit."""
+    bitcoin, ether = AssetFactory(code="BTC"), AssetFactory(code="ETH")
+    before = NOW - timedelta(days=2)
+    allowed = allow_list.ask(cast.harbourside, bitcoin, "bc1-home", reason="signed", maker=cast.olga, now=before)
+    approvals.decide(allowed, checker=cast.rhea, approve=True, now=before)
+    for asset in (bitcoin, ether):
+        watched(loan, asset)
+    cycle.forget()
+    for minutes in (2, 3):
+        market("40000", "2000", minutes)
+    takes = substitutions.worth(loan.margin_account, bitcoin, Decimal(13), ether, marks=prices.current(now=LATER))
+    asked = substitutions.ask(
+        loan.margin_account, bitcoin, Decimal(13), ether, takes, destination="bc1-home", by=cast.alice, now=LATER
+    )
+    approvals.decide(asked, checker=cast.rhea, approve=True, now=LATER)
+    return stories.deposited(loan.client, "ETH", takes), takes - Decimal("0.1")
+
+
+def test_what_came_for_it_backs_no_draw(cast: Cast) -> None:
+    offer = stories.offered(cast, principal=Decimal(510_000), collateral={"BTC": Decimal(25), "ETH": Decimal(1)})
+    loan = offers.approve(offers.accept(offer, by=cast.alice, now=NOW), by=cast.rhea, now=NOW)
+    loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)
+    account = loan.margin_account
+    collateral.pledge(account, stories.deposited(loan.client, "BTC", Decimal(13)), Decimal(13), key="first", now=NOW)
+    ether, most = bitcoin_for_ether(cast, loan)
+    collateral.pledge(account, ether, most, key="ether", now=LATER)
+    with pytest.raises(permits.UnableToPermit, match="has come for an exchange that is under way"):
+        permits.issue_draw(account, loan.asset, loan.principal, now=LATER)
+    with pytest.raises(permits.UnableToPermit, match="has come for an exchange that is under way"):
+        permits.issue_draws([loan], now=LATER)
+    substitutions.call_off(account, by=cast.alice, now=LATER)
+    permits.issue_draw(account, loan.asset, loan.principal, now=LATER)
+
+
+def test_what_came_for_it_frees_nothing_else_and_no_exchange_ends_in_a_call(cast: Cast) -> None:
+    loan = stories.running(cast, btc=Decimal(26), collateral={"BTC": Decimal(26), "ETH": Decimal(1)})
+    account = loan.margin_account
+    ether, most = bitcoin_for_ether(cast, loan)
+    collateral.top_up(account, ether, most, key="ether", now=LATER)
+    with pytest.raises(permits.UnableToPermit, match="has come for an exchange that is under way"):
+        permits.issue_release(account, AssetFactory(code="BTC"), Decimal(9), now=LATER)
+    # A second wall behind that one: whatever else has raised the debt meanwhile, nothing leaves into a call.
+    Loan.objects.filter(pk=loan.pk).update(fees_due=Decimal(300_000))
+    with pytest.raises(permits.UnableToPermit, match="at a margin call"):
+        permits.issue_substitution(account, AssetFactory(code="BTC"), Decimal(13), ether, most + 1, now=LATER)
+    Loan.objects.filter(pk=loan.pk).update(fees_due=0)
+    # What is held for a sale is not there to be given for anything.
+    collateral.hold(account, ether, Decimal(100), key="held", now=LATER)
+    found = substitutions.of_account(account)
+    assert found is not None
+    assert found.arrived == most - 100
 
 
 def test_it_is_called_off_by_who_may_sign_and_ends_by_itself(cast: Cast, loan: Loan) -> None:

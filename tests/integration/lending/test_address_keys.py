@@ -1,6 +1,7 @@
 """Deposit addresses from an extended public key: set by two persons, given out without gaps, shown once watched."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -78,8 +79,9 @@ def test_a_key_is_used_once_and_by_who_may(olga: User) -> None:
     with pytest.raises(address_keys.UnableToUse, match="asked for already"):
         address_keys.ask("ethereum", XPUB, reason="x", maker=olga, now=NOW)
     used()
-    with pytest.raises(address_keys.UnableToUse, match="the same addresses would be given out again"):
-        address_keys.ask("bitcoin", ZPUB, reason="x", maker=olga, now=NOW)
+    for spelling in (ZPUB, addresses._written(replace(addresses._read(ZPUB), version=bytes.fromhex("0488b21e")))):
+        with pytest.raises(address_keys.UnableToUse, match="the same addresses would be given out again"):
+            address_keys.ask("bitcoin", spelling, reason="x", maker=olga, now=NOW)
 
 
 def test_each_client_loan_and_asset_has_the_next_address_and_the_custodian_watches_it(

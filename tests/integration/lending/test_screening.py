@@ -45,7 +45,7 @@ def cora() -> User:
 def bring(cora: User) -> Bring:
     """Bring a version of the list in, of (number, name, kind)."""
 
-    def brought(*entries: tuple[int, str, str], remarks: str = made.NONE) -> None:
+    def brought(*entries: tuple[int, str, str], remarks: str = made.NONE, confirmed: bool = False) -> None:
         refs = entries[0][0]
         files = [
             File("sdn.csv", made.sdn_csv(*entries, remarks=remarks)),
@@ -53,7 +53,7 @@ def bring(cora: User) -> Bring:
             File("add.csv", f"{refs},1,-0-,-0-,-0-,-0-\n"),
         ]
         sdn = SanctionsList.objects.get(code="ofac-sdn")
-        upload = sanctions.receive(sdn, files, published_on=date(2021, 5, 18), confirmed=True, by=cora, now=NOW)
+        upload = sanctions.receive(sdn, files, published_on=date(2021, 5, 18), confirmed=confirmed, by=cora, now=NOW)
         sanctions.take_in(upload.pk, now=NOW)
         assert sanctions.current(sdn).upload_id == upload.pk
 
@@ -143,6 +143,21 @@ def test_an_open_match_lapses_when_the_list_drops_it_and_not_when_the_client_is_
     bring((8, "OCHRE MILL", ""))
     screening.screen_due(now=NOW)
     assert ScreeningMatch.objects.get().state == _State.LAPSED
+
+
+def test_a_file_that_was_sent_in_as_meant_lets_nobody_go(bring: Bring, client: Client) -> None:
+    bring(ENTRY)
+    screening.screen_due(now=NOW)
+    bring((8, "OCHRE MILL", ""), confirmed=True)
+    screening.screen_due(now=NOW)
+    assert only().state == _State.OPEN
+
+
+def test_signs_that_nobody_sees_hide_no_name(bring: Bring, client: Client) -> None:
+    bring(ENTRY)
+    Client.objects.filter(pk=client.pk).update(name="Aure\u200blio Vel\u00adthorn")
+    screening.screen_due(now=NOW)
+    assert only().state == _State.OPEN
 
 
 def test_a_confirmed_match_stops_what_is_new_and_what_goes_out(bring: Bring, cora: User) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django import forms
 
 from lending.templatetags.plimsoll import price
-from lending.typed import Country, Figure
+from lending.typed import Country, Figure, PersonalName
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,9 @@ def test_a_number_is_read_with_or_without_commas(typed: str, read: str) -> None:
     assert Figure().clean(typed) == Decimal(read)
 
 
-@pytest.mark.parametrize("typed", ["1,5", "1,50.00", "12,34,567", "1.000,50", ",500", "NaN", "1e5,000", "five"])
+@pytest.mark.parametrize(
+    "typed", ["1,5", "1,50.00", "12,34,567", "1.000,50", ",500", "0,125", "0,985", "NaN", "1e5,000", "five"]
+)
 def test_a_comma_anywhere_else_is_refused(typed: str) -> None:
     with pytest.raises(forms.ValidationError, match="Enter a number"):
         Figure().clean(typed)
@@ -32,6 +34,27 @@ def test_a_country_is_read_by_its_code_or_its_name(typed: str, code: str) -> Non
 def test_what_is_no_country_is_refused(typed: str) -> None:
     with pytest.raises(forms.ValidationError, match=f"No country is called {typed}"):
         Country().clean(typed)
+
+
+@pytest.mark.parametrize("typed", ["Aurelio Pasco", "José Ødegård-Łukasz", "Владимир Крылов", "O’Brien & Sons, Ltd."])
+def test_a_name_that_can_be_compared_is_taken_as_it_is(typed: str) -> None:
+    assert PersonalName().clean(typed) == typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("Vladi\u200bmir Krylov", "signs that can not be seen"),
+        ("Vladi\u00admir Krylov", "signs that can not be seen"),
+        ("Vladimir \u0420rylov", "mixes letters of two alphabets"),  # a Cyrillic Р
+        ("弗拉基米尔", "Write it in Latin letters"),
+        ("123", "Write it in Latin letters"),
+        ("A " * 17, "at most 16 words"),
+    ],
+)
+def test_a_name_that_can_not_be_compared_is_refused(typed: str, says: str) -> None:
+    with pytest.raises(forms.ValidationError, match=says):
+        PersonalName().clean(typed)
 
 
 @pytest.mark.parametrize(
