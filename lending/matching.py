@@ -1,15 +1,35 @@
-"""Deposits that nobody could be found for: two persons say whose they are, and they count from when they arrived."""
+"""
+Deposits that nobody could be found for: two persons say whose they are, and they count from when they arrived.
+
+Or they say that a deposit brings what was taken over from another system: that stands on the books since the takeover,
+as a break with the custodian until it comes, and is not put there a second time.
+"""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
 
 from lending import access, approvals, arrivals, audit, ledger, loans, margin_accounts
 from lending.engine import entries, money
-from lending.models import Approval, Asset, Deposit, DepositAddress, Loan, LoanState, Role, User
+from lending.engine.chart import AccountKind
+from lending.models import (
+    Approval,
+    Asset,
+    Deposit,
+    DepositAddress,
+    Entry,
+    Loan,
+    LoanState,
+    Posting,
+    Role,
+    Takeover,
+    User,
+)
 
 KIND = "match_deposit"
+TAKEN_OVER = "arrival_taken_over"
 MATCHERS = frozenset({Role.OPERATIONS})
 # A loan that waits for collateral can be sent some, and one in recovery be paid; nothing is owed to the others.
 _OPEN = (*loans.OWING, LoanState.COLLATERAL_PENDING)
@@ -60,10 +80,88 @@ def ask(deposit: Deposit, loan: Loan, *, reason: str, maker: User, now: datetime
     return approvals.request(KIND, payload, maker=maker, now=now, client=loan.client)
 
 
+def to_come(deposit: Deposit) -> Decimal:
+    """Return how much of a deposit's asset was taken over at its custodian, and has not come as far as is known."""
+    held = Posting.objects.filter(
+        Q(entry__kind="balance_taken_over") | Q(entry__idempotency_key__startswith=f"{TAKEN_OVER}:"),
+        account__kind=AccountKind.CUSTODY,
+        account__asset=deposit.asset,
+        account__party=deposit.custodian,
+    )
+    return held.aggregate(sum=Sum("amount"))["sum"] or money.ZERO
+
+
+def ask_taken_over(deposit: Deposit, *, reason: str, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person to agree that an unmatched deposit brings what stands on the books since a takeover.
+
+    Raises
+    ------
+    UnableToMatch
+        If it is matched, is more than what was taken over and has not come, no reason is given, or it was asked for.
+    lending.access.UnableToAccess
+        If the maker is not of operations.
+    """
+    access.require_role(maker, *MATCHERS)
+    _check_taken_over(deposit)
+    said = reason.strip()
+    if not said:
+        raise UnableToMatch("say how it is known what it brings")
+    if waiting(deposit, now=now) is not None:
+        raise UnableToMatch("it was asked for already")
+    payload = {
+        "deposit": str(deposit.public_id),
+        "asset": deposit.asset.code,
+        "quantity": money.text(deposit.quantity),
+        "reason": said[:400],
+    }
+    return approvals.request(TAKEN_OVER, payload, maker=maker, now=now)
+
+
+@transaction.atomic
+def carry_out_taken_over(approval: Approval, *, now: datetime) -> Deposit:
+    """
+    Take a deposit off the books again as two persons agreed: what it brings stands there since the takeover.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it was matched meanwhile, or more has come than was taken over.
+    """
+    rows = Deposit.objects.select_for_update(of=("self",)).select_related("asset")
+    deposit = rows.get(public_id=approval.payload["deposit"])
+    list(Takeover.objects.select_for_update().order_by("pk").values_list("pk"))  # two that come share what is to come
+    try:
+        _check_taken_over(deposit)
+    except UnableToMatch as refused:
+        raise approvals.UnableToApprove(str(refused)) from refused
+    name = f"{deposit.custodian}:{deposit.custodian_ref}"
+    booked = Entry.objects.get(idempotency_key=f"deposit:{name}")
+    key, cause = f"{TAKEN_OVER}:{name}", "on the books since the takeover"
+    at, actor = booked.effective_at, approval.checker
+    ledger.reverse(booked, key=key, now=now, cause=cause, actor=actor, effective_at=at)
+    deposit.state, deposit.credited_at = Deposit.State.CREDITED, now
+    deposit.save(update_fields=["state", "credited_at"])
+    facts = {"as": "what was taken over", "maker": approval.maker.email}
+    audit.write("deposit_matched", actor=actor, obj=deposit, after=facts, reason=approval.payload["reason"], now=now)
+    return deposit
+
+
+def _check_taken_over(deposit: Deposit) -> None:
+    if deposit.state != Deposit.State.UNMATCHED:
+        raise UnableToMatch(f"the deposit is {deposit.get_state_display().lower()}")
+    left = to_come(deposit)
+    if deposit.quantity > left:
+        raise UnableToMatch(f"{money.text(left)} {deposit.asset.code} were taken over and have not come yet")
+
+
 def waiting(deposit: Deposit, *, now: datetime) -> Approval | None:
     """Return the request about a deposit that nobody has decided yet."""
     found = Approval.objects.filter(
-        kind=KIND, state=Approval.State.REQUESTED, expires_at__gt=now, payload__deposit=str(deposit.public_id)
+        kind__in=(KIND, TAKEN_OVER),
+        state=Approval.State.REQUESTED,
+        expires_at__gt=now,
+        payload__deposit=str(deposit.public_id),
     )
     return found.select_related("maker", "client").first()
 

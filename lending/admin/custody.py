@@ -40,7 +40,11 @@ class DepositAdmin(Table):
     def get_urls(self) -> list[URLPattern]:
         """Return the address of the button before those of the table."""
         guard = self.admin_site.admin_view
-        return [path("<int:pk>/match/", guard(self.match), name="lending_deposit_match"), *super().get_urls()]
+        return [
+            path("<int:pk>/match/", guard(self.match), name="lending_deposit_match"),
+            path("<int:pk>/taken-over/", guard(self.taken_over), name="lending_deposit_taken_over"),
+            *super().get_urls(),
+        ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -52,6 +56,7 @@ class DepositAdmin(Table):
             asked = matching.waiting(shown, now=now)
             may = asked is None and bool(roles(request) & matching.MATCHERS)
             extras = {"deposit": shown, "asked": asked, "match_form": _form(shown, extra_context) if may else None}
+            extras["to_come"] = matching.to_come(shown) if may else 0
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def match(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -59,6 +64,18 @@ class DepositAdmin(Table):
         again = acts.on_its_page(self.change_view)
         refusals = (matching.UnableToMatch,)
         return acts.perform(request, self.get_queryset(request), pk, _match, refusals=refusals, again=again)
+
+    def taken_over(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask a second person to agree that a deposit brings what stands on the books since a takeover."""
+        again = acts.on_its_page(self.change_view)
+        refusals = (matching.UnableToMatch,)
+        return acts.perform(request, self.get_queryset(request), pk, _taken_over, refusals=refusals, again=again)
+
+
+def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
+    maker: Any = request.user
+    matching.ask_taken_over(deposit, reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person of risk."
 
 
 def _form(deposit: Deposit, context: Any) -> MatchForm:

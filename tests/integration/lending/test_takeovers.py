@@ -15,15 +15,18 @@ from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test import Client as Browser
 
 from lending import (
     access,
     approvals,
     collateral,
     corrections,
+    custody,
     interest,
     invariants,
     loans,
+    matching,
     permits,
     reconciliation,
     repayments,
@@ -31,11 +34,13 @@ from lending import (
     takeovers,
     term_sheets,
 )
+from lending.adapters.paper_custodian import PaperCustodian
 from lending.models import (
     Approval,
     Asset,
     Client,
     CustodyBreak,
+    Deposit,
     Entry,
     Loan,
     MarginAccount,
@@ -48,7 +53,7 @@ from lending.models import (
 from otc import pnl
 from tests import stories
 from tests.cast import NOW, Cast
-from tests.factories.lending import AssetFactory
+from tests.factories.lending import AssetFactory, AssetNetworkFactory
 from tests.factories.takeovers import CUT_OVER, FREE, INTEREST, LOAN, PLEDGE, SHA, asked, files, taken_over
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +63,7 @@ D = Decimal
 @pytest.fixture(autouse=True)
 def _offered(cast: Cast) -> None:
     stories._product()
-    AssetFactory(code="BTC")
+    AssetNetworkFactory(asset=AssetFactory(code="BTC"))
     AssetFactory(code="ETH")
 
 
@@ -193,6 +198,48 @@ def test_coins_that_are_not_at_the_custodian_are_breaks(cast: Cast) -> None:
     assert reconciliation.reconcile(now=NOW) == 2
     found = {row.asset.code: (row.ledger_quantity, row.custodian_quantity) for row in CustodyBreak.objects.all()}
     assert found == {"BTC": (20, 0), "USD": (D("1000.5"), 0)}
+
+
+def test_coins_that_come_later_end_their_break(cast: Cast, custodian: PaperCustodian, client: Browser) -> None:
+    """What comes stands on the books already: two persons say so, and it is not put there a second time."""
+    taken_over(cast)
+    later = NOW + timedelta(hours=4)
+
+    def arrived(ref: str, quantity: str) -> Deposit:
+        custodian.simulate_deposit(ref, address="old-vault", asset="BTC", quantity=D(quantity), at=NOW)
+        custody.poll_due(now=later)
+        custody.credit_due(now=later)
+        return Deposit.objects.get(custodian_ref=ref)
+
+    too_much, part = arrived("d1", "20.5"), arrived("d2", "15")
+    with pytest.raises(matching.UnableToMatch, match="20 BTC were taken over and have not come yet"):
+        matching.ask_taken_over(too_much, reason="ours", maker=cast.olga, now=later)
+    with pytest.raises(matching.UnableToMatch, match="say how it is known what it brings"):
+        matching.ask_taken_over(part, reason=" ", maker=cast.olga, now=later)
+    with pytest.raises(access.UnableToAccess):
+        matching.ask_taken_over(part, reason="ours", maker=cast.rhea, now=later)
+    client.force_login(cast.olga)
+    page = f"/admin/lending/deposit/{part.pk}/"
+    assert "It brings what was taken over" in client.get(f"{page}change/").content.decode()
+    assert client.post(f"{page}taken-over/", {"reason": ""}).status_code == 422
+    sent = client.post(f"{page}taken-over/", {"reason": "the old vault was emptied"}, follow=True).content.decode()
+    assert "as what was taken over" in sent
+    asked_for = Approval.objects.get(kind=matching.TAKEN_OVER)
+    with pytest.raises(matching.UnableToMatch, match="asked for already"):
+        matching.ask_taken_over(part, reason="ours", maker=cast.olga, now=later)
+    approvals.decide(asked_for, checker=cast.rhea, approve=True, now=later)
+    assert Deposit.objects.get(pk=part.pk).state == "credited"
+    assert matching.to_come(part) == 5
+    with pytest.raises(matching.UnableToMatch, match="the deposit is credited"):
+        matching.ask_taken_over(Deposit.objects.get(pk=part.pk), reason="ours", maker=cast.olga, now=later)
+    left = standing()
+    assert (left["custody BTC"], left["client_pledged BTC"], left["deposits_pending BTC"]) == (
+        D("40.5"), -20, D("-20.5"),
+    )  # fmt: skip
+    reconciliation.reconcile(now=later)
+    found = {row.asset.code: row.ledger_quantity - row.custodian_quantity for row in CustodyBreak.objects.all()}
+    assert found == {"BTC": 5, "USD": D("1000.5")}
+    assert invariants.check() == []
 
 
 def test_loans_of_one_account_share_what_secures_them(cast: Cast) -> None:
