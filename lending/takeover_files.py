@@ -13,7 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from lending import csv_tables, offers, products, schedules, screening, takeover_terms
+from lending import csv_tables, kyc, offers, onboarding, products, schedules, screening, takeover_terms
 from lending.csv_tables import Cells, Problem, UnableToRead
 from lending.engine import money, names
 from lending.models import Asset, Client, ClientUser, LadderTerms, Loan, LoanOrigin, Product, Role, ScheduleKind
@@ -97,7 +97,7 @@ class Trial:
         return [Total(code, *found) for code, found in sorted(sums.items())]
 
 
-def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: datetime) -> Trial:
+def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: datetime, now: datetime) -> Trial:
     """
     Read the three files of a source at an instant, and return what they hold and every error; it writes nothing.
 
@@ -106,7 +106,7 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
     UnableToRead
         If one of them is no CSV with the columns needed, or the first has no loan; the message names the file.
     """
-    reader = _Reader(source, cut_over_at)
+    reader = _Reader(source, cut_over_at, now)
     for name, columns, needed, text, take in (
         (LOANS, LOAN_COLUMNS, LOAN_NEEDED, loans, reader.loan),
         (PLEDGES, PLEDGE_COLUMNS, PLEDGE_NEEDED, pledges, reader.pledge),
@@ -130,7 +130,7 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
 class _Reader:
     """What is known before, and what has been read so far."""
 
-    def __init__(self, source: str, cut_over_at: datetime) -> None:
+    def __init__(self, source: str, cut_over_at: datetime, now: datetime) -> None:
         self.cut_over_at = cut_over_at
         self.problems: list[Problem] = []
         self.loans: dict[str, LoanRow | None] = {}  # None: it stands in the file, and could not be read
@@ -142,6 +142,8 @@ class _Reader:
         self._products = {product.code: product for product in found}
         self._before = set(LoanOrigin.objects.filter(source=source).values_list("reference", flat=True))
         self._clients = _known_clients()
+        begun = {pk: client for found in self._clients.values() for pk, client in found.items() if _is_active(client)}
+        self._unready = onboarding.unready(list(begun.values()), now=now)
         self._stopped: dict[int, str] = {}
         self._ladders = Ladders()
 
@@ -309,17 +311,23 @@ class _Reader:
             return None
         (client,) = found.values()
         if client.pk not in self._stopped:
-            self._stopped[client.pk] = _stopped(client)
+            self._stopped[client.pk] = _stopped(client, self._unready.get(client.pk, ()))
         if why := self._stopped[client.pk]:
             cell.wrong("client", why)
             return None
         return client
 
 
-def _stopped(client: Client) -> str:
-    """Return why no loan of a client is taken over; "" when one may be."""
-    if client.stage != Client.Stage.ACTIVE:
+def _is_active(client: Client) -> bool:
+    return client.stage == Client.Stage.ACTIVE
+
+
+def _stopped(client: Client, missing: Sequence[kyc.Gap]) -> str:
+    """Return why no loan of a client is taken over, of whom something may be missing; "" when one may be."""
+    if not _is_active(client):
         return f"{client} is not onboarded: it is {client.get_stage_display().lower()}"
+    if missing:
+        return f"{client} is not onboarded; still missing: {', '.join(gap.words for gap in missing)}"
     try:
         screening.check_new_business(client)
     except screening.UnableToDeal as refusal:

@@ -87,7 +87,7 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
         raise UnableToTakeOver(f"the books are closed until {locked_until:%Y-%m-%d %H:%M} UTC: cut over after that")
     _check_new(loans, pledges, balances)
     try:
-        return takeover_files.check(loans, pledges, balances, source=source, cut_over_at=cut_over_at)
+        return takeover_files.check(loans, pledges, balances, source=source, cut_over_at=cut_over_at, now=now)
     except UnableToRead as refusal:
         raise UnableToTakeOver(str(refusal)) from refusal
 
