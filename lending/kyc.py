@@ -302,7 +302,7 @@ def contents(cases: Sequence[KycCase], *, now: datetime) -> list[dict[str, Any]]
         rules[rule.case_id].append(rule_facts(rule))
     return [
         {
-            "client": [case.client.name, case.client.kind, case.client.jurisdiction, case.client.classification],
+            "client": client_facts(case.client),
             "rating": [case.risk_rating, case.rating_reason, str(case.review_date)],
             "documents": [
                 [line.item.code, str(line.person or ""), _paper(line.document)]
@@ -315,6 +315,11 @@ def contents(cases: Sequence[KycCase], *, now: datetime) -> list[dict[str, Any]]
         }
         for case in cases
     ]
+
+
+def client_facts(client: Client) -> list[str]:
+    """Return who a client is, as its case is approved for it."""
+    return [client.name, client.kind, client.jurisdiction, client.classification]
 
 
 def _makers(case: KycCase, now: datetime) -> set[int]:

@@ -155,6 +155,7 @@ def _doubted(clients: Collection[Client], now: datetime) -> list[int]:
         Exists(KycCase.objects.filter(**mine, state=KycCase.State.APPROVED, review_date__gte=today)),
         Exists(SignedAgreement.objects.filter(**mine, version__in=agreements.current(on=today))),
         ~Exists(Document.objects.filter(spent, **mine)),
+        ~Exists(KycCase.objects.filter(**mine, state=KycCase.State.OPEN)),  # a review may say something else of them
         ~Q(stage=Client.Stage.CLOSED),
     )
     asked = Client.objects.filter(pk__in={client.pk for client in clients})
@@ -215,6 +216,10 @@ def _approval(row: Any, in_force: KycCase | None, now: datetime) -> list[Gap]:
     if in_force is not None:
         due = in_force.review_date
         late = due is not None and due < now.date()
+        approved_as = in_force.content.get("client")
+        if approved_as and approved_as != kyc.client_facts(row):
+            # What a review has changed is not approved until the review is.
+            return [Gap("the decision of compliance on the review: who they are was changed in it", "review")]
         return [Gap(f"a review: it was due on {due:%d %b %Y}", "review")] if late else []
     if row.asked:
         return [Gap("the decision of compliance on the case", "review")]

@@ -8,7 +8,7 @@ import time_machine
 from django.test import Client as Browser
 
 from deploy.demo import onboarded, prospects
-from lending import people
+from lending import kyc, onboarding, people
 from lending.models import Client, Role
 from tests.cast import NOW, Cast
 from tests.factories import lending as make
@@ -62,3 +62,12 @@ def test_a_wrong_country_is_put_right_until_a_case_rests_on_it(cast: Cast, clien
     answer = client.post(page, {**said, "jurisdiction": "CH", "classification": drydock.classification})
     assert answer.status_code == 422
     assert "the jurisdiction is part of the approved case: open a review to change it" in answer.content.decode()
+    # A review opens that door, and shuts the one to a new loan until compliance has agreed.
+    kyc.open_case(drydock, by=cast.robin, now=NOW)
+    assert (
+        client.post(page, {**said, "jurisdiction": "CH", "classification": drydock.classification}).status_code == 302
+    )
+    drydock.refresh_from_db()
+    assert drydock.jurisdiction == "CH"
+    (gap,) = onboarding.unready([drydock], now=NOW)[drydock.pk]
+    assert gap.words == "the decision of compliance on the review: who they are was changed in it"
