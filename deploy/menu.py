@@ -25,6 +25,7 @@ GROUPS = (
             Link("lending_pipeline", "Pipeline", "view_kanban"),
             Link("lending_client_changelist", "Clients", "groups"),
             Link("lending_loan_changelist", "Loans", "request_quote"),
+            Link("lending_amendment_changelist", "Amendments", "edit_document"),
             Link("lending_marginaccount_changelist", "Margin accounts", "account_balance_wallet"),
             Link("lending_takeovers", "Take loans over", "move_to_inbox"),
             Link("lending_parallel", "Parallel run", "compare_arrows"),

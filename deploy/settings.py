@@ -248,7 +248,9 @@ LENDING_COPPER = {
 LENDING_CUSTODIAN_SECRETS = env.list("LENDING_CUSTODIAN_SECRETS", default=[])
 LENDING_CUSTODIAN_HOOKS = env.str("LENDING_CUSTODIAN_HOOKS", default="")
 LENDING_INVARIANTS = "deploy.invariants.check"  # asked before a month is closed
+LENDING_LADDER_CHECK = "risk.ladders.check"  # asked before a margin account stands on another ladder
 LENDING_OUTBOX_HANDLERS = {
+    "amendment.told": "lending.amendment_letters.send",
     "custody.address": "lending.custody.open_addresses",
     "custody.watch": "lending.custody.watch_address",
     "person.invitation": "lending.people.send_invitation",
@@ -352,11 +354,13 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "admin.loan": (
         "risk.panels.staff_loan",
+        "lending.admin.amendments.part",
         "risk.admin.funding.button",
         "lending.admin.recalls.part",
         "risk.admin.releases.part",
         "risk.admin.freezes.form",
     ),
+    "amendment.ladder": ("risk.panels.other_ladder",),
     "admin.loan.story": (
         "risk.admin.story.calls_and_orders",
         "otc.admin.story.fills",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from lending import custody, dunning, events, interest, ledger, loans, notices, outbox, rolling
+from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, rolling
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
 from risk import liquidations, margin_calls
@@ -40,6 +40,7 @@ TRADING: tuple[Step, ...] = (
 # Once a minute of platform time is soon enough for these.
 EACH_MINUTE: tuple[Step, ...] = (
     interest.accrue_due,
+    amendments.work_due,
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,

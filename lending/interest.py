@@ -9,19 +9,19 @@ own day.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Value
 
 from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
 from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Loan, LoanState, Posting, Repayment, SplitChange
+from lending.models import Loan, LoanState, Posting, RateStep, Repayment, SplitChange
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
 NEVER = datetime.max.replace(tzinfo=UTC)  # when what nobody has ended is in default by its dates
@@ -58,6 +58,28 @@ class Paid:
     principal: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a year costs from an instant on: the agreed rate, and the one in default."""
+
+    at: datetime
+    annual_rate: Decimal
+    default_rate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """
+    What happened to a loan that its interest depends on, as it is known now, each list ascending by instant.
+
+    `rates` are those that were agreed since its funding, the first of them what held then; of a loan whose rates were
+    never changed there are none, and its columns hold throughout.
+    """
+
+    paid: list[Paid] = field(default_factory=list)
+    rates: list[Rates] = field(default_factory=list)
+
+
 Debt = tuple[Loan, Payoff]
 
 
@@ -83,8 +105,8 @@ def payoffs(loans: Sequence[Loan], *, now: datetime) -> dict[int, Payoff]:
 
 def payoffs_at(loans: Sequence[Loan], *instants: datetime) -> list[dict[int, Payoff]]:
     """Return what pays each loan off at some instants if nothing is paid before; reads the payments once."""
-    paid = _principal_paid(loan.pk for loan in loans)
-    return [{loan.pk: _payoff(loan, paid[loan.pk], at) for loan in loans} for at in instants]
+    known = histories(loan.pk for loan in loans)
+    return [{loan.pk: _payoff(loan, known[loan.pk], at) for loan in loans} for at in instants]
 
 
 def in_debt(loans: QuerySet[Loan]) -> list[Loan]:
@@ -106,18 +128,17 @@ def owed_over(loans: Sequence[Loan], times: Sequence[datetime]) -> dict[int, lis
 
     Principal and the interest that was earned and not yet paid, as the payments are known today; without fees.
     """
-    paid = _paid(loan.pk for loan in loans)
-    return {loan.pk: [_owed_at(loan, paid[loan.pk], at) for at in times] for loan in loans}
+    known = histories(loan.pk for loan in loans)
+    return {loan.pk: [_owed_at(loan, known[loan.pk], at) for at in times] for loan in loans}
 
 
-def _owed_at(loan: Loan, paid: Sequence[Paid], at: datetime) -> Decimal:
+def _owed_at(loan: Loan, known: History, at: datetime) -> Decimal:
     if loan.start_at is None or at < loan.start_at:
         return money.ZERO
-    until = [row for row in paid if row.at <= at]
-    steps = [Step(row.at, row.principal) for row in until if row.principal]
+    until = [row for row in known.paid if row.at <= at]
     with money.exact():
-        principal = loan.principal - sum((step.value for step in steps), money.ZERO)
-        earned = _earned(loan, steps, at)
+        principal = loan.principal - sum((row.principal for row in until), money.ZERO)
+        earned = _earned(loan, known, at)
         owed = loan.interest_brought + earned - sum((row.interest for row in until), money.ZERO)
         return principal + max(owed, money.ZERO)
 
@@ -148,11 +169,11 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
     """
     if loan.state not in ACCRUING:
         return
-    paid = _principal_paid([loan.pk])[loan.pk]
+    known = history(loan)
     ended = until - _INSTANT if until == _midnight(until.date()) else until
     key = f"accrual:{loan.public_id}:{ended.date()}:{_short(reason)}"
-    drafts = [_end_day(loan, paid, end) for end in _ends_between(_accrued_at(loan), until)]
-    drafts.append(_advance(loan, paid, until, key=key, effective_at=until))
+    drafts = [_end_day(loan, known, end) for end in _ends_between(_accrued_at(loan), until)]
+    drafts.append(_advance(loan, known, until, key=key, effective_at=until))
     ledger.post_many([draft for draft in drafts if draft], now=now)
     loan.save(update_fields=["interest_due", "interest_posted", "accrued_at"])
 
@@ -211,12 +232,12 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
         margin_account__in=[account.pk for account in locked], state__in=ACCRUING, accrued_at__lt=midnight
     )
     loans = list(due.select_related("asset").order_by("pk"))
-    paid = _principal_paid(loan.pk for loan in loans)
+    known = histories(loan.pk for loan in loans)
     days, end = 0, _first_end(min(map(_accrued_at, loans), default=midnight))
     while end <= midnight:
         # A day of all loans at a time: an outage of a month is not held in memory as a whole.
         running = [loan for loan in loans if _accrued_at(loan) < end]
-        drafts = [_end_day(loan, paid[loan.pk], end) for loan in running]
+        drafts = [_end_day(loan, known[loan.pk], end) for loan in running]
         ledger.post_many([draft for draft in drafts if draft], now=now)
         days += len(running)
         end += _DAY
@@ -225,17 +246,15 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
     return days
 
 
-def _end_day(loan: Loan, paid: list[Step], end: datetime) -> entries.Draft | None:
+def _end_day(loan: Loan, known: History, end: datetime) -> entries.Draft | None:
     """Move a loan's interest to the end of a day, and return the entry that books it at the day's last instant."""
     earned_at = end - _INSTANT
-    return _advance(loan, paid, end, key=f"accrual:{loan.public_id}:{earned_at.date()}", effective_at=earned_at)
+    return _advance(loan, known, end, key=f"accrual:{loan.public_id}:{earned_at.date()}", effective_at=earned_at)
 
 
-def _advance(
-    loan: Loan, paid: list[Step], until: datetime, *, key: str, effective_at: datetime
-) -> entries.Draft | None:
+def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective_at: datetime) -> entries.Draft | None:
     """Move a loan's interest to an instant in memory, and return the entry that books it, or None when it is zero."""
-    amount = _unposted(loan, paid, until)
+    amount = _unposted(loan, known, until)
     loan.accrued_at = max(_accrued_at(loan), until)
     if not amount:
         return None
@@ -252,8 +271,8 @@ def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
     )
 
 
-def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
-    pending = _unposted(loan, paid, now) if loan.state in ACCRUING else money.ZERO
+def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
+    pending = _unposted(loan, known, now) if loan.state in ACCRUING else money.ZERO
     with money.exact():
         total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
     return Payoff(
@@ -266,29 +285,41 @@ def _payoff(loan: Loan, paid: list[Step], now: datetime) -> Payoff:
     )
 
 
-def _unposted(loan: Loan, paid: list[Step], until: datetime) -> Decimal:
+def _unposted(loan: Loan, known: History, until: datetime) -> Decimal:
     """Return the interest to an instant less what is posted."""
-    earned = _earned(loan, paid, until)
+    earned = _earned(loan, known, until)
     with money.exact():
         return earned - loan.interest_posted
 
 
-def _earned(loan: Loan, paid: Sequence[Step], until: datetime) -> Decimal:
-    """Return all interest from funding to an instant, rounded up; `paid` is principal that was paid back."""
+def _earned(loan: Loan, known: History, until: datetime) -> Decimal:
+    """Return all interest from funding to an instant, rounded up."""
+    principal, rate = principal_steps(loan, known), rate_steps(loan, known)
+    exact = interest.cumulative(loan.day_count, principal, rate, until, since=loan.began_date)
+    return interest.round_up(exact, loan.asset.decimals)
+
+
+def principal_steps(loan: Loan, known: History) -> list[Step]:
+    """Return a funded loan's outstanding principal, from its funding on."""
     principal = [Step(_started(loan), loan.principal)]
     with money.exact():
-        for step in paid:
-            principal.append(Step(step.at, principal[-1].value - step.value))
-    return interest.round_up(
-        interest.cumulative(loan.day_count, principal, rate_steps(loan), until, since=loan.began_date),
-        loan.asset.decimals,
-    )
+        for row in known.paid:
+            if row.principal:
+                principal.append(Step(row.at, principal[-1].value - row.principal))
+    return principal
 
 
-def rate_steps(loan: Loan, *, default_from: datetime | None = None) -> tuple[Step, ...]:
-    """Return a funded loan's annual rate from its funding on, and the default rate from its default, or another, on."""
+def rate_steps(loan: Loan, known: History, *, default_from: datetime | None = None) -> tuple[Step, ...]:
+    """Return a funded loan's rate as it was agreed and changed: in default, from then or another instant on, that."""
     start_at = _started(loan)
-    return Step(start_at, loan.annual_rate), Step(max(default_from or default_at(loan), start_at), loan.default_rate)
+    agreed = known.rates or [Rates(start_at, loan.annual_rate, loan.default_rate)]
+    switch_at = max(default_from or default_at(loan), start_at)
+    in_default = next(row.default_rate for row in reversed(agreed) if row.at <= switch_at)
+    return (
+        *(Step(row.at, row.annual_rate) for row in agreed if row.at < switch_at or row is agreed[0]),
+        Step(switch_at, in_default),
+        *(Step(row.at, row.default_rate) for row in agreed if row.at > switch_at),
+    )
 
 
 def _started(loan: Loan) -> datetime:
@@ -297,24 +328,27 @@ def _started(loan: Loan) -> datetime:
     return loan.start_at
 
 
-def _principal_paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Step]]:
-    steps: defaultdict[int, list[Step]] = defaultdict(list)
-    for loan_id, rows in _paid(loan_ids).items():
-        steps[loan_id] = [Step(row.at, row.principal) for row in rows if row.principal]
-    return steps
+def history(loan: Loan) -> History:
+    """Return what happened to one loan that its interest depends on; one query."""
+    return histories([loan.pk])[loan.pk]
 
 
-def _paid(loan_ids: Iterable[int]) -> defaultdict[int, list[Paid]]:
-    """Return what was paid of some loans, as it stands after all corrections, in order; one query."""
+def histories(loan_ids: Iterable[int]) -> defaultdict[int, History]:
+    """Return what happened to some loans that their interest depends on, after all corrections; one query for all."""
     keys = list(loan_ids)
-    rows = Repayment.objects.filter(loan__in=keys).values_list("loan_id", "received_at", "interest", "principal")
+    paid, rates = Value("paid"), Value("rates")
+    rows = Repayment.objects.filter(loan__in=keys).values_list("loan_id", "received_at", "interest", "principal", paid)
     changes = SplitChange.objects.filter(repayment__loan__in=keys).values_list(
-        "repayment__loan_id", "repayment__received_at", "interest", "principal"
+        "repayment__loan_id", "repayment__received_at", "interest", "principal", paid
     )
-    paid: defaultdict[int, list[Paid]] = defaultdict(list)
-    for loan_id, at, of_interest, of_principal in sorted(rows.union(changes, all=True), key=itemgetter(1)):
-        paid[loan_id].append(Paid(at, of_interest, of_principal))
-    return paid
+    agreed = RateStep.objects.filter(loan__in=keys).values_list("loan_id", "at", "annual_rate", "default_rate", rates)
+    found: defaultdict[int, History] = defaultdict(History)
+    for loan_id, at, first, second, what in sorted(rows.union(changes, agreed, all=True), key=itemgetter(1)):
+        if what == "paid":
+            found[loan_id].paid.append(Paid(at, interest=first, principal=second))
+        else:
+            found[loan_id].rates.append(Rates(at, annual_rate=first, default_rate=second))
+    return found
 
 
 def _ends_between(after: datetime, until: datetime) -> Iterable[datetime]:

@@ -156,7 +156,7 @@ QUESTIONS = (
         "a loan goes only where a declared transition leads, and its events say how it got there",
         """
         WITH steps AS (
-            SELECT loan_id, id, from_state, to_state,
+            SELECT loan_id, id, from_state, to_state, evidence,
                    lag(to_state) OVER (PARTITION BY loan_id ORDER BY id) AS before,
                    lead(id) OVER (PARTITION BY loan_id ORDER BY id) AS next_id
             FROM lending_loanevent
@@ -165,7 +165,10 @@ QUESTIONS = (
         FROM steps s JOIN lending_loan l ON l.id = s.loan_id
         WHERE s.from_state <> '' AND NOT EXISTS (
             SELECT FROM lending_loantransition t WHERE t.from_state = s.from_state AND t.to_state = s.to_state
-        )
+        ) AND NOT (s.from_state = s.to_state AND EXISTS (
+            SELECT FROM lending_amendment a JOIN lending_termsheet t ON t.id = a.sheet_id
+            WHERE a.state = 'in_force' AND encode(t.content_hash, 'hex') = s.evidence ->> 'sha256'
+        ))
         UNION ALL
         SELECT s.loan_id, s.from_state, s.to_state, l.state, 'a step is missing'
         FROM steps s JOIN lending_loan l ON l.id = s.loan_id

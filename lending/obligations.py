@@ -105,6 +105,24 @@ def _cancel(rows: QuerySet[Obligation]) -> None:
     rows.update(state=_State.CANCELLED, act_at=None)
 
 
+def paid_until(loan: Loan) -> date | None:
+    """Return the last due date of a loan for which all was paid that was asked for; None before the first."""
+    met = Obligation.objects.filter(loan=loan, state=_State.MET).exclude(kind__in=WHOLE)
+    return met.order_by("-due_date").values_list("due_date", flat=True).first()
+
+
+def overdue(loan: Loan) -> list[Obligation]:
+    """Return what is due of a loan and not paid, but for the last payment, which a later maturity puts off."""
+    rows = Obligation.objects.filter(loan=loan, state__in=(_State.DUE, _State.LATE)).exclude(kind__in=WHOLE)
+    return list(rows.order_by("due_at", "pk"))
+
+
+def replace(rows: Sequence[ScheduleRow]) -> None:
+    """Have the rows of a loan's new schedule stand for all that was expected, announced, or due at its end."""
+    Obligation.objects.filter(loan=rows[0].loan, state__in=OPEN_OBLIGATIONS).update(state=_State.REPLACED, act_at=None)
+    expect(rows)
+
+
 def pay(loan: Loan, amount: Decimal, *, at: datetime) -> None:
     """
     Count money that reduced a locked loan towards what was announced or is due, the oldest first.
@@ -249,7 +267,7 @@ def _reopen(loan: Loan, row: Obligation, now: datetime) -> None:
 
 def near(loan: Loan) -> list[Obligation]:
     """Return what was announced of a loan so far, and what comes next."""
-    rows = Obligation.objects.filter(loan=loan).order_by("due_at", "pk")
+    rows = Obligation.objects.filter(loan=loan).exclude(state=_State.REPLACED).order_by("due_at", "pk")
     expected = next((row.pk for row in rows if row.state == _State.EXPECTED), None)
     return [row for row in rows if row.state != _State.EXPECTED or row.pk == expected]
 

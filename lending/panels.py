@@ -19,7 +19,8 @@ from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
 from lending.interest import Debt
-from lending.models import Client, Loan
+from lending.models import Client, LadderTerms, Loan, MarginAccount
+from lending.term_sheets import Drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,24 @@ class Indebted:
     awaited: Sequence[Loan] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OtherLadder:
+    """A margin account and the ladder that is wanted for it, as the subject of a panel."""
+
+    account: MarginAccount
+    wanted: LadderTerms
+
+
 def render(place: str, request: HttpRequest, subject: Any, *, now: datetime) -> SafeString:
     """Return the HTML of all panels at a place, in the order of the settings."""
     return format_html_join("\n", "{}", ((panel(request, subject, now=now),) for panel in _at(place)))
+
+
+def ladders(request: HttpRequest, loan: Loan, drawn: Drawn, *, now: datetime) -> SafeString:
+    """Return the HTML of what higher apps say of a ladder that a sheet changes; nothing where it changes none."""
+    if not drawn.amends["before"]["ladder"]:
+        return SafeString("")
+    return render("amendment.ladder", request, OtherLadder(loan.margin_account, LadderTerms(**drawn.ladder)), now=now)
 
 
 def render_each(place: str, request: HttpRequest, subjects: Sequence[Any], *, now: datetime) -> list[SafeString]:

@@ -151,7 +151,7 @@ def _counting(rows: Sequence[Repayment | None], parts: Sequence[Parts]) -> list[
 
 def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
     """Return what happened to a loan, with these payments and the default rate from an instant on."""
-    rate = interest.rate_steps(loan, default_from=default_from)
+    rate = interest.rate_steps(loan, interest.history(loan), default_from=default_from)
     return Facts(
         day_count=loan.day_count,
         decimals=loan.asset.decimals,

@@ -1,12 +1,17 @@
-"""Schedules: what a loan is to pay and when, from the engine alone; agreed when it is funded and kept as rows."""
+"""
+Schedules: what a loan is to pay and when, from the engine alone; agreed when it is funded and kept as rows.
+
+An amendment writes what is left to pay anew, under the next version.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from lending import calendars
 from lending.engine import money, schedule
+from lending.engine.interest import Step
 from lending.models import Loan, ScheduleKind, ScheduleRow
 
 Part = tuple[date, Decimal]  # of the principal, and the date it is due
@@ -35,7 +40,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What the client is paid, what is to be paid back period by period, and its sums, in the loan's asset."""
+    """
+    What the client is paid, what is to be paid back period by period, and its sums, in the loan's asset.
+
+    Of what is left of a loan that was amended, nothing is paid out any more.
+    """
 
     fee: Decimal
     paid_out: Decimal
@@ -47,6 +56,11 @@ class Schedule:
     def is_open(self) -> bool:
         """Return whether it goes on after its last row."""
         return bool(self.rows[-1].balance)
+
+    @property
+    def is_rest(self) -> bool:
+        """Return whether it says what is left to pay of a loan that was paid out before."""
+        return not self.paid_out
 
     @property
     def is_moved(self) -> bool:
@@ -157,7 +171,77 @@ def of_loan(loan: Loan, *, now: datetime) -> Schedule:
         return _planned(loan, loan.start_at or now)
     newest = [row for row in rows if row.version == rows[-1].version]
     found = [Row(row.due_date, row.pay_date, row.principal, row.interest, row.balance) for row in newest]
+    if rows[-1].version > 1:
+        return _rest(found)
     return _summed(loan.principal, loan.origination_fee, loan.asset.decimals, found)
+
+
+def rest(
+    loan: Loan,
+    *,
+    principal: Sequence[Step],
+    rate: Sequence[Step],
+    interest_paid: Decimal,
+    period_start: date,
+    now: datetime,
+) -> Schedule:
+    """
+    Return what is left to pay of a funded loan on its terms, which may be others than it has run by, from now on.
+
+    Periods are counted back from maturity to `period_start`, the last due date that was paid or the day of funding;
+    without a maturity it is the year ahead. The first row asks for all interest that was earned and not paid.
+
+    Parameters
+    ----------
+    principal, rate : sequence of Step
+        As `lending.interest` has them: the rate with what is agreed for the time to come.
+
+    Raises
+    ------
+    UnableToSchedule
+        If the maturity is not after today, or nothing is left to pay.
+    """
+    end = loan.maturity_date
+    if end is not None and _midnight(calendars.following(loan.calendar, end)) <= now:
+        raise UnableToSchedule(f"a loan can not mature on {end:%d %b %Y}, that is not after today")
+    owed = principal[-1].value
+    try:
+        dates = _due_dates(loan, principal[0].at, period_start, now)
+        ahead = {day: pay for day in dates if _midnight(pay := calendars.following(loan.calendar, day)) > now}
+        if end is None:
+            rows: Sequence[schedule.Row] = [schedule.Row(day, money.ZERO, money.ZERO, owed) for day in ahead]
+        else:
+            rows = schedule.build(
+                owed, loan.annual_rate, loan.day_count, period_start, len(ahead), loan.frequency_months,
+                loan.schedule_kind, Decimal(1).scaleb(-loan.asset.decimals), due_dates=list(ahead),
+            )  # fmt: skip
+        level = loan.schedule_kind == ScheduleKind.EQUAL_INSTALMENT
+        rows = schedule.continued(
+            rows, principal, rate, loan.day_count, now, list(ahead.values()), loan.asset.decimals,
+            paid=interest_paid, level=level, goes_on=end is None, since=loan.began_date,
+        )  # fmt: skip
+    except schedule.UnableToBuild as refusal:
+        raise UnableToSchedule(str(refusal)) from refusal
+    return _rest([Row(row.due_date, ahead[row.due_date], row.principal, row.interest, row.balance) for row in rows])
+
+
+def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime) -> Sequence[date]:
+    """Return the days on which the periods of a running loan end, back from its maturity or, without one, ahead."""
+    if loan.maturity_date is None:
+        start_date, day = start_at.astimezone(UTC).date(), now.astimezone(UTC).date()
+        return [
+            day := schedule.next_due_date(start_date, loan.frequency_months, day)
+            for _ in range(0, _MONTHS_SHOWN, loan.frequency_months)
+        ]
+    if loan.schedule_kind == ScheduleKind.BULLET:
+        return (loan.maturity_date,)
+    return schedule.due_dates(period_start, loan.maturity_date, loan.frequency_months)
+
+
+def rewrite(loan: Loan, found: Schedule) -> list[ScheduleRow]:
+    """Write down what is left to pay of an amended loan under its next version, and return the rows."""
+    last = ScheduleRow.objects.filter(loan=loan).order_by("-version").values_list("version", flat=True).first()
+    return keep([(loan, found)], version=(last or 1) + 1)
 
 
 def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
@@ -179,12 +263,13 @@ def taken_over(loan: Loan, *, at: datetime, to_come: Sequence[Part] = ()) -> Sch
     return _planned(loan, at, to_come)
 
 
-def keep(agreed: Iterable[tuple[Loan, Schedule]]) -> list[ScheduleRow]:
+def keep(agreed: Iterable[tuple[Loan, Schedule]], *, version: int = 1) -> list[ScheduleRow]:
     """Write down what was agreed for some loans, in one statement, and return the rows."""
     return ScheduleRow.objects.bulk_create(
         ScheduleRow(
             client_id=loan.client_id,
             loan=loan,
+            version=version,
             number=number,
             due_date=row.due_date,
             pay_date=row.pay_date,
@@ -231,3 +316,14 @@ def _summed(principal: Decimal, origination_fee: Decimal, decimals: int, rows: S
         fee = money.quantize_up(principal * origination_fee, decimals)
         interest = sum((row.interest for row in rows), money.ZERO)
         return Schedule(fee, principal - fee, tuple(rows), interest, principal + interest)
+
+
+def _rest(rows: Sequence[Row]) -> Schedule:
+    with money.exact():
+        interest = sum((row.interest for row in rows), money.ZERO)
+        total = sum((row.principal for row in rows), interest)
+    return Schedule(money.ZERO, money.ZERO, tuple(rows), interest, total)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)

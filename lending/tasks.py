@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 
 from lending import (
+    amendments,
     approvals,
     bank_matching,
     clock,
@@ -56,6 +57,12 @@ def reconcile_custody() -> None:
 def match_bank_lines() -> None:
     """Hold open lines of bank statements against what was booked since."""
     bank_matching.match_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def amend_loans() -> None:
+    """Put in force what was agreed for an instant that has come, and end what nobody signed."""
+    amendments.work_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

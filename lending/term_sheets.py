@@ -2,24 +2,28 @@
 Term sheets: drawn once, printed for people and read back for the engine, so that what is signed is what runs.
 
 A loan's columns and its ladder are never taken from anywhere else: `draw` writes the terms down and `Drawn` reads them
-from what it wrote. A sheet is final from the moment it is offered; other terms are a new version.
+from what it wrote. A sheet is final from the moment it is offered; other terms are a new version. Of a loan that runs,
+a new version holds once both sides have agreed on it, and not before.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import F, Func, JSONField, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db.models import F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import JSONObject
 
 from lending import access, interest, schedules
-from lending.engine import money, terms
+from lending.engine import figures, money, terms
+from lending.engine.terms import Term, Unit
 from lending.models import (
+    AGREED_AMENDMENTS,
+    Amendment,
     Asset,
     Client,
     LadderTerms,
@@ -36,6 +40,8 @@ SECURES = {
     MarginAccount.Kind.POOL: "every loan of its margin account",
 }
 HAIRCUT = money.ZERO  # of collateral for which a sheet names none
+# Of a loan that runs, a version that was proposed and not agreed on says nothing.
+STANDING = Q(amendment=None) | Q(amendment__state__in=AGREED_AMENDMENTS)
 
 
 class UnableToAgree(Exception):
@@ -71,6 +77,14 @@ class Origin:
             "paper": self.paper,
             "paper_sha256": self.paper_sha256,
         }
+
+
+class Change(NamedTuple):
+    """One term that a version for a running loan changes, as a person reads it."""
+
+    label: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,44 @@ class Drawn:
         """Return the quantity that is expected of each asset, and its haircut, by code."""
         return {row["asset"]: (Decimal(row["quantity"]), Decimal(row["haircut"])) for row in self.content["collateral"]}
 
+    @property
+    def amends(self) -> dict[str, Any]:
+        """Return what a version for a running loan says of the amendment itself; nothing of a first offer."""
+        found: dict[str, Any] = self.content.get("amends", {})
+        return found
+
+
+_PRINT: dict[Unit, Callable[[Any, str], str]] = {
+    Unit.AMOUNT: figures.amount,
+    Unit.USD: lambda value, _asset: figures.amount(value, "USD"),
+    Unit.RATIO: lambda value, _asset: figures.percent(value),
+    Unit.SPAN: lambda value, _asset: figures.span(value),
+    Unit.COUNT: lambda value, _asset: str(value),
+    Unit.DATE: lambda value, _asset: figures.day(value),
+    Unit.INSTANT: lambda value, _asset: figures.instant(value),
+    Unit.WORDS: lambda value, _asset: str(value),
+}
+
+
+def printed(term: Term, drawn: Drawn) -> str:
+    """Return how a person reads a term, exactly as it stands in the sheet."""
+    return _said(term, terms.value_of(term, drawn.content), drawn)
+
+
+def _said(term: Term, value: Any, drawn: Drawn) -> str:
+    text = "" if value is None else _PRINT[term.unit](value, drawn.content["loan"]["asset"])
+    return dict(term.names).get(text, text)
+
+
+def changes(drawn: Drawn) -> list[Change]:
+    """Return what a version for a running loan changes, term by term in the order of the print."""
+    before = drawn.amends.get("before", {})
+    return [
+        Change(term.label, _said(term, terms.value_of(term, before), drawn), printed(term, drawn))
+        for term in terms.TERMS
+        if term.name in before.get(term.part, {})
+    ]
+
 
 def draw(
     *,
@@ -128,6 +180,9 @@ def draw(
     collateral: Mapping[str, Decimal] | None = None,
     haircuts: Mapping[str, Decimal] | None = None,
     origin: Origin | None = None,
+    amends: Mapping[str, Any] | None = None,
+    carried: Mapping[str, Any] | None = None,
+    schedule: schedules.Schedule | None = None,
     now: datetime,
 ) -> Drawn:
     """
@@ -143,6 +198,12 @@ def draw(
         In [0, 1), of what may come as collateral. An asset with neither a quantity nor a haircut is left out.
     origin : Origin, optional
         Of a loan that is taken over: it runs from then on, and its principal is what is left.
+    amends : mapping
+        Of a version for a loan that runs: plain data that says which version it stands for, and from when.
+    carried : mapping
+        Plain data that stands in every version: where the loan comes from.
+    schedule : Schedule, optional
+        What is left to pay of a loan that runs; without it, what is to be paid if the loan is paid out now.
 
     Raises
     ------
@@ -173,10 +234,12 @@ def draw(
     }
     if origin is not None:
         content["origin"] = origin.written
+    if amends is not None:
+        content |= {"amends": dict(amends), **(carried or {})}
     drawn = Drawn(terms.canonical(content))
     loan, start_at = Loan(asset=asset, **drawn.loan), now
     if origin is None:
-        found = schedules.of_loan(loan, now=now)
+        found = schedule or schedules.of_loan(loan, now=now)
     else:
         loan.began_date, loan.interest_brought = origin.began_date, origin.interest
         start_at = origin.cut_over_at
@@ -203,6 +266,21 @@ def _schedule(found: schedules.Schedule, start_at: datetime) -> dict[str, Any]:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: money.text(value) if isinstance(value, Decimal) else str(value) for name, value in row.items()}
+
+
+def schedule_of(drawn: Drawn) -> schedules.Schedule:
+    """Return the schedule that stands in a sheet."""
+    found = drawn.content["schedule"]
+    sums = {name: Decimal(found[name]) for name in ("fee", "paid_out", "interest", "total")}
+    rows = tuple(
+        schedules.Row(
+            due_date=date.fromisoformat(row["due_date"]),
+            pay_date=date.fromisoformat(row["pay_date"]),
+            **{name: Decimal(row[name]) for name in ("principal", "interest", "balance")},
+        )
+        for row in found["rows"]
+    )
+    return schedules.Schedule(rows=rows, **sums)
 
 
 def new(loan: Loan, drawn: Drawn, *, version: int = 1, made_by: User, now: datetime) -> TermSheet:
@@ -235,17 +313,23 @@ def versions(loan: Loan) -> QuerySet[TermSheet]:
     return TermSheet.objects.filter(loan=loan).select_related("acceptance__signer", "loan").order_by("-version")
 
 
+def known_to_client(loan: Loan) -> QuerySet[TermSheet]:
+    """Return the versions that a loan's client may read: what the desk has not approved never left it."""
+    approved = Q(amendment__checked_at__isnull=False) & ~Q(amendment__state=Amendment.State.REJECTED)
+    return versions(loan).filter(Q(amendment=None) | approved)
+
+
 def beside(loans: QuerySet[Loan]) -> QuerySet[Loan]:
-    """Return loans with what a page says of their newest sheet as `sheet`, in the query that reads them anyway."""
+    """Return loans with what a page says of the sheet that holds as `sheet`, in the query that reads them anyway."""
     sha256 = Func(F("content_hash"), Value("hex"), function="encode", output_field=TextField())
     facts = JSONObject(version="version", sha256=sha256, offered_at="offered_at", accepted_at="acceptance__accepted_at")
-    newest_of = TermSheet.objects.filter(loan=OuterRef("pk")).order_by("-version").values(facts=facts)[:1]
+    newest_of = TermSheet.objects.filter(STANDING, loan=OuterRef("pk")).order_by("-version").values(facts=facts)[:1]
     return loans.annotate(sheet=Subquery(newest_of, output_field=JSONField()))
 
 
 def newest(loan: Loan) -> TermSheet | None:
-    """Return the newest version of a loan's term sheet; None for a loan that came without one."""
-    return versions(loan).first()
+    """Return the version of a loan's term sheet that is offered or holds; None for a loan that came without one."""
+    return versions(loan).filter(STANDING).first()
 
 
 def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermSheet:
@@ -261,10 +345,15 @@ def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermShee
     lending.access.UnableToAccess
         If `by` may not sign for the client.
     """
-    access.require_signer(by, loan.client)
     sheet = newest(loan)
     if sheet is None:
         raise UnableToAgree(f"{loan} has no term sheet to accept")
+    return sign(sheet, by=by, read=read, now=now)
+
+
+def sign(sheet: TermSheet, *, by: User, read: str | None, now: datetime) -> TermSheet:
+    """Bind a signer of the client to exactly this sheet, and return it; as `accept` says."""
+    access.require_signer(by, sheet.loan.client)
     if sheet.accepted is not None:
         raise UnableToAgree(f"version {sheet.version} of the term sheet is accepted already")
     if read is not None and read != sheet.fingerprint:
@@ -275,5 +364,7 @@ def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermShee
 
 def haircuts(margin_account_id: int) -> dict[str, Decimal]:
     """Return the haircut of each asset that a sheet of a margin account names, by code: of the newest that does."""
-    newest_last = TermSheet.objects.filter(loan__margin_account=margin_account_id).order_by("offered_at", "pk")
+    newest_last = TermSheet.objects.filter(STANDING, loan__margin_account=margin_account_id).order_by(
+        "offered_at", "pk"
+    )
     return {code: off for sheet in newest_last for code, (_, off) in of(sheet).collateral.items()}

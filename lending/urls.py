@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from lending.api import custodian
-from lending.portal import sign_in, statements, views
+from lending.portal import amendments, sign_in, statements, views
 
 urlpatterns = [
     path("hooks/custodian/", custodian.hook, name="custodian_hook"),
@@ -23,4 +23,7 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/decline/", views.decline, name="portal_decline"),
     path("portal/loans/<uuid:public_id>/repay/", views.repay, name="portal_repay"),
     path("portal/loans/<uuid:public_id>/notice/", views.give_notice, name="portal_notice"),
+    path("portal/amendments/<uuid:public_id>/", amendments.amendment, name="portal_amendment"),
+    path("portal/amendments/<uuid:public_id>/sign/", amendments.sign, name="portal_amendment_sign"),
+    path("portal/amendments/<uuid:public_id>/decline/", amendments.decline, name="portal_amendment_decline"),
 ]

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from lending import access
 from lending.models import Approval, Loan
+from lending.panels import OtherLadder
 from lending.staff import roles
 from risk import margin_calls, positions
 
@@ -36,6 +37,20 @@ def staff_loan(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeStr
         },
         request=request,
     )
+
+
+def other_ladder(request: HttpRequest, subject: OtherLadder, *, now: datetime) -> SafeString:
+    """Return at which prices each level of a ladder is met, of the one that holds and of one that is wanted."""
+    standing = positions.standing(subject.account, now=now)
+    known = standing.prices
+    after = (
+        [rung.prices for rung in positions.rungs_of(subject.wanted, standing.facts.position, known)] if known else []
+    )
+    levels = zip(standing.rungs, subject.wanted.levels, after or [()] * len(standing.rungs), strict=True)
+    assets = [holding.asset for holding in standing.holdings if holding.quantity]
+    rows = [(rung, wanted, list(zip(rung.prices, prices, strict=False))) for rung, (_, wanted), prices in levels]
+    context = {"standing": standing, "rows": rows, "assets": assets, "now": now}
+    return render_to_string("components/other_ladder.html", context, request=request)
 
 
 def approval(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeString:

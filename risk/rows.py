@@ -46,6 +46,8 @@ _PLEDGES = """
      GROUP BY p.margin_account_id / %(block)s
 """
 # Interest runs from accrued_at, at the default rate from the instant of default on: never, of what nobody has ended.
+# Rates that were agreed for a later instant are in the columns within seconds of it; what is decided exactly counts
+# them to the microsecond.
 _LOANS = """
     SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),

@@ -2,6 +2,7 @@
 
 from lending.admin import (
     address_keys,
+    amendments,
     bank,
     books,
     breaks,
@@ -28,6 +29,7 @@ from lending.admin import (
 
 __all__ = [
     "address_keys",
+    "amendments",
     "bank",
     "books",
     "breaks",

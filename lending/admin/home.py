@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, checklists, obligations, staff
+from lending import access, amendments, checklists, obligations, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
@@ -35,7 +35,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
     clients = staff.clients(request)
-    rows = Loan.objects.filter(client__in=clients, state__in=PIPELINE)
+    rows = amendments.with_open(Loan.objects.filter(client__in=clients), PIPELINE)
     rows = rows.select_related("client", "asset", "product", "made_by", "approved_by").order_by("-pk")
     waiting = list(rows[:_ROWS])
     signers = signers_of(clients)

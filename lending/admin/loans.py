@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, loans, obligations, offers, panels, replays, schedules, staff, term_sheets
+from lending import access, amendments, loans, obligations, offers, panels, replays, schedules, staff, term_sheets
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
@@ -53,7 +53,8 @@ class LoanAdmin(Table):
         named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
         account = ("margin_account__terms", "margin_account__client", "origin__takeover")
         rows = self.get_queryset(request).select_related(*named, *account)
-        return term_sheets.beside(rows).filter(pk=object_id).first() if object_id.isdecimal() else None
+        found = amendments.beside(term_sheets.beside(rows))
+        return found.filter(pk=object_id).first() if object_id.isdecimal() else None
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""

@@ -24,7 +24,7 @@ def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return how a running loan ends that has no fixed end, with the form that asks for it; nothing for others."""
     if subject.has_fixed_end or subject.state not in (LoanState.ACTIVE, LoanState.RECALLED):
         return SafeString("")
-    return SafeString(render_to_string("admin/recall.html", _facts(request, subject, now), request=request))
+    return render_to_string("admin/recall.html", _facts(request, subject, now), request=request)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from lending.models import Client, ClientUser, Loan, LoanState, Role
+from lending import access, amendments
+from lending.models import Amendment, Client, ClientUser, Loan, LoanState, Role
 
 PIPELINE = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
 _DOERS = {
@@ -63,6 +65,9 @@ def next_step(
     `signers` are the names of those who may sign, by client key; `held` are the reader's roles.
     """
     state = LoanState(loan.state)
+    amendment: Mapping[str, Any] | None = getattr(loan, "amendment", None)
+    if amendment and amendment["state"] in amendments.OPEN:
+        return _amended(loan, amendment, signers.get(loan.client_id, ()), held, reader_id)
     if state == LoanState.QUOTED:
         return _offer(loan, signers.get(loan.client_id, ()), now)
     if state == LoanState.ACCEPTED:
@@ -78,6 +83,22 @@ def next_step(
     else:
         return Step(*_AFTERWARDS[state], yours=False) if state in _AFTERWARDS else None
     return Step(words, who, yours=free and not _DOERS[state].isdisjoint(held))
+
+
+def _amended(
+    loan: Loan, row: Mapping[str, Any], signers: Sequence[str], held: Collection[Role], reader_id: int
+) -> Step:
+    """Return what is next about other terms of a loan that runs."""
+    until = datetime.fromisoformat(row["expires_at"])
+    if row["state"] == Amendment.State.PROPOSED:
+        free = reader_id not in (row["maker_id"], loan.client.relationship_manager_id)
+        yours = free and not access.APPROVERS.isdisjoint(held)
+        who = f"anybody of risk but {row['maker']}, who proposed them"
+        return Step("Approve other terms as the second person", who, yours=yours, until=until)
+    if row["state"] == Amendment.State.APPROVED:
+        who = " or ".join(signers) or "nobody can sign for the client"
+        return Step("Sign other terms in the portal", who, yours=False, until=until)
+    return Step("Other terms are agreed", "their day", yours=False, until=datetime.fromisoformat(row["from_at"]))
 
 
 def _offer(loan: Loan, signers: Sequence[str], now: datetime) -> Step:

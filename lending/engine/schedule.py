@@ -182,22 +182,64 @@ def booked(
     UnableToBuild
         If there is not one pay date per row in order after the start.
     """
+    principal = [Step(start_at, rows[0].principal + rows[0].balance)]
+    return continued(
+        rows, principal, [Step(start_at, annual_rate)], convention, start_at, pay_dates, decimals,
+        level=level, since=since,
+    )  # fmt: skip
+
+
+def continued(
+    rows: Sequence[Row],
+    principal: Sequence[Step],
+    rate: Sequence[Step],
+    convention: str,
+    from_at: datetime,
+    pay_dates: Sequence[date],
+    decimals: int,
+    *,
+    paid: Decimal = money.ZERO,
+    level: bool = False,
+    goes_on: bool = False,
+    since: date | None = None,
+) -> tuple[Row, ...]:
+    """
+    Return rows for what is left of a loan that runs, as `booked` does for a whole one.
+
+    Parameters
+    ----------
+    rows, convention, pay_dates, decimals, level, since
+        As `booked` takes them; the principal of the rows together is what is outstanding.
+    principal, rate : sequence of Step
+        From the funding to `from_at`, and for the rate what is agreed beyond it; as `interest.cumulative` takes them.
+    from_at : datetime
+        Aware, before the first pay date; from here on nothing is paid but the rows.
+    paid : Decimal
+        Interest that was paid until then, less what was due when the loan was taken over: the first row asks for all
+        that is not paid.
+    goes_on : bool
+        The last row ends nothing: it pays what it says, like every other.
+
+    Raises
+    ------
+    UnableToBuild
+        If there is not one pay date per row in order after `from_at`.
+    """
     ends = [datetime.combine(day, time.min, tzinfo=UTC) for day in pay_dates]
-    if len(ends) != len(rows) or any(after <= before for before, after in pairwise([start_at, *ends])):
-        raise UnableToBuild(f"{len(rows)} rows need as many pay dates after {start_at:%Y-%m-%d}, in order")
-    rate, found, posted = [Step(start_at, annual_rate)], [], money.ZERO
+    if len(ends) != len(rows) or any(after <= before for before, after in pairwise([from_at, *ends])):
+        raise UnableToBuild(f"{len(rows)} rows need as many pay dates after {from_at:%Y-%m-%d}, in order")
+    steps, found, posted = list(principal), [], paid
     with money.exact():
         sum_due = rows[0].principal + rows[0].interest
-        balance = rows[0].principal + rows[0].balance
-        principal = [Step(start_at, balance)]
+        balance = steps[-1].value
         for row, end in zip(rows, ends, strict=True):
-            so_far = interest.round_up(interest.cumulative(convention, principal, rate, end, since=since), decimals)
+            so_far = interest.round_up(interest.cumulative(convention, steps, rate, end, since=since), decimals)
             earned, posted = so_far - posted, so_far
             wanted = max(sum_due - earned, money.ZERO) if level else row.principal
-            paid = balance if end == ends[-1] else min(wanted, balance)
-            balance -= paid
-            principal.append(Step(end, balance))
-            found.append(Row(row.due_date, paid, earned, balance))
+            part = balance if end == ends[-1] and not goes_on else min(wanted, balance)
+            balance -= part
+            steps.append(Step(end, balance))
+            found.append(Row(row.due_date, part, earned, balance))
     return tuple(found)
 
 

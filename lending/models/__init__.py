@@ -1,6 +1,13 @@
 """The books: clients, loans, collateral, the ledger, and the shared kernel."""
 
 from lending.models.agreements import AgreementVersion, SignedAgreement
+from lending.models.amendments import (
+    AGREED_AMENDMENTS,
+    AMENDMENT_TRANSITIONS,
+    UNSIGNED_AMENDMENTS,
+    Amendment,
+    RateStep,
+)
 from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
@@ -45,6 +52,7 @@ from lending.models.loans import (
 from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
 from lending.models.obligations import (
+    AMENDED_TRANSITIONS,
     CORRECTED_TRANSITIONS,
     OBLIGATION_TRANSITIONS,
     OPEN_OBLIGATIONS,
@@ -68,13 +76,18 @@ from lending.models.term_sheets import TermSheet, TermSheetAcceptance
 from lending.models.users import Role, RoleGrant, User
 
 __all__ = [
+    "AGREED_AMENDMENTS",
+    "AMENDED_TRANSITIONS",
+    "AMENDMENT_TRANSITIONS",
     "CORRECTED_TRANSITIONS",
     "LOAN_TRANSITIONS",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
+    "UNSIGNED_AMENDMENTS",
     "WHOLE",
     "AddressKey",
     "AgreementVersion",
+    "Amendment",
     "Approval",
     "Asset",
     "AssetNetwork",
@@ -131,6 +144,7 @@ __all__ = [
     "Posting",
     "Product",
     "ProductHaircut",
+    "RateStep",
     "Reconciliation",
     "ReconciliationLine",
     "RelatedParty",

@@ -182,6 +182,8 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.DEFAULTED, LoanState.ACTIVE),
     (LoanState.DEFAULTED, LoanState.RECALLED),
     (LoanState.DEFAULTED, LoanState.MATURED),
+    # A later maturity that both sides agree on before a default. The database asks for that agreement.
+    (LoanState.MATURED, LoanState.ACTIVE),
     (LoanState.RECOVERED, LoanState.CLOSED),
     (LoanState.WRITTEN_OFF, LoanState.CLOSED),
 )

@@ -31,6 +31,7 @@ class Obligation(models.Model):
         DEFAULTED = "defaulted", "defaulted"
         MET = "met", "paid"
         CANCELLED = "cancelled", "cancelled"
+        REPLACED = "replaced", "replaced"
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
     loan = models.ForeignKey("lending.Loan", on_delete=models.PROTECT, related_name="obligations")
@@ -58,7 +59,7 @@ class Obligation(models.Model):
             models.CheckConstraint(name="obligation_default_after_due", condition=Q(default_at__gt=F("due_at"))),
             models.CheckConstraint(
                 name="obligation_over_needs_no_act",
-                condition=Q(act_at__isnull=True, state__in=["defaulted", "met", "cancelled"])
+                condition=Q(act_at__isnull=True, state__in=["defaulted", "met", "cancelled", "replaced"])
                 | Q(act_at__isnull=False, state__in=["expected", "noticed", "due", "late"]),
             ),
         ]
@@ -93,3 +94,5 @@ CORRECTED_TRANSITIONS: tuple[tuple[str, str], ...] = (
     *((_State.CANCELLED, state) for state in (*OPEN_OBLIGATIONS, _State.MET)),
     (_State.DEFAULTED, _State.MET),
 )
+# Only where the loan was amended: what its new schedule asks for stands instead.
+AMENDED_TRANSITIONS: tuple[tuple[str, str], ...] = tuple((state, _State.REPLACED) for state in OPEN_OBLIGATIONS)

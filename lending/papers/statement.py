@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Spacer
 
-from lending.papers import figures, frame
+from lending.engine import figures
+from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, table, words
 from lending.statements import Section, Statement
 

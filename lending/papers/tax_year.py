@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from reportlab.platypus import Flowable
 
-from lending.papers import figures, frame
+from lending.engine import figures
+from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, table, words
 from lending.tax_years import TaxYear
 

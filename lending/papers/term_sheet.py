@@ -1,18 +1,16 @@
 """A term sheet on paper: every parameter that the engine runs by, each of them once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Spacer
 
 from lending import term_sheets
-from lending.engine import terms
-from lending.engine.terms import Term, Unit
+from lending.engine import figures, terms
 from lending.models import TermSheet
-from lending.papers import figures, frame
+from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, facts, table, words
 
 PARTS = (("The loan", ("loan", "rules")), ("Its margin: what happens at which LTV", ("ladder",)))
@@ -23,6 +21,7 @@ SUMS = {
     "total": "To be paid back in all",
 }
 WHOLE_LIFE = ("interest", "total")  # sums of what ends on a day that was agreed
+LEFT = {"interest": "Interest left to pay", "total": "Left to pay in all"}
 COLUMNS = {
     "due_date": "Due",
     "pay_date": "Paid on",
@@ -50,10 +49,11 @@ def render(sheet: TermSheet) -> bytes:
         words(f"{names['client']}: {names['product']}", SUBTITLE),
         words(f"Version {sheet.version}, offered on {figures.instant(sheet.offered_at)}."),
     ]
+    story += _changes(sheet, drawn)
     for heading, parts in PARTS:
         found = [term for term in terms.TERMS if term.part in parts]
-        story += [words(heading, HEAD), facts([(term.label, printed(term, drawn)) for term in found])]
-    agreed = _acceptance(sheet) if drawn.origin is None else _agreed_outside(drawn)
+        story += [words(heading, HEAD), facts([(term.label, term_sheets.printed(term, drawn)) for term in found])]
+    agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
     story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]
     foot = (
         f"Loan {names['loan']} · term sheet version {sheet.version}",
@@ -62,23 +62,21 @@ def render(sheet: TermSheet) -> bytes:
     return frame.render(story, title=f"Term sheet, {names['client']}", foot=foot)
 
 
-def printed(term: Term, drawn: term_sheets.Drawn) -> str:
-    """Return how a term stands on the paper, exactly as it stands in the sheet."""
-    value = terms.value_of(term, drawn.content)
-    text = "" if value is None else _PRINT[term.unit](value, drawn.content["loan"]["asset"])
-    return dict(term.names).get(text, text)
-
-
-_PRINT: dict[Unit, Callable[[Any, str], str]] = {
-    Unit.AMOUNT: figures.amount,
-    Unit.USD: lambda value, _asset: figures.amount(value, "USD"),
-    Unit.RATIO: lambda value, _asset: figures.percent(value),
-    Unit.SPAN: lambda value, _asset: figures.span(value),
-    Unit.COUNT: lambda value, _asset: str(value),
-    Unit.DATE: lambda value, _asset: figures.day(value),
-    Unit.INSTANT: lambda value, _asset: figures.instant(value),
-    Unit.WORDS: lambda value, _asset: str(value),
-}
+def _changes(sheet: TermSheet, drawn: term_sheets.Drawn) -> Iterator[Flowable]:
+    """Yield what a version for a running loan changes, and from when; nothing of a first offer."""
+    if not drawn.amends:
+        return
+    before, from_at = drawn.amends["version"], drawn.amends["from_at"]
+    yield words(f"What it changes{f' about version {before}' if before else ''}", HEAD)
+    rows = [tuple(change) for change in term_sheets.changes(drawn)]
+    yield table(("Term", "As it is", "As it will be"), rows, widths=(5, 3, 3), figures=2)
+    since = figures.instant(datetime.fromisoformat(from_at)) if from_at else "the moment it is signed"
+    owed = figures.amount(Decimal(drawn.amends["owed"]), drawn.content["loan"]["asset"])
+    yield words(f"It counts from {since} on. Principal owed when it was drawn: {owed}.", SMALL)
+    if secures := drawn.amends["secures"]:
+        yield words(f"The ladder is that of every loan which the margin account secures: {', '.join(secures)}.", SMALL)
+    if before:
+        yield words(f"SHA-256 of version {before}: {drawn.amends['sha256']}", SMALL)
 
 
 def _collateral(drawn: term_sheets.Drawn) -> Iterator[Flowable]:
@@ -96,15 +94,17 @@ def _collateral(drawn: term_sheets.Drawn) -> Iterator[Flowable]:
 def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
     found, asset = drawn.content["schedule"], drawn.content["loan"]["asset"]
     start_at = datetime.fromisoformat(found["start_at"])
+    labels = LEFT if drawn.amends else SUMS
     goes_on = bool(Decimal(found["rows"][-1]["balance"]))
-    names = [name for name in SUMS if not (goes_on and name in WHOLE_LIFE)]
-    sums = [(SUMS[name], figures.amount(Decimal(found[name]), asset)) for name in names]
+    names = [name for name in labels if not (goes_on and name in WHOLE_LIFE)]
+    sums = [(labels[name], figures.amount(Decimal(found[name]), asset)) for name in names]
     rows = [[_in_row(name, row[name], asset) for name in COLUMNS] for row in found["rows"]]
-    if drawn.origin is not None:  # it was paid out long ago
+    if drawn.origin is not None and not drawn.amends:  # it was paid out long ago
         sums = [row for row in sums if row[0] in (SUMS["interest"], SUMS["total"])]
-    begins = "Schedule from" if drawn.origin is not None else "Schedule if paid out on"
+    heading = "Schedule if paid out on" if drawn.origin is None else "Schedule from"
+    heading = "What is left to pay if it is signed on" if drawn.amends else heading
     return [
-        words(f"{begins} {figures.instant(start_at)}", HEAD),
+        words(f"{heading} {figures.instant(start_at)}", HEAD),
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
             + (f"{_FIRST_YEAR} " if goes_on else "")

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending import (
     access,
+    amendments,
     deposits,
     interest,
     ledger,
@@ -62,12 +63,14 @@ def home(request: SignedIn) -> HttpResponse:
     margins = panels.render_each("portal.home", request, subjects, now=now)
     told = _newest_notices(clients)
     due = list(obligations.ahead(clients)[:_DUE])
+    changes = list(amendments.open_to(clients)) if any(map(_owes, shown)) else []
     parts = [
         _summary(subject, [loan for loan in shown if loan.client_id == subject.client.pk], now=now)
         | {
             "margin": margin,
             "notices": [notice for notice in told if notice.client_id == subject.client.pk],
             "due": [row for row in due if row.client_id == subject.client.pk][:_NEXT],
+            "amendments": [row for row in changes if row.client_id == subject.client.pk],
         }
         for subject, margin in zip(subjects, margins, strict=True)
     ]
@@ -111,7 +114,7 @@ def own_loan(request: SignedIn, public_id: uuid.UUID) -> Loan:
         "client__relationship_manager", "asset", "product", "margin_account__terms", "margin_account__client",
         "accepted_by", "origin",
     )  # fmt: skip
-    return get_object_or_404(term_sheets.beside(whole), public_id=public_id)
+    return get_object_or_404(amendments.beside(term_sheets.beside(whole)), public_id=public_id)
 
 
 @require_safe
@@ -212,7 +215,7 @@ def accept(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 @borrower_only
 def term_sheet(request: SignedIn, public_id: uuid.UUID, version: int) -> HttpResponse:
     """Hand out a version of a loan's term sheet as a PDF."""
-    sheets = term_sheets.versions(own_loan(request, public_id))
+    sheets = term_sheets.known_to_client(own_loan(request, public_id))
     return files.of_term_sheet(get_object_or_404(sheets, version=version))
 
 

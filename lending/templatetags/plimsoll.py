@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lending.papers.figures import CASH
+from lending.engine.figures import CASH
 
 register = template.Library()
 
@@ -128,10 +128,10 @@ def age(at: datetime | None, now: datetime) -> SafeString:
 
 _TONES = {
     "good": {"healthy", "good", "cured", "active", "credited", "settled", "filled", "done", "repaid", "closed",
-             "met"},
+             "met", "in_force"},
     "warn": {"warning", "degraded", "acknowledged", "notified", "issued", "partially_cured", "pending", "confirmed",
              "call", "requested", "collateral_pending", "cured_by_market", "working", "recalled", "matured", "noticed",
-             "due"},
+             "due", "proposed"},
     "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
             "defaulted", "true_match", "workout", "written_off", "reorged", "unmatched", "rejected", "late"},
 }  # fmt: skip

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import time_machine
@@ -17,7 +18,9 @@ from django.test import AsyncClient
 from django.test import Client as Browser
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from lending.models import LoanState, Repayment
+from lending import amendments
+from lending.models import Amendment, Loan, LoanState, Repayment
+from lending.other_terms import Wanted
 from risk.models import Incident, MarginCall
 from tests import stories
 from tests.cast import NOW, Cast, assemble
@@ -77,6 +80,7 @@ class World:
                 incident=uuid.uuid4(),
                 account=uuid.uuid4(),
                 payout=uuid.uuid4(),
+                amendment=uuid.uuid4(),
             )
         call = self.calls[whose]
         loan = call.margin_account.loans.get()
@@ -88,6 +92,7 @@ class World:
             "incident": incident,
             "account": call.margin_account.public_id,
             "payout": uuid.uuid4(),  # test_client_is_paid_out.py has one that waits
+            "amendment": loan.amendments.get().public_id,
         }
         return route.format(loan_pk=loan.pk, **ids)
 
@@ -109,6 +114,12 @@ def world(cast: Cast) -> World:
     }
     incidents = {}
     for name, call in calls.items():
+        loan, amended_at = call.margin_account.loans.get(), NOW + timedelta(minutes=2)
+        offered = amendments.propose(
+            loan, Wanted(annual_rate=Decimal("0.08")), reason=f"{call.client} asked", maker=loan.made_by,
+            expires_at=NOW + timedelta(days=1), now=amended_at,
+        )  # fmt: skip
+        amendments.approve(offered, by=cast.rhea, now=amended_at)
         stories.transfer_seen(call.margin_account)
         incidents[name] = Incident.objects.create(
             key=name, kind="unknown", client=call.client, summary=f"{call.client} can not be judged", opened_at=NOW
@@ -181,7 +192,7 @@ def test_every_route_stands_in_a_table() -> None:
         for route in _routes(get_resolver())
     }
     outside = [address for address in told if not address.startswith("admin/")]
-    generic = {re.sub(r"\{(loan|call|account|payout)\}", "{x}", address) for address in outside}
+    generic = {re.sub(r"\{(loan|call|account|payout|amendment)\}", "{x}", address) for address in outside}
     assert known - ELSEWHERE == generic
 
 
@@ -192,6 +203,11 @@ def test_framework_tables_are_not_in_the_admin(world: World) -> None:
             for who in STAFF:
                 address = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
                 assert code(world.browser(who), address) in {403, 404}, (who, address)
+
+
+def loan_of(call: MarginCall) -> Loan:
+    found: Loan = call.margin_account.loans.get()
+    return found
 
 
 def secrets_of(world: World, whose: str) -> list[str]:
@@ -226,7 +242,8 @@ def test_an_outsider_changes_nothing_of_another_client(world: World) -> None:
     call.refresh_from_db()
     assert call.acknowledged_at is None
     assert call.claimed_by is None
-    assert call.margin_account.loans.get().state == LoanState.ACTIVE
+    assert loan_of(call).state == LoanState.ACTIVE
+    assert loan_of(call).amendments.get().state == Amendment.State.APPROVED
     assert not Repayment.objects.filter(client=world.cast.harbourside).exists()
 
 
@@ -238,6 +255,7 @@ def test_a_relationship_manager_reads_nothing_of_a_colleagues_client(world: Worl
         "loan": call.margin_account.loans.get().pk,
         "client": call.client_id,
         "marginaccount": call.margin_account_id,
+        "amendment": loan_of(call).amendments.get().pk,
     }
     for label, row in TABLES.items():
         if row.startswith("Y"):

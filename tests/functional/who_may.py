@@ -59,6 +59,8 @@ READ = {
     "/portal/loans/{loan}/payments/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/exchange/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/amendments/{amendment}/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/admin/amend/{loan_pk}/":                  "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/":                    "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/transfers/":          "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/admin/book/{client}/people/":             "rrr    rrr   rrr rrr     Y--   xxx  xxx  xxx  xxx  xxx",
@@ -91,6 +93,8 @@ WRITE = {
     "/portal/loans/{loan}/decline/":            "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/notice/":             "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/repay/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/amendments/{amendment}/sign/":     "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/amendments/{amendment}/decline/":  "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/calls/{call}/acknowledge/":        "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/claim/":             "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
     "/console/calls/{call}/take-over/":        "rrr    xxx   xxx xxx     xxx   xxx  rr-  rr-  xxx  xxx",
@@ -112,6 +116,7 @@ PRESS = {
     "/admin/recalls/{loan_pk}/":                "rrr    rrr   rrr rrr     ?--   xxx  ??-  ??-  xxx  ??-",
     "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/amend/{loan_pk}/":                  "rrr    rrr   rrr rrr     ?--   xxx  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/take-back/":  "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
@@ -121,6 +126,7 @@ PRESS = {
 TABLES = {
     #                              robin olga rhea rolf dana dirk
     "lending.addresskey":           "- Y Y Y - Y",
+    "lending.amendment":            "Y Y Y Y - Y",
     "lending.approval":             "Y Y Y Y - Y",
     "lending.asset":                "Y Y Y Y - Y",
     "lending.auditrecord":          "- Y Y Y - Y",

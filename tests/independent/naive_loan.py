@@ -28,13 +28,13 @@ class Payment:
 
 @dataclass
 class NaiveLoan:
-    """A bullet loan: a principal, rates that hold from instants on, a default rate from an instant on, payments."""
+    """A bullet loan: a principal, rates and default rates that hold from instants on, its default, payments."""
 
     start: dt.datetime
     lent: Decimal
     day_count: str
     rates: list[tuple[dt.datetime, Fraction]]
-    default_rate: Fraction
+    default_rates: list[tuple[dt.datetime, Fraction]]
     default_at: dt.datetime
     cent: Decimal = Decimal("0.01")
     payments: list[Payment] = field(default_factory=list)
@@ -72,7 +72,7 @@ class NaiveLoan:
     def exact(self, until: dt.datetime, done: list[Payment] | None = None) -> tuple[Fraction, Fraction]:
         """Return interest at the agreed rates and at the default rate, from change to change and day to day."""
         paid = self.in_order() if done is None else done
-        changes = [p.at for p in paid] + [at for at, _ in self.rates] + [self.default_at]
+        changes = [p.at for p in paid] + [at for at, _ in self.rates + self.default_rates] + [self.default_at]
         normal = default = Fraction(0)
         at = self.start
         while at < until:
@@ -81,11 +81,14 @@ class NaiveLoan:
             share = Fraction((end - at) // dt.timedelta(microseconds=1), 86_400_000_000)
             a_year = Fraction(self.principal_at(at, paid)) * share * self._day(at.date())
             if at >= self.default_at:
-                default += a_year * self.default_rate
+                default += a_year * self._held(self.default_rates, at)
             else:
-                normal += a_year * [rate for since, rate in self.rates if since <= at][-1]
+                normal += a_year * self._held(self.rates, at)
             at = end
         return normal, default
+
+    def _held(self, rates: list[tuple[dt.datetime, Fraction]], at: dt.datetime) -> Fraction:
+        return [rate for since, rate in rates if since <= at][-1]
 
     def _day(self, day: dt.date) -> Fraction:
         """Return the part of a year that a day counts for."""

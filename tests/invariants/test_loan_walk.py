@@ -1,4 +1,4 @@
-"""A seeded walk over a loan's verbs, late and reversed payments included, beside a clerk's paper: equal to the cent."""
+"""A seeded walk over a loan's verbs, late, reversed and amended, beside a clerk's paper: equal to the cent."""
 
 import datetime as dt
 import random
@@ -8,10 +8,11 @@ from fractions import Fraction
 import pytest
 from django.db.models import Sum
 
-from lending import approvals, corrections, dunning, interest, invariants, ledger, repayments, replays
+from lending import amendments, approvals, corrections, dunning, interest, invariants, ledger, repayments, replays
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
-from lending.models import Correction, Loan, LoanState, Posting, Repayment, Role
+from lending.models import Amendment, Correction, Loan, LoanState, Posting, Repayment, Role
+from lending.other_terms import UnableToAmend, Wanted
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan, Payment
 
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
 STEPS = 50
 FREE = Decimal(9_000_000)
+D = Decimal
+RATES = [(None, None), (D("0.01"), D("0.02")), (D("0.0731"), D("0.15")), (D("0.12"), D("0.125"))]
 
 
 class Walk:
@@ -38,7 +41,7 @@ class Walk:
             lent=loan.principal,
             day_count=day_count,
             rates=[(loan.start_at, Fraction(loan.annual_rate))],
-            default_rate=Fraction(loan.default_rate),
+            default_rates=[(loan.start_at, Fraction(loan.default_rate))],
             default_at=dt.datetime.combine(loan.maturity_date, dt.time(), tzinfo=dt.UTC) + DAY,
         )
         self.rows: list[Repayment] = []
@@ -46,7 +49,8 @@ class Walk:
 
     @property
     def loan(self) -> Loan:
-        return Loan.objects.select_related("asset", "client").get(pk=self.pk)
+        named = ("asset", "client", "made_by", "accepted_by")
+        return Loan.objects.select_related(*named).get(pk=self.pk)
 
     def free(self) -> Decimal:
         return ledger.owed(accounts.client_free("USD", self.client.pk))
@@ -71,7 +75,9 @@ class Walk:
     def step(self) -> None:
         self.now += dt.timedelta(seconds=self.rng.randrange(1, 2 * 86_400))
         dunning.work_due(now=self.now)
+        amendments.work_due(now=self.now)
         verbs = [self.accrue, self.pay, self.pay_late, self.pay_back_dated, self.pay_back_dated, self.take_back]
+        verbs += [self.amend]
         verb = self.rng.choice(verbs)
         self.did.append(f"{self.now:%d.%m. %H:%M:%S} {verb.__name__}")
         verb()
@@ -117,6 +123,29 @@ class Walk:
         )
         approvals.decide(asked, checker=self.rhea, approve=True, now=self.now)
         self.paper.payments[n].gone = True
+
+    def amend(self) -> None:
+        """Other rates from now or from a later instant on, a later maturity, or both; only before a default."""
+        loan = self.loan
+        annual, default = self.rng.choice(RATES)
+        maturity = None if annual and self.rng.random() < 0.5 else loan.maturity_date + dt.timedelta(days=5)
+        signs_until = self.now + dt.timedelta(hours=1)
+        from_at = signs_until + DAY * self.rng.random() * 3 if not maturity and self.rng.random() < 0.5 else None
+        wanted = Wanted(annual_rate=annual, default_rate=default, maturity_date=maturity, from_at=from_at)
+        try:
+            row = amendments.propose(
+                loan, wanted, reason="as agreed", expires_at=signs_until, maker=loan.made_by, now=self.now
+            )
+        except UnableToAmend as refusal:
+            self.did.append(f"    {refusal}")
+            return
+        amendments.approve(row, by=self.rhea, now=self.now)
+        amendments.sign(row, by=loan.accepted_by, read=row.sheet.fingerprint, now=self.now)
+        if annual is not None and default is not None:
+            self.paper.rates.append((from_at or self.now, Fraction(annual)))
+            self.paper.default_rates.append((from_at or self.now, Fraction(default)))
+        if maturity:
+            self.paper.default_at = dt.datetime.combine(maturity, dt.time(), tzinfo=dt.UTC) + DAY
 
     def paid(self, row: Repayment) -> None:
         self.rows.append(row)
@@ -193,3 +222,4 @@ def test_a_walk_over_a_loan_agrees_with_a_clerk(seed: int, day_count: str) -> No
     assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11", "I15"}] == []
     assert Correction.objects.filter(kind=Correction.Kind.REVERSAL).count() >= 3
     assert Correction.objects.filter(kind=Correction.Kind.PAYMENT).count() >= 5
+    assert Amendment.objects.filter(state=Amendment.State.IN_FORCE).exists()

@@ -7,8 +7,9 @@ from itertools import permutations
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from lending import dunning, interest, loans, obligations, repayments
+from lending import amendments, dunning, interest, loans, obligations, repayments
 from lending.models import (
+    AMENDED_TRANSITIONS,
     CORRECTED_TRANSITIONS,
     OBLIGATION_TRANSITIONS,
     Calendar,
@@ -19,6 +20,7 @@ from lending.models import (
     Obligation,
     ScheduleKind,
 )
+from lending.other_terms import Wanted
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -204,13 +206,25 @@ def test_the_number_of_queries_of_an_idle_look_does_not_grow(django_assert_max_n
         assert dunning.work_due(now=FUNDED) == 0
 
 
-@pytest.mark.parametrize("kind", ["", "payment", "reversal"])
+@pytest.mark.parametrize("kind", ["", "payment", "reversal", "amendment"])
 def test_declared_and_guarded_transitions_are_the_same(kind: str) -> None:
-    """What was met is open again, and a default undone, only after a correction of the loan's payments."""
+    """
+    What was met is open again, and a default undone, only after a correction of the loan's payments; what was to be
+    paid is replaced only once the loan was amended.
+    """
     loan = lent()
     row = first()
     declared = set(OBLIGATION_TRANSITIONS)
-    if kind:
+    if kind == "amendment":
+        wanted = Wanted(annual_rate=D("0.01"))
+        made = amendments.propose(
+            loan, wanted, reason="x", expires_at=FUNDED + DAY, maker=loan.made_by, now=FUNDED + HOUR
+        )
+        amendments.approve(made, by=make.staff("rhea"), now=FUNDED + HOUR)
+        amendments.sign(made, by=loan.accepted_by, read=None, now=FUNDED + HOUR)
+        row = Obligation.objects.filter(state="expected").order_by("pk")[0]
+        declared |= set(AMENDED_TRANSITIONS)
+    elif kind:
         pay(loan, "1", FUNDED + DAY)
         Correction.objects.create(
             client=loan.client, loan=loan, kind=kind, cause="wrong", repayment=loan.repayments.get(), reason="x",
@@ -218,6 +232,8 @@ def test_declared_and_guarded_transitions_are_the_same(kind: str) -> None:
         )  # fmt: skip
         declared |= {step for step in CORRECTED_TRANSITIONS if kind == "reversal" or step[0] != "met"}
     for before, after in permutations(Obligation.State.values, 2):
+        if before == "replaced" and kind != "amendment":
+            continue
         with transaction.atomic():
             _lead_to(row, before)
             assert _may_go(row, after) is ((before, after) in declared), (before, after)
@@ -232,6 +248,7 @@ def _lead_to(row: Obligation, state: str) -> None:
         "late": ["noticed", "due", "late"],
     }
     way |= {"defaulted": [*way["late"], "defaulted"], "met": ["met"], "cancelled": ["cancelled"]}
+    way |= {"replaced": ["replaced"]}
     for step in way[state]:
         _go(row, step)
 
