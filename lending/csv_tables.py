@@ -43,14 +43,17 @@ def text_of(content: bytes) -> str:
     Raises
     ------
     UnableToRead
-        If it is too large or no UTF-8.
+        If it is too large, no UTF-8 or no text.
     """
     if len(content) > SIZE:
         raise UnableToRead(f"it has {len(content):,} bytes, and at most {SIZE:,} are read: split it")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise UnableToRead("it is no text in UTF-8: save it as CSV in that encoding") from problem
+    if "\0" in text:
+        raise UnableToRead("it holds signs that no text has: save it as CSV in UTF-8")
+    return text
 
 
 def rows(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -166,7 +166,7 @@ class _Reader:
         decimals = product.asset.decimals if product else None
         principal, agreed = cell.amount("principal", decimals), cell.amount("principal_agreed", decimals)
         rate, default_rate = cell.ratio("annual_rate"), cell.ratio("default_rate")
-        began, matures = cell.day("start_date"), cell.day("maturity_date")
+        began, matures = takeover_terms.days(cell, cut_over_at)
         paper = cell.text("paper", _PAPER)
         if cell["paper_sha256"] and not _SHA256.fullmatch(cell["paper_sha256"]):
             cell.wrong("paper_sha256", "is no SHA-256: 64 digits from 0 to f")
@@ -174,7 +174,7 @@ class _Reader:
             cell.wrong("principal", "is more than was agreed")
         if rate is not None and default_rate is not None and default_rate < rate:
             cell.wrong("default_rate", "is below the annual rate")
-        takeover_terms.check_days(cell, began, matures, cut_over_at)
+        account = cell.text("margin_account", _REFERENCE)
         if product is None:
             return
         kind = cell.choice("schedule_kind", {kind.value: kind for kind in ScheduleKind}, product.schedule_kind)
@@ -199,7 +199,7 @@ class _Reader:
         self.loans[reference] = LoanRow(
             row=cell.row, reference=reference, client=client, product=product, terms=values,  # type: ignore[arg-type]
             principal_agreed=agreed, began_date=began, paper=paper, paper_sha256=cell["paper_sha256"].lower(),  # type: ignore[arg-type]
-            to_come=parts, account=cell["margin_account"], ladder=ladder, haircuts=products.haircuts(product),  # type: ignore[arg-type]
+            to_come=parts, account=account, ladder=ladder, haircuts=products.haircuts(product),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def pledge(self, cell: Cells) -> None:

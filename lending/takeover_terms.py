@@ -17,16 +17,26 @@ from lending.models import Calendar, DayCount, Frequency, LadderTerms, Product, 
 LADDER = tuple(term.name for term in terms.of_part("ladder"))
 MOST_GRACE = 60  # business days
 LONGEST_S = 366 * 86_400
+MOST_YEARS = 50  # before or after a cut-over: what lies further off is a slip
 _CENTS = 2
 _AMORTISING = (ScheduleKind.EQUAL_PRINCIPAL, ScheduleKind.EQUAL_INSTALMENT)
 
 
-def check_days(cell: Cells, began: date | None, matures: date | None, cut_over_at: datetime) -> None:
-    """Note what is wrong with the first and the last day of a loan that is to be running at an instant."""
+def days(cell: Cells, cut_over_at: datetime) -> tuple[date | None, date | None]:
+    """Return the first and the last day of a loan that is to be running at an instant; None where one can not be."""
+    found: list[date | None] = []
+    for column in ("start_date", "maturity_date"):
+        said = cell.day(column)
+        if said and abs(said.year - cut_over_at.year) > MOST_YEARS:
+            cell.wrong(column, f"{said} is more than {MOST_YEARS} years off")
+            said = None
+        found.append(said)
+    began, matures = found
     if began and began > cut_over_at.astimezone(UTC).date():
         cell.wrong("start_date", f"{began} is after the cut-over: offer it as a new loan")
     if matures and datetime.combine(matures, time.min, tzinfo=UTC) <= cut_over_at:
         cell.wrong("maturity_date", f"{matures} is not after the cut-over: settle it where it is kept")
+    return began, matures
 
 
 def more(cell: Cells, product: Product) -> dict[str, Any]:

@@ -76,8 +76,9 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
         If the source is no name, the cut-over is not in the last days or in a closed month, a file is none, or these
         were taken over already.
     """
-    if not source or len(source) > _SOURCE or not source.isprintable():
-        raise UnableToTakeOver(f"name the system that kept the loans, in at most {_SOURCE} characters")
+    # A slash would end the name within the ids that are derived from it.
+    if not source or len(source) > _SOURCE or not source.isprintable() or "/" in source:
+        raise UnableToTakeOver(f"name the system that kept the loans, in at most {_SOURCE} characters and without a /")
     if cut_over_at > now:
         raise UnableToTakeOver("the cut-over lies in the future: interest is not known before it has run")
     if now - cut_over_at > OLDEST:

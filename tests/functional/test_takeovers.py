@@ -100,6 +100,7 @@ def test_a_book_is_tried_mended_approved_and_found(cast: Cast, client: Browser) 
         ({"loans": "loan\nLB-1"}, "loans: the first row does not name client"),
         ({"pledges": "loan\0"}, "Null characters are not allowed"),
         ({"balances_file": SimpleUploadedFile("b.csv", b"\xff")}, "no text in UTF-8"),
+        ({"balances_file": SimpleUploadedFile("b.csv", b"kind\0")}, "signs that no text has"),
     ],
 )
 def test_the_page_says_what_it_can_not_take(cast: Cast, client: Browser, change: dict[str, object], says: str) -> None:

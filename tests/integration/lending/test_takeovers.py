@@ -42,6 +42,7 @@ from lending.models import (
     CustodyBreak,
     Deposit,
     Entry,
+    KycCase,
     Loan,
     MarginAccount,
     Obligation,
@@ -290,6 +291,8 @@ def test_loans_of_one_account_share_what_secures_them(cast: Cast) -> None:
         (files([{**LOAN, "start_date": "19.2.2021"}]), "loans, row 2, start_date: '19.2.2021' is no date"),
         (files([{**LOAN, "start_date": "2021-05-20"}]), "loans, row 2, start_date: 2021-05-20 is after the cut-over"),
         (files([{**LOAN, "maturity_date": "2021-05-19"}]), "loans, row 2, maturity_date: 2021-05-19 is not after"),
+        (files([{**LOAN, "maturity_date": "9999-12-31"}]), "maturity_date: 9999-12-31 is more than 50 years off"),
+        (files([{**LOAN, "start_date": "0001-01-01"}]), "start_date: 0001-01-01 is more than 50 years off"),
         (files([{**LOAN, "paper_sha256": "none"}]), "loans, row 2, paper_sha256: is no SHA-256"),
         (files([{**LOAN, "paper": "p\x07"}]), "loans, row 2, paper: is longer than 120 characters, or holds signs"),
         (files([{**LOAN, "day_count": "ACT"}]), "loans, row 2, day_count: 'ACT' is none of ACT/360"),
@@ -349,6 +352,15 @@ def test_what_is_wrong_is_named_by_its_place(cast: Cast, tables: tuple[str, str,
     assert any(says in problem for problem in found), found
 
 
+def test_a_client_whose_review_is_overdue_is_not_taken_over(cast: Cast) -> None:
+    late = datetime.combine(KycCase.objects.get(client=cast.harbourside).review_date, CUT_OVER.timetz())
+    loan = {**LOAN, "maturity_date": f"{late.year + 1}-01-01"}
+    assert check(files([loan]), cut_over_at=late, now=late) == []
+    (problem, *_) = check(files([loan]), cut_over_at=late, now=late + timedelta(days=1))
+    assert problem.startswith("loans, row 2, client: Harbourside Trading is not onboarded; still missing: ")
+    assert "a review: it was due on 31 Dec 2029" in problem
+
+
 def test_every_error_of_every_file_is_named_at_once(cast: Cast) -> None:
     loans = [{**LOAN, "client": "x", "product": "y", "principal": "z"}, {**LOAN, "loan": "LB-2", "paper": ""}]
     found = check(files(loans, [{**PLEDGE, "asset": "Q", "quantity": "q"}], [{**INTEREST, "amount": "i"}]))
@@ -369,6 +381,7 @@ def test_every_error_of_every_file_is_named_at_once(cast: Cast) -> None:
         ((files()[0], 'loan,asset,quantity\n"LB', files()[2]), {}, "pledges: it is no CSV"),
         ((files()[0] + "\n" + "x" + ",", *files()[1:]), {}, None),
         (files(), {"source": ""}, "name the system that kept the loans"),
+        (files(), {"source": "loan/book"}, "and without a /"),
         (files(), {"cut_over_at": NOW + timedelta(seconds=1)}, "the cut-over lies in the future"),
         (files(), {"cut_over_at": NOW - timedelta(days=8)}, "more than 7 days back"),
     ],
