@@ -28,7 +28,7 @@ def test_the_showcase_is_four_hundred_loans_of_sixty_clients(shown):
 def test_it_covers_every_product_clock_and_mix(shown):
     loans = [plan for party in shown for plan in party.loans]
     products = {ladder.product(asset) for ladder in (*reference.LADDERS, reference.PRIME) for asset in ("USD", "USDC")}
-    monthly = {ladder.product("USD") for ladder in (reference.INTEREST, reference.INSTALMENT)}
+    monthly = {ladder.product("USD") for ladder in (reference.OPEN, reference.INSTALMENT)}
     assert {plan.product for plan in loans} == products | monthly
     mixes = Counter(tuple(code for code, _ in plan.collateral) for plan in loans)
     assert set(mixes) == {
