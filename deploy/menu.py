@@ -30,6 +30,7 @@ GROUPS = (
             Link("lending_takeovers", "Take loans over", "move_to_inbox"),
             Link("lending_parallel", "Parallel run", "compare_arrows"),
             Link("lending_approval_changelist", "Approvals", "task_alt"),
+            Link("lending_jointsignature_changelist", "Joint signatures", "signature"),
             Link("lending_notice_changelist", "Notices", "mail"),
             Link("lending_statements", "Statements", "receipt_long"),
             Link("lending_tax_years", "Tax years", "calendar_today"),

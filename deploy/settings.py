@@ -314,6 +314,14 @@ LENDING_APPROVAL_WORDS = {
     "sale_in_grace": "sell before the grace period after an outage is over",
     "full_close": "sell all collateral of the account",
 }
+LENDING_SIGNED_ACTS = {
+    "accept": "lending.offers.accept_signed",
+    "amend": "lending.amendments.sign_jointly",
+    "allow": "lending.allow_list.ask_signed",
+    "release": "risk.releases.ask_signed",
+    "exchange": "risk.substitutions.ask_signed",
+    "payout": "risk.payouts.ask_signed",
+}
 LENDING_APPROVAL_CHECKERS = {
     **dict.fromkeys(
         ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),

@@ -2,9 +2,9 @@
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
-from lending.models import Client, ClientUser, Loan, MarginAccount, Role, RoleGrant, User
+from lending.models import Client, ClientUser, JointSignature, Loan, MarginAccount, Role, RoleGrant, User
 
 AnyUser = User | AnonymousUser
 
@@ -68,10 +68,16 @@ def own_clients(user: AnyUser) -> QuerySet[Client]:
 
 
 def acts_for(user: AnyUser) -> list[ClientUser]:
-    """Return which clients a borrower's user belongs to and in which role, each with its contact, by name."""
+    """
+    Return which clients a borrower's user belongs to and in which role, each with its contact, by name.
+
+    Each says whether something may wait for a second signature (`unsigned`), so that no page asks where nothing does.
+    """
     if not isinstance(user, User) or not user.is_active:
         return []
+    unsigned = JointSignature.objects.filter(client=OuterRef("client"), second=None, withdrawn_at=None)
     rows = ClientUser.objects.filter(user=user).select_related("client__relationship_manager")
+    rows = rows.annotate(unsigned=Exists(unsigned))
     return list(rows.order_by("client__name", "client"))
 
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from lending import access, approvals, audit
-from lending.models import Approval, Asset, Client, Role, User, WithdrawalAddress
+from lending import access, approvals, audit, authority
+from lending.models import Approval, Asset, Client, JointSignature, Role, SigningRule, User, WithdrawalAddress
 
 KIND = "withdrawal_address"
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
@@ -38,17 +38,50 @@ def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User,
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, client)
-    where, said = address.strip(), reason.strip()
+    if not reason.strip():
+        raise UnableToAllow("say how it is known to be theirs")
+    return approvals.request(KIND, _asked(client, asset, address, reason, now), maker=maker, now=now, client=client)
+
+
+@transaction.atomic
+def ask_as_client(client: Client, asset: Asset, address: str, *, by: User, now: datetime) -> Approval | None:
+    """
+    Name an address as one of the client's signers, for the desk to allow; None until a second has signed where two do.
+
+    Raises
+    ------
+    UnableToAllow
+        If the address is empty or too long, or is allowed or asked for already.
+    lending.access.UnableToAccess
+        If `by` may not sign for the client, or not this by its authority matrix.
+    """
+    authority.require(by, client, SigningRule.Action.ALLOW, asset=asset)
+    asked = _asked(client, asset, address, f"named in the portal by {by}", now)
+    named = {"asset": asset.code, "address": asked["address"]}
+    words = f"{asset.code} may be sent to {asked['address']}"
+    if not authority.sign(client, SigningRule.Action.ALLOW, words=words, content=named, asset=asset, by=by, now=now):
+        return None
+    return approvals.request(KIND, asked, maker=by, now=now, client=client)
+
+
+def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Name an address as its second signer; lending.authority.UnableToSign if it can not be asked for any more."""
+    try:
+        ask_as_client(row.client, Asset.objects.get(code=row.content["asset"]), row.content["address"], by=by, now=now)
+    except UnableToAllow as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
+
+
+def _asked(client: Client, asset: Asset, address: str, reason: str, now: datetime) -> dict[str, str]:
+    """Return what a second person is asked to allow, once it is checked."""
+    where = address.strip()
     if not where or len(where) > LONGEST or len(where.split()) != 1:
         raise UnableToAllow(f"an address is one word of at most {LONGEST} characters")
-    if not said:
-        raise UnableToAllow("say how it is known to be theirs")
     if _standing(client).filter(asset=asset, address=where).exists():
         raise UnableToAllow("it is allowed already")
     if any((row.payload["asset"], row.payload["address"]) == (asset.code, where) for row in waiting(client, now=now)):
         raise UnableToAllow("it was asked for already")
-    payload = {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": said[:400]}
-    return approvals.request(KIND, payload, maker=maker, now=now, client=client)
+    return {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": reason.strip()[:400]}
 
 
 @transaction.atomic

@@ -18,6 +18,7 @@ from lending import (
     access,
     amendment_letters,
     audit,
+    authority,
     events,
     in_force,
     loans,
@@ -31,8 +32,10 @@ from lending.models import (
     UNSIGNED_AMENDMENTS,
     Amendment,
     Client,
+    JointSignature,
     Loan,
     Role,
+    SigningRule,
     User,
 )
 from lending.other_terms import (
@@ -153,10 +156,12 @@ def decline(amendment: Amendment, *, by: User, reason: str, now: datetime) -> Am
     UnableToAmend
         If it does not wait for the client, or the reason is too long.
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     """
     row = _locked(amendment)
-    access.require_signer(by, row.client)
+    loan = row.loan
+    authority.require(by, row.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=loan.principal)
+    authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
     said = _said(reason, needed=False)
     _step(row, _State.DECLINED, actor=by, now=now, reason=said)
     amendment_letters.to_desk(row, f"{by} declined it{f': {said}' if said else ''}", now=now)
@@ -167,6 +172,8 @@ def decline(amendment: Amendment, *, by: User, reason: str, now: datetime) -> Am
 def sign(amendment: Amendment, *, by: User, read: str | None, now: datetime) -> Amendment:
     """
     Accept a proposal on behalf of the client, which binds the signer to its hash and puts it in force.
+
+    Where two sign jointly, it waits until the second has signed the same sheet.
 
     `read` is the hash of what the signer had in sight, where the door knows it.
 
@@ -193,9 +200,11 @@ def sign(amendment: Amendment, *, by: User, read: str | None, now: datetime) -> 
     if account.frozen:
         raise UnableToAmend("the account is frozen, and nothing about it changes meanwhile")
     try:
-        term_sheets.sign(row.sheet, by=by, read=read, now=now)
+        sheet = term_sheets.sign(row.sheet, act="amend", until=row.expires_at, by=by, read=read, now=now)
     except term_sheets.UnableToAgree as refusal:
         raise UnableToAmend(str(refusal)) from refusal
+    if sheet is None:
+        return row
     _step(row, _State.AGREED, actor=by, now=now, signer=by, agreed_at=now)
     in_force.agree(row, loan, account, now=now)
     if row.from_at is None:
@@ -205,6 +214,18 @@ def sign(amendment: Amendment, *, by: User, read: str | None, now: datetime) -> 
     amendment_letters.agreed(row, now=now)
     amendment_letters.to_desk(row, f"{by} signed it", now=now)
     return row
+
+
+def sign_jointly(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Sign a proposal as its second signer; lending.authority.UnableToSign if it can not be signed any more."""
+    waiting = Amendment.objects.filter(loan=row.loan, state=_State.APPROVED).select_related("sheet", "loan", "client")
+    found = next((one for one in waiting if one.sheet.fingerprint == row.content["sheet"]), None)
+    if found is None:
+        raise authority.UnableToSign("the change that it is about is over")
+    try:
+        sign(found, by=by, read=row.content["sheet"], now=now)
+    except UnableToAmend as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
 
 
 def work_due(*, now: datetime) -> int:

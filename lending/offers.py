@@ -10,6 +10,7 @@ from django.db import transaction
 
 from lending import (
     access,
+    authority,
     ids,
     loans,
     margin_accounts,
@@ -23,7 +24,18 @@ from lending import (
 )
 from lending.engine import money
 from lending.engine.terms import UnableToWrite
-from lending.models import Client, LadderTerms, Loan, LoanState, MarginAccount, Product, Role, User
+from lending.models import (
+    Client,
+    JointSignature,
+    LadderTerms,
+    Loan,
+    LoanState,
+    MarginAccount,
+    Product,
+    Role,
+    SigningRule,
+    User,
+)
 
 DEFAULT_MARGIN = Decimal("0.05")
 REASON_LENGTH = 160  # of why a client does not take an offer
@@ -150,18 +162,20 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
     """
     Accept an offer on behalf of its client, which binds the signer to the hash of its term sheet.
 
+    Where two sign jointly, it stays an offer until the second has signed the same sheet.
+
     `read` is the hash of the sheet that the signer had in sight, where the door knows it.
 
     Raises
     ------
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     lending.loans.UnableToMove
         If the offer has ended, the loan is not an open offer, its sheet is no longer the one that was read, or the
         client is not onboarded or not eligible by now.
     """
     loan = loans.lock(loan)
-    access.require_signer(by, loan.client)
+    access.require_signer(by, loan.client)  # before anything is told about the offer
     try:
         screening.check_new_business(loan.client)
     except screening.UnableToDeal as refusal:
@@ -175,6 +189,8 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
         sheet = term_sheets.accept(loan, by=by, read=read, now=now)
     except term_sheets.UnableToAgree as refusal:
         raise loans.UnableToMove(str(refusal)) from refusal
+    if sheet is None:
+        return loan
     cause, evidence = "accepted by the client's signer", sheet.as_evidence
     loans.transition(loan, LoanState.ACCEPTED, actor=by, cause=cause, evidence=evidence, now=now, accepted_by=by)
     return loan
@@ -183,25 +199,34 @@ def accept(loan: Loan, *, by: User, now: datetime, read: str | None = None) -> L
 @transaction.atomic
 def decline(loan: Loan, *, by: User, reason: str, now: datetime) -> Loan:
     """
-    Turn an offer down on behalf of its client; a reason may be empty.
+    Turn an offer down on behalf of its client, for which one signature is enough; a reason may be empty.
 
     Raises
     ------
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     lending.loans.UnableToMove
         If the loan is not an open offer, or the reason is too long.
     """
     loan = loans.lock(loan)
-    access.require_signer(by, loan.client)
+    authority.require(by, loan.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=loan.principal)
     if loan.state != LoanState.QUOTED:
         raise loans.UnableToMove(f"{loan} is no offer any more: it is {loan.get_state_display().lower()}")
     why = reason.strip()
     if len(why) > REASON_LENGTH:
         raise loans.UnableToMove(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
     cause = f"declined by the client: {why}" if why else "declined by the client"
+    authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
     loans.transition(loan, LoanState.CANCELLED, actor=by, cause=cause, now=now)
     return loan
+
+
+def accept_signed(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Accept an offer as its second signer; lending.authority.UnableToSign if it can not be accepted any more."""
+    try:
+        accept(Loan.objects.get(public_id=row.content["loan"]), by=by, read=row.content["sheet"], now=now)
+    except loans.UnableToMove as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
 
 
 @transaction.atomic

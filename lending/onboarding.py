@@ -7,19 +7,17 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from lending import agreements, checklists, eligibility, kyc, screening
+from lending import agreements, authority, checklists, eligibility, kyc, screening
 from lending.checklists import Checklist
 from lending.kyc import Gap
 from lending.models import (
     Approval,
     Client,
-    ClientUser,
     Document,
     KycCase,
     Loan,
     LoanState,
     Product,
-    Role,
     SignedAgreement,
 )
 from lending.screening import Standing
@@ -172,7 +170,7 @@ def _looked_at(clients: QuerySet[Client], now: datetime) -> QuerySet[Client]:
         .annotate(
             asked=Subquery(asked.order_by("pk").values("pk")[:1]),
             agreed=Exists(SignedAgreement.objects.filter(**mine, version__in=agreements.current(on=now.date()))),
-            signs_in=Exists(ClientUser.objects.filter(**mine, role=Role.BORROWER_ADMIN, user__is_active=True)),
+            signs_in=Exists(authority.signers().filter(**mine)),
             offered=Exists(loans),
             funded=Exists(loans.filter(start_at__isnull=False)),
         )

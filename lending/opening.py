@@ -16,6 +16,7 @@ from django.db.models import F, prefetch_related_objects
 
 from lending import (
     access,
+    authority,
     custody,
     ids,
     ledger,
@@ -33,7 +34,6 @@ from lending.engine import money
 from lending.models import (
     AuditRecord,
     Client,
-    ClientUser,
     Event,
     Loan,
     LoanEvent,
@@ -41,6 +41,7 @@ from lending.models import (
     MarginAccount,
     Product,
     Role,
+    SigningRule,
     TermSheet,
     TermSheetAcceptance,
     User,
@@ -180,14 +181,13 @@ def _check_people(offers: Sequence[Offer], approved_by: User) -> None:
         access.require_role(manager, Role.RELATIONSHIP_MANAGER)
         mine = next(client for client in clients.values() if client.relationship_manager == manager)
         access.require_checker(approved_by, client=mine, maker=manager)
-    may_sign = set(
-        ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True).values_list(
-            "client_id", "user_id"
-        )
-    )
+    matrices = authority.matrices(list(clients.values()))
     for offer in offers:
-        if (offer.client.pk, offer.accepted_by.pk) not in may_sign:
-            raise access.UnableToAccess(f"{offer.accepted_by} may not sign for {offer.client}")
+        asset, amount = offer.product.asset, offer.principal
+        signer, matrix = offer.accepted_by, matrices[offer.client.pk]
+        if matrix.signatures(signer, SigningRule.Action.ACCEPT, asset, amount) == authority.JOINTLY:
+            words = f"{money.text(amount)} {asset.code}"
+            raise authority.UnableToSign(f"by the authority matrix of {offer.client} two accept {words} jointly")
 
 
 def _check_clients(offered: Sequence[Offer], now: datetime) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from django.db import transaction
 
-from lending import access, approvals, calendars, interest, loans, margin_accounts, notices, obligations
+from lending import access, approvals, authority, calendars, interest, loans, margin_accounts, notices, obligations
 from lending.engine import money
-from lending.models import Approval, Loan, LoanState, Obligation, Role, User
+from lending.models import Approval, Loan, LoanState, Obligation, Role, SigningRule, User
 from lending.notices import Letter
 
 RECALL = "recall_loan"
@@ -124,10 +124,10 @@ def give_notice(loan: Loan, *, by: User, now: datetime) -> Loan:
     UnableToRecall
         If the loan has a fixed end or does not run.
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not for paying this back by its authority matrix.
     """
     loan = loans.lock(loan)
-    access.require_signer(by, loan.client)
+    authority.require(by, loan.client, SigningRule.Action.REPAY, asset=loan.asset, amount=loan.principal_outstanding)
     _check_running(loan)
     _end(loan, actor=by, cause="notice given by the client", evidence={}, now=now)
     return loan

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db.models import F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import JSONObject
 
-from lending import access, interest, schedules
+from lending import authority, interest, schedules
 from lending.engine import figures, money, terms
 from lending.engine.terms import Term, Unit
 from lending.models import (
@@ -30,6 +30,7 @@ from lending.models import (
     Loan,
     MarginAccount,
     Product,
+    SigningRule,
     TermSheet,
     TermSheetAcceptance,
     User,
@@ -332,9 +333,9 @@ def newest(loan: Loan) -> TermSheet | None:
     return versions(loan).filter(STANDING).first()
 
 
-def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermSheet:
+def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermSheet | None:
     """
-    Bind a signer of the client to the newest sheet of a locked loan, and return it.
+    Bind a signer of the client to the newest sheet of a locked loan, and return it; None until a second has signed.
 
     `read` is the hash of what the signer had in sight, where the door knows it.
 
@@ -343,21 +344,28 @@ def accept(loan: Loan, *, by: User, read: str | None, now: datetime) -> TermShee
     UnableToAgree
         If the loan has no sheet, it was accepted before, or other terms stand than those that were read.
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     """
     sheet = newest(loan)
     if sheet is None:
         raise UnableToAgree(f"{loan} has no term sheet to accept")
-    return sign(sheet, by=by, read=read, now=now)
+    return sign(sheet, act="accept", until=loan.quoted_until, by=by, read=read, now=now)
 
 
-def sign(sheet: TermSheet, *, by: User, read: str | None, now: datetime) -> TermSheet:
-    """Bind a signer of the client to exactly this sheet, and return it; as `accept` says."""
-    access.require_signer(by, sheet.loan.client)
+def sign(sheet: TermSheet, *, act: str, until: datetime, by: User, read: str | None, now: datetime) -> TermSheet | None:
+    """Bind a signer to exactly this sheet as `accept` says; `act` is what a second signature does, `until` its time."""
+    loan = sheet.loan
     if sheet.accepted is not None:
         raise UnableToAgree(f"version {sheet.version} of the term sheet is accepted already")
     if read is not None and read != sheet.fingerprint:
         raise UnableToAgree("the terms are no longer those that you read: read them again, then accept")
+    words = f"the term sheet of loan {loan}, version {sheet.version}"
+    whole = authority.sign(
+        loan.client, SigningRule.Action.ACCEPT, words=words, loan=loan, asset=loan.asset, amount=loan.principal,
+        content={"loan": str(loan.public_id), "sheet": sheet.fingerprint}, act=act, until=until, by=by, now=now,
+    )  # fmt: skip
+    if not whole:
+        return None
     acceptance(sheet, signer=by, now=now).save(force_insert=True)
     return sheet
 

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from lending.api import custodian
-from lending.portal import amendments, sign_in, statements, views
+from lending.portal import amendments, sign_in, signatures, statements, views
 
 urlpatterns = [
     path("hooks/custodian/", custodian.hook, name="custodian_hook"),
@@ -15,6 +15,9 @@ urlpatterns = [
     path("portal/", views.home, name="portal_home"),
     path("portal/statements/", statements.statement, name="portal_statement"),
     path("portal/tax-years/", statements.tax_year, name="portal_tax_year"),
+    path("portal/signatures/", signatures.signatures, name="portal_signatures"),
+    path("portal/signatures/<uuid:public_id>/sign/", signatures.sign, name="portal_signature_sign"),
+    path("portal/signatures/<uuid:public_id>/withdraw/", signatures.withdraw, name="portal_signature_withdraw"),
     path("portal/notices/", views.notices, name="portal_notices"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/payments/", views.payments, name="portal_payments"),

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 from django.db import transaction
 
-from lending import access, approvals, ids, margin_accounts
+from lending import access, approvals, authority, ids, margin_accounts
 from lending.engine import money
-from lending.models import Approval, Asset, Pledge, PledgeMovement, User
+from lending.models import Approval, Asset, Pledge, PledgeMovement, SigningRule, User
 from risk import exposures, incidents, letters, margin_calls, prices, waivers
 from risk.models import CallState, Dispute, MarginCall, MarginState
 
@@ -91,9 +91,9 @@ def open_against(
         If the call is closed, late or was disputed before, the account is at its liquidation level, the figure would
         not lower the demand, or nothing is said about it.
     lending.access.UnableToAccess
-        If the user may not sign for the client.
+        If the user may not sign for the client, or not this by its authority matrix.
     """
-    access.require_signer(by, call.client)
+    authority.require(by, call.client, SigningRule.Action.DISPUTE, asset=call.cure_asset, amount=call.cash_cure)
     facts = exposures.load_locked([call.margin_account_id], now=now)[call.margin_account_id]
     call = margin_calls.locked(call.pk)
     if reason := may_open(call, now=now):

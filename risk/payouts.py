@@ -7,10 +7,21 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, loans, margin_accounts, withdrawals
+from lending import access, allow_list, approvals, authority, loans, margin_accounts, withdrawals
 from lending.engine import money
 from lending.engine.chart import AccountKind
-from lending.models import Approval, Asset, Client, LedgerBalance, Loan, LoanState, User, Withdrawal
+from lending.models import (
+    Approval,
+    Asset,
+    Client,
+    JointSignature,
+    LedgerBalance,
+    Loan,
+    LoanState,
+    SigningRule,
+    User,
+    Withdrawal,
+)
 from lending.screening import UnableToDeal
 from risk.models import OPEN_CALL_STATES, MarginCall
 
@@ -85,9 +96,13 @@ def why_not(client: Client) -> str:
 
 
 @transaction.atomic
-def ask(client: Client, asset: Asset, quantity: Decimal, *, destination: str, by: User, now: datetime) -> Approval:
+def ask(
+    client: Client, asset: Asset, quantity: Decimal, *, destination: str, by: User, now: datetime
+) -> Approval | None:
     """
     Ask the desk, as the client's signer, to send what is free to an allowed address.
+
+    None comes back until a second has signed where two do.
 
     Raises
     ------
@@ -96,9 +111,9 @@ def ask(client: Client, asset: Asset, quantity: Decimal, *, destination: str, by
         allowed or in its cooling-off, a margin call is open, an account is frozen, or a loan that is due or in default
         is not paid.
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     """
-    access.require_signer(by, client)
+    authority.require(by, client, SigningRule.Action.RELEASE, asset=asset, amount=quantity)
     Client.objects.select_for_update().get(pk=client.pk)  # two requests at once do not ask for the same money
     if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, asset.decimals):
         raise UnableToPay(f"{quantity} is not an amount that {asset.code} can move ({asset.decimals} decimals)")
@@ -117,7 +132,23 @@ def ask(client: Client, asset: Asset, quantity: Decimal, *, destination: str, by
         "quantity": money.text(quantity),
         "destination": destination,
     }
+    whole = authority.sign(
+        client, SigningRule.Action.RELEASE, act="payout", words=f"{payload['quantity']} {asset.code} to {destination}",
+        content=payload, asset=asset, amount=quantity, by=by, now=now,
+    )  # fmt: skip
+    if not whole:
+        return None
     return approvals.request(KIND, payload, maker=by, now=now, client=client, time_to_live=TIME_TO_LIVE)
+
+
+def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Ask for a payout as its second signer; lending.authority.UnableToSign if it can not be asked for any more."""
+    asked = row.content
+    asset, quantity = Asset.objects.get(code=asked["asset"]), Decimal(asked["quantity"])
+    try:
+        ask(row.client, asset, quantity, destination=asked["destination"], by=by, now=now)
+    except UnableToPay as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
 
 
 def take_back(public_id: str, clients: Iterable[Client], *, by: User, now: datetime) -> Approval:

@@ -5,9 +5,19 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, collateral, margin_accounts, withdrawals
+from lending import access, allow_list, approvals, authority, collateral, margin_accounts, withdrawals
 from lending.engine import money
-from lending.models import Approval, Asset, MarginAccount, Pledge, PledgeMovement, Role, User
+from lending.models import (
+    Approval,
+    Asset,
+    JointSignature,
+    MarginAccount,
+    Pledge,
+    PledgeMovement,
+    Role,
+    SigningRule,
+    User,
+)
 from lending.permits import UnableToVerify
 from risk import permits
 
@@ -43,6 +53,50 @@ def ask(
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, account.client)
+    asked = _asked(account, asset, quantity, destination, now)
+    return approvals.request(KIND, asked, maker=maker, now=now, client=account.client)
+
+
+@transaction.atomic
+def ask_as_client(
+    account: MarginAccount, asset: Asset, quantity: Decimal, *, destination: str, by: User, now: datetime
+) -> Approval | None:
+    """
+    Ask for collateral back as one of the client's signers; None until a second has signed where two do.
+
+    Raises
+    ------
+    UnableToAsk
+        As `ask` does; also if the same is asked for already.
+    lending.access.UnableToAccess
+        If `by` may not sign for the client, or not this by its authority matrix.
+    """
+    authority.require(by, account.client, SigningRule.Action.RELEASE, asset=asset, amount=quantity)
+    asked = _asked(account, asset, quantity, destination, now)
+    if asked in [row.payload for row in waiting(account)]:
+        raise UnableToAsk("it was asked for already, and waits for the desk")
+    words = f"{asked['quantity']} {asset.code} back to {asked['destination']}"
+    loan = account.loans.order_by("pk").first()
+    whole = authority.sign(
+        account.client, SigningRule.Action.RELEASE, words=words, content=asked, asset=asset, amount=quantity,
+        loan=loan, by=by, now=now,
+    )  # fmt: skip
+    return approvals.request(KIND, asked, maker=by, now=now, client=account.client) if whole else None
+
+
+def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Ask for collateral back as its second signer; lending.authority.UnableToSign if it can not be asked for."""
+    asked = row.content
+    account = MarginAccount.objects.select_related("client").get(public_id=asked["margin_account"])
+    asset, quantity = Asset.objects.get(code=asked["asset"]), Decimal(asked["quantity"])
+    try:
+        ask_as_client(account, asset, quantity, destination=asked["destination"], by=by, now=now)
+    except UnableToAsk as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
+
+
+def _asked(account: MarginAccount, asset: Asset, quantity: Decimal, destination: str, now: datetime) -> dict[str, str]:
+    """Return what a second person is asked to release, once it is checked."""
     if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, asset.decimals):
         raise UnableToAsk(f"{quantity} is not a quantity that {asset.code} can move ({asset.decimals} decimals)")
     pledge = Pledge.objects.filter(margin_account=account, asset=asset).first()
@@ -56,13 +110,12 @@ def ask(
         allow_list.require(account.client, asset, destination.strip(), now=now)
     except allow_list.UnableToSend as refusal:
         raise UnableToAsk(str(refusal)) from refusal
-    payload = {
+    return {
         "margin_account": str(account.public_id),
         "asset": asset.code,
         "quantity": money.text(quantity),
         "destination": destination.strip(),
     }
-    return approvals.request(KIND, payload, maker=maker, now=now, client=account.client)
 
 
 def waiting(account: MarginAccount) -> list[Approval]:

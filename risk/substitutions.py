@@ -13,9 +13,28 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import QuerySet
 
-from lending import access, allow_list, approvals, collateral, deposits, margin_accounts, notices, term_sheets
+from lending import (
+    access,
+    allow_list,
+    approvals,
+    authority,
+    collateral,
+    deposits,
+    margin_accounts,
+    notices,
+    term_sheets,
+)
 from lending.engine import money
-from lending.models import Approval, Asset, DepositAddress, MarginAccount, Pledge, User
+from lending.models import (
+    Approval,
+    Asset,
+    DepositAddress,
+    JointSignature,
+    MarginAccount,
+    Pledge,
+    SigningRule,
+    User,
+)
 from lending.notices import Letter
 from lending.permits import Permit, UnableToVerify
 from lending.screening import UnableToDeal
@@ -97,9 +116,11 @@ def ask(
     destination: str,
     by: User,
     now: datetime,
-) -> Approval:
+) -> Approval | None:
     """
-    Ask the desk, as the client's signer, to exchange collateral; `in_quantity` is what the signer had in sight.
+    Ask the desk, as the client's signer, to exchange collateral; None until a second has signed where two do.
+
+    `in_quantity` is what the signer had in sight.
 
     Raises
     ------
@@ -108,9 +129,9 @@ def ask(
         not come in, the address is not allowed, what comes in is worth less at the marks of now, a call is open, or
         another exchange of this account is.
     lending.access.UnableToAccess
-        If `by` may not sign for the client.
+        If `by` may not sign for the client, or not this by its authority matrix.
     """
-    access.require_signer(by, account.client)
+    authority.require(by, account.client, SigningRule.Action.RELEASE, asset=out, amount=quantity)
     account = margin_accounts.lock(account.pk)
     if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, out.decimals):
         raise UnableToSubstitute(f"{quantity} is not a quantity that {out.code} can move ({out.decimals} decimals)")
@@ -139,7 +160,26 @@ def ask(
         "in_quantity": money.text(in_quantity),
         "destination": destination,
     }
+    whole = authority.sign(
+        account.client, SigningRule.Action.RELEASE, act="exchange", content=payload, asset=out, amount=quantity,
+        words=f"{payload['in_quantity']} {other.code} for {payload['out_quantity']} {out.code} to {destination}",
+        loan=account.loans.order_by("pk").first(), by=by, now=now,
+    )  # fmt: skip
+    if not whole:
+        return None
     return approvals.request(KIND, payload, maker=by, now=now, client=account.client, time_to_live=TIME_TO_LIVE)
+
+
+def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
+    """Ask for an exchange as its second signer; lending.authority.UnableToSign if it can not be asked for any more."""
+    asked = row.content
+    account = MarginAccount.objects.select_related("client").get(public_id=asked["margin_account"])
+    out, other = (Asset.objects.get(code=asked[name]) for name in ("out_asset", "in_asset"))
+    quantities = Decimal(asked["out_quantity"]), Decimal(asked["in_quantity"])
+    try:
+        ask(account, out, quantities[0], other, quantities[1], destination=asked["destination"], by=by, now=now)
+    except UnableToSubstitute as refusal:
+        raise authority.UnableToSign(str(refusal)) from refusal
 
 
 def call_off(account: MarginAccount, *, by: User, now: datetime) -> Approval:
@@ -159,6 +199,8 @@ def call_off(account: MarginAccount, *, by: User, now: datetime) -> Approval:
     found = of_account(account, open_only=True)
     if found is None:
         raise UnableToSubstitute("no exchange is under way")
+    # What only keeps collateral where it is takes one signature, whoever asked.
+    authority.require(by, account.client, SigningRule.Action.RELEASE, asset=found.out_asset, amount=found.out_quantity)
     return approvals.withdraw(found.approval, by=by, now=now)
 
 

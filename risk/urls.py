@@ -4,7 +4,7 @@ from django.urls import include, path
 
 from risk.console import accounts, assets, book, calls, disputes, incidents, queue, stream
 from risk.portal import disputes as portal_disputes
-from risk.portal import money, substitutions
+from risk.portal import going_back, money, substitutions
 from risk.portal import views as portal
 
 _call = [
@@ -31,6 +31,7 @@ urlpatterns = [
     path("portal/money/", money.overview, name="portal_money"),
     path("portal/money/ask/", money.ask, name="portal_ask_payout"),
     path("portal/money/<uuid:public_id>/take-back/", money.take_back, name="portal_take_back"),
+    path("portal/loans/<uuid:public_id>/back/", going_back.going_back, name="portal_back"),
     path("portal/loans/<uuid:public_id>/exchange/", substitutions.substitute, name="portal_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/ask/", substitutions.ask, name="portal_ask_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/call-off/", substitutions.call_off, name="portal_call_off"),

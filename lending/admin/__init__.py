@@ -24,6 +24,7 @@ from lending.admin import (
     recalls,
     sanctions,
     screening,
+    signatures,
     takeovers,
 )
 
@@ -51,5 +52,6 @@ __all__ = [
     "recalls",
     "sanctions",
     "screening",
+    "signatures",
     "takeovers",
 ]

@@ -11,12 +11,12 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, amendments, checklists, obligations, staff
+from lending import access, amendments, authority, checklists, obligations, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
 from lending.loans import OWING
-from lending.models import Approval, Client, ClientUser, Loan, Role
+from lending.models import Approval, Client, Loan, Role
 from lending.staff import roles
 
 AHEAD = timedelta(days=30)
@@ -79,7 +79,7 @@ def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
     for row in sums.annotate(owed=dues, loans=Count("pk")).order_by("asset__code"):
         owed[row["client"]].append((row["asset__code"], row["owed"]))
         count[row["client"]] += row["loans"]
-    signs = ClientUser.objects.filter(client=OuterRef("pk"), role=Role.BORROWER_ADMIN, user__is_active=True)
+    signs = authority.signers().filter(client=OuterRef("pk"))
     known = mine.annotate(signs=Exists(signs)).order_by("name")
     rows = [(client, count[client.pk], owed[client.pk]) for client in known]
     total: defaultdict[str, Decimal] = defaultdict(Decimal)

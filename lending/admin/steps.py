@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lending import access, amendments
-from lending.models import Amendment, Client, ClientUser, Loan, LoanState, Role
+from lending import access, amendments, authority
+from lending.models import Amendment, Client, Loan, LoanState, Role
 
 PIPELINE = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
 _DOERS = {
@@ -50,7 +50,7 @@ class Step:
 def signers_of(clients: Iterable[Client]) -> Mapping[int, Sequence[str]]:
     """Return the names of those who may sign, by the keys of their clients."""
     found: defaultdict[int, list[str]] = defaultdict(list)
-    rows = ClientUser.objects.filter(client__in=clients, role=Role.BORROWER_ADMIN, user__is_active=True)
+    rows = authority.signers().filter(client__in=clients)
     for row in rows.select_related("user").order_by("pk"):
         found[row.client_id].append(str(row.user))
     return found

@@ -9,6 +9,7 @@ from lending.models.amendments import (
     RateStep,
 )
 from lending.models.assets import Asset, AssetNetwork, Pair
+from lending.models.authority import JointSignature
 from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
@@ -117,6 +118,7 @@ __all__ = [
     "Freeze",
     "Frequency",
     "GlCode",
+    "JointSignature",
     "KycCase",
     "LadderTerms",
     "LedgerAccount",

@@ -160,7 +160,7 @@ class SigningRule(models.Model):
 
     class Action(models.TextChoices):
         ACCEPT = "accept", "Accept offers and amendments"
-        RELEASE = "release", "Ask for collateral back"
+        RELEASE = "release", "Have collateral or money sent"
         ALLOW = "allow", "Name an address for withdrawals"
         REPAY = "repay", "Repay"
         DISPUTE = "dispute", "Dispute a margin call"

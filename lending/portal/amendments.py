@@ -29,10 +29,13 @@ def sign(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Sign a change of a loan for the client."""
     offered = _own(request, public_id)
     try:
-        amendments.sign(offered, by=request.user, read=request.POST.get("sheet", ""), now=request.reading.now)
+        signed = amendments.sign(offered, by=request.user, read=request.POST.get("sheet", ""), now=request.reading.now)
     except (UnableToAmend, PermissionDenied) as refusal:
         messages.error(request, f"Not signed: {refusal}.")
     else:
+        if signed.state == Amendment.State.APPROVED:
+            messages.success(request, "Signed by you. It holds once a second person of yours signs it too.")
+            return redirect("portal_signatures")
         messages.success(request, "Signed. The loan runs by the new version of its term sheet.")
     return redirect("portal_amendment", public_id=public_id)
 

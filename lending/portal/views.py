@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from lending import (
     access,
     amendments,
+    authority,
     deposits,
     interest,
     ledger,
@@ -31,7 +32,7 @@ from lending import (
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
-from lending.models import Client, DepositAddress, Loan, LoanState, Notice
+from lending.models import Client, DepositAddress, Loan, LoanState, Notice, SigningRule
 from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
@@ -48,6 +49,8 @@ def home(request: SignedIn) -> HttpResponse:
     """Show every client of the reader: debts, safety, duties."""
     now = request.reading.now
     clients = clients_of(request)
+    may_wait = [row.client for row in request.acts_for if row.unsigned]  # type: ignore[attr-defined]
+    unsigned = authority.waiting(may_wait, now=now) if may_wait else []
     rows = Loan.objects.filter(client__in=clients).exclude(state=LoanState.CANCELLED)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
     shown = list(whole.order_by(loans.END, "pk"))
@@ -74,7 +77,7 @@ def home(request: SignedIn) -> HttpResponse:
         }
         for subject, margin in zip(subjects, margins, strict=True)
     ]
-    return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts})
+    return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts, "unsigned": unsigned})
 
 
 def _awaited(loan: Loan, now: datetime) -> bool:
@@ -152,6 +155,8 @@ def _loan_page(
         form = RepaymentForm(loan=shown, free=free, owed=payoff.total)
     addresses = DepositAddress.objects.filter(deposits.SHOWN, margin_account=shown.margin_account)
     waits = shown.state == LoanState.COLLATERAL_PENDING
+    offered = shown.state == LoanState.QUOTED and shown.quoted_until > now
+    unsigned = authority.waiting([shown.client], now=now).filter(loan=shown).first() if offered else None
     return render(
         request,
         "portal/loan.html",
@@ -167,7 +172,13 @@ def _loan_page(
             "decline": decline or DeclineForm(),
             "may_sign": signer,
             "would_end_on": recalls.end_date(shown, now=now) if _runs_on(shown) else None,
-            "may_accept": signer and shown.state == LoanState.QUOTED and shown.quoted_until > now,
+            "open": offered,
+            "unsigned": unsigned,
+            "may_accept": signer
+            and offered
+            and authority.may(
+                request.user, shown.client, SigningRule.Action.ACCEPT, asset=shown.asset, amount=shown.principal
+            ),
             "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
             "addresses": addresses.select_related("asset").order_by("purpose", "asset__code"),
         },
@@ -203,10 +214,13 @@ def accept(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Accept a quoted loan for the client."""
     quoted = own_loan(request, public_id)
     try:
-        offers.accept(quoted, by=request.user, read=request.POST.get("sheet", ""), now=request.reading.now)
+        accepted = offers.accept(quoted, by=request.user, read=request.POST.get("sheet", ""), now=request.reading.now)
     except (loans.UnableToMove, PermissionDenied) as refusal:
         messages.error(request, f"Not accepted: {refusal}.")
     else:
+        if accepted.state == LoanState.QUOTED:
+            messages.success(request, "Signed by you. It is accepted once a second person of yours signs it too.")
+            return redirect("portal_loan", public_id=public_id)
         messages.success(request, "Accepted. The desk now checks it and tells you where to send the collateral.")
     return redirect("portal_loan", public_id=public_id)
 
@@ -247,16 +261,18 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=payoff.total)
     if not form.is_valid():
         return _loan_page(request, owed, form=form, status=422)
+    amount = form.cleaned_data["amount"]
     try:
+        authority.require(request.user, owed.client, SigningRule.Action.REPAY, asset=owed.asset, amount=amount)
         repayments.record(
             owed,
-            form.cleaned_data["amount"],
+            amount,
             key=f"portal:{owed.public_id}:{form.cleaned_data['token']}",
             received_at=now,
             now=now,
             actor=request.user,
         )
-    except repayments.UnableToRepay as refusal:
+    except (repayments.UnableToRepay, authority.UnableToSign) as refusal:
         form.add_error("amount", str(refusal))
         return _loan_page(request, owed, form=form, status=422)
     messages.success(request, "Paid. The debt below already counts it.")

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, eligibility, kyc, offers, onboarding, people, products, schedules, staff
+from lending import access, authority, eligibility, kyc, offers, onboarding, people, products, schedules, staff
 from lending.admin.onboarding import PAGES
 from lending.kyc import Gap
 from lending.models import Client, ClientUser, Loan, Role
@@ -55,7 +55,7 @@ def client_people(request: HttpRequest, public_id: UUID) -> HttpResponse:
     form = PersonForm(request.POST or None, initial=_next_signer(client, rows))
     if request.method == "POST" and form.is_valid() and _invited(request, client, form):
         return HttpResponseRedirect(reverse("admin:risk_book_people", args=[public_id]))
-    signs = any(row.role == Role.BORROWER_ADMIN and row.user.is_active for row in rows)
+    signs = authority.signers().filter(client=client).exists()
     context = {"client": client, "form": form, "rows": rows, "signs": signs, "gaps": _gaps(request, client)}
     context["stages"] = _stages("people", client, signs=signs)
     return _page(request, "people", f"Who acts for {client}", context, bad=bool(form.errors))
@@ -149,7 +149,7 @@ def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[str, Any]:
     """Return the preview of what could be read of a form, its schedule, and what is missing, in words."""
     now = staff.now(request)
-    signs = ClientUser.objects.filter(client=client, role=Role.BORROWER_ADMIN, user__is_active=True).exists()
+    signs = authority.signers().filter(client=client).exists()
     gaps = _gaps(request, client)
     missing = ["what its onboarding still asks for"] if gaps else []
     missing += [] if signs else ["somebody who can sign for the client"]

@@ -25,7 +25,7 @@ class PersonForm(forms.Form):
         error_messages={"invalid": "That is not an e-mail address, like ann@example.com."},
     )  # fmt: skip
     role = forms.ChoiceField(
-        choices=[(Role.BORROWER_ADMIN, "May sign: accept offers, repay"), (Role.BORROWER_VIEWER, "May look only")]
+        choices=[(Role.BORROWER_ADMIN, "May sign, as its matrix says"), (Role.BORROWER_VIEWER, "May look only")]
     )
 
 

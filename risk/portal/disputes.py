@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access
+from lending import access, authority
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.templatetags.plimsoll import plain
 from lending.typed import Figure
@@ -106,7 +106,7 @@ def _opened(request: SignedIn, call: MarginCall, form: DisputeForm) -> bool:
             by=request.user,
             now=request.reading.now,
         )
-    except disputes.UnableToDispute as refusal:
+    except (disputes.UnableToDispute, authority.UnableToSign) as refusal:
         form.add_error(None, f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")
         return False
     return True

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import allow_list, approvals
+from lending import allow_list, approvals, authority
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.typed import Figure
 from risk import payouts
@@ -67,7 +67,7 @@ def ask(request: SignedIn) -> HttpResponse:
         return _page(request, form, status=422)
     row, said = form.chosen(), form.cleaned_data
     try:
-        payouts.ask(
+        asked = payouts.ask(
             row.client,
             row.asset,
             said["quantity"],
@@ -75,9 +75,12 @@ def ask(request: SignedIn) -> HttpResponse:
             by=request.user,
             now=request.reading.now,
         )
-    except payouts.UnableToPay as refusal:
+    except (payouts.UnableToPay, authority.UnableToSign) as refusal:
         form.add_error(None, f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")
         return _page(request, form, status=422)
+    if asked is None:
+        messages.success(request, "Signed by you. It is asked for once a second person of yours signs it too.")
+        return redirect("portal_signatures")
     messages.success(request, "Asked. It is sent as soon as a second person at the desk has agreed.")
     return redirect("portal_money")
 

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, allow_list, approvals, deposits
+from lending import access, allow_list, approvals, authority, deposits
 from lending.models import Asset, DepositAddress, Loan, Pledge, WithdrawalAddress
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
@@ -75,7 +75,7 @@ def call_off(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     loan = own_loan(request, public_id)
     try:
         substitutions.call_off(loan.margin_account, by=request.user, now=request.reading.now)
-    except (substitutions.UnableToSubstitute, approvals.UnableToApprove) as refusal:
+    except (substitutions.UnableToSubstitute, approvals.UnableToApprove, authority.UnableToSign) as refusal:
         messages.error(request, f"Not called off: {refusal}.")
     else:
         messages.success(request, "Called off. What you have sent for it stays pledged.")
@@ -94,7 +94,7 @@ def ask(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
         return _page(request, about, form, status=422)
     said = form.cleaned_data
     try:
-        substitutions.ask(
+        asked = substitutions.ask(
             loan.margin_account,
             form.assets[said["out"]],
             said["quantity"],
@@ -104,9 +104,12 @@ def ask(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             by=request.user,
             now=request.reading.now,
         )
-    except substitutions.UnableToSubstitute as refusal:
+    except (substitutions.UnableToSubstitute, authority.UnableToSign) as refusal:
         form.add_error(None, f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")
         return _page(request, about, form, takes=_takes(request, loan, form), status=422)
+    if asked is None:
+        messages.success(request, "Signed by you. It is asked for once a second person of yours signs it too.")
+        return redirect("portal_signatures")
     messages.success(request, "Asked. Send nothing yet: the desk agrees first, and tells you.")
     return redirect("portal_substitute", public_id=loan.public_id)
 

@@ -50,6 +50,8 @@ ELSEWHERE = {
     FIRST,
     PAPER,
     "admin/funding/<int:pk>/",
+    "portal/signatures/{x}/sign/",
+    "portal/signatures/{x}/withdraw/",
 } | DEMO  # told in tests of their own
 
 

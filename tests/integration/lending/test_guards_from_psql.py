@@ -304,7 +304,7 @@ def test_the_maker_as_checker_of_an_approval(books: Books) -> None:
 
 def test_the_maker_as_checker_of_a_loan(books: Books) -> None:
     loan = make.quoted_loan()
-    signer = make.borrower("signer", loan.client)
+    signer = make.borrower("alice", loan.client)
     by_hand = f"UPDATE lending_loan SET state = 'accepted', accepted_by_id = {signer.pk} WHERE id = {loan.pk};"
     assert "loan is accepted by whoever accepted its newest term sheet" in refused(by_hand)
     offers.accept(loan, by=signer, now=loan.quoted_until - timedelta(minutes=1))

@@ -1,0 +1,98 @@
+"""Collateral back, and where it may go: what a client's signers ask the desk for, signed as its matrix says."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from lending import access, allow_list, authority
+from lending.models import Approval, Asset, Loan, Pledge, WithdrawalAddress
+from lending.portal.doors import SignedIn, borrower_only, signs_for
+from lending.portal.views import own_loan
+from lending.typed import Figure
+from risk import releases, substitutions
+
+_REFUSALS = (releases.UnableToAsk, allow_list.UnableToAllow, authority.UnableToSign)
+
+
+class BackForm(forms.Form):
+    """How much of which collateral goes back, and where to."""
+
+    asset = forms.ChoiceField(label="I want back", error_messages={"required": "Choose one."})
+    quantity = Figure(
+        label="How much of it", max_digits=38, decimal_places=18,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        error_messages={"required": "Say how much you want back.", "invalid": "That is not a number, like 1.25."},
+    )  # fmt: skip
+    destination = forms.ChoiceField(label="It goes to", error_messages={"required": "Choose an address."})
+
+    def __init__(self, *args: Any, pledged: list[Pledge], usable: list[WithdrawalAddress], **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "back_%s", **kwargs})
+        self.assets = {row.asset.code: row.asset for row in pledged}
+        held = [(row.asset.code, f"{row.asset.code}, {row.quantity.normalize():,f} pledged") for row in pledged]
+        self.fields["asset"].choices = held  # type: ignore[attr-defined]
+        where = [(row.address, f"{row.asset.code} {row.address}") for row in usable]
+        self.fields["destination"].choices = where  # type: ignore[attr-defined]
+
+
+class AddressForm(forms.Form):
+    """An address of the client, and the asset that goes there."""
+
+    asset = forms.ChoiceField(label="Asset", error_messages={"required": "Choose one."})
+    address = forms.CharField(max_length=allow_list.LONGEST, error_messages={"required": "Which address?"})
+
+    def __init__(self, *args: Any, pledged: list[Pledge], **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "address_%s", **kwargs})
+        self.assets = {row.asset.code: row.asset for row in pledged}
+        self.fields["asset"].choices = [(code, code) for code in self.assets]  # type: ignore[attr-defined]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@borrower_only
+def going_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Show what may go back and where to, and ask for it: some collateral, or another address."""
+    loan, now = own_loan(request, public_id), request.reading.now
+    act = request.POST.get("act", "") if request.method == "POST" else ""
+    if act:
+        access.require_signer(request.user, loan.client)
+    pledged = substitutions.pledged(loan.margin_account)
+    addresses = list(allow_list.standing(loan.client))
+    usable = [row for row in addresses if row.usable_at <= now]
+    back = BackForm(request.POST if act == "back" else None, pledged=pledged, usable=usable)
+    address = AddressForm(request.POST if act == "address" else None, pledged=pledged)
+    form = back if act == "back" else address
+    if act and form.is_valid():
+        try:
+            asked = _asked(request, loan, form)
+        except _REFUSALS as refusal:
+            form.add_error(None, f"Not asked: {refusal}.")
+        else:
+            return _answered(request, loan, asked)
+    context = {
+        "now": now, "loan": loan, "pledged": pledged, "addresses": addresses, "usable": usable, "back": back,
+        "address": address, "signs": signs_for(request, loan.client),
+        "waiting": releases.waiting(loan.margin_account), "named": allow_list.waiting(loan.client, now=now),
+    }  # fmt: skip
+    return render(request, "portal/back.html", context, status=422 if act else 200)
+
+
+def _asked(request: SignedIn, loan: Loan, form: BackForm | AddressForm) -> Approval | None:
+    said, by, now = form.cleaned_data, request.user, request.reading.now
+    asset: Asset = form.assets[said["asset"]]
+    if isinstance(form, BackForm):
+        return releases.ask_as_client(
+            loan.margin_account, asset, said["quantity"], destination=said["destination"], by=by, now=now
+        )
+    return allow_list.ask_as_client(loan.client, asset, said["address"], by=by, now=now)
+
+
+def _answered(request: SignedIn, loan: Loan, asked: Approval | None) -> HttpResponse:
+    if asked is None:
+        messages.success(request, "Signed by you. It is asked for once a second person of yours signs it too.")
+        return redirect("portal_signatures")
+    messages.success(request, "Asked. A person at the desk decides it; this page shows what became of it.")
+    return redirect("portal_back", public_id=loan.public_id)
