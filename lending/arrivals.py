@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import collateral, events, ledger, loans, margin_accounts, ports, repayments
+from lending import collateral, events, ledger, loans, margin_accounts, ports, repayments, term_sheets
 from lending.engine import entries, money
 from lending.models import Asset, Deposit, DepositAddress, Event, Loan, MarginAccount, Pledge, PledgeMovement
 from lending.ports import CustodianUnavailable
@@ -105,11 +105,17 @@ def _pledge_all(arrivals: Sequence[_Arrival], *, now: datetime) -> None:
     ]
     posted = ledger.post_many(drafts, now=now)
     rows = {(row.margin_account_id, row.asset_id): row for row in _pledges_of(arrivals)}
+    new = {item.account.pk for item in arrivals if (item.account.pk, item.asset.pk) not in rows}
+    off = term_sheets.haircuts_of(new) if new else {}
     for item in arrivals:
         key = (item.account.pk, item.asset.pk)
         if key not in rows:
             rows[key] = Pledge(
-                client_id=item.account.client_id, margin_account=item.account, asset=item.asset, quantity=money.ZERO
+                client_id=item.account.client_id,
+                margin_account=item.account,
+                asset=item.asset,
+                quantity=money.ZERO,
+                haircut=off.get(item.account.pk, {}).get(item.asset.code, term_sheets.HAIRCUT),
             )
         with money.exact():
             rows[key].quantity += item.quantity
@@ -200,15 +206,26 @@ def hold(deposit: Deposit, *, now: datetime) -> None:
     news(deposit.state, deposit, now).save()
 
 
-def use(deposit: Deposit, account: MarginAccount, purpose: DepositAddress.Purpose | str, *, now: datetime) -> None:
-    """Put a credited deposit to a purpose; what can not be used stays in the client's free balance, and is told."""
+def use(
+    deposit: Deposit,
+    account: MarginAccount,
+    purpose: DepositAddress.Purpose | str,
+    *,
+    now: datetime,
+    loan: Loan | None = None,
+) -> None:
+    """
+    Put a credited deposit to a purpose; what can not be used stays in the client's free balance, and is told.
+
+    A repayment is for the loan that somebody said, else for the one that falls due first.
+    """
     arrived_at = deposit.confirmed_at or now
     try:
         with transaction.atomic():
             if purpose == DepositAddress.Purpose.COLLATERAL:
                 _pledge(deposit, account, arrived_at, now)
             else:
-                _repay(deposit, account, arrived_at, now)
+                _repay(deposit, account, arrived_at, now, loan)
     except (collateral.UnableToPledge, repayments.UnableToRepay) as error:
         logger.warning("deposit %s stays in the free balance: %s", deposit.custodian_ref, error)
         news("kept_free", deposit, now, reason=str(error)).save()
@@ -227,10 +244,13 @@ def _pledge(deposit: Deposit, account: MarginAccount, arrived_at: datetime, now:
     )
 
 
-def _repay(deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime, now: datetime) -> None:
+def _repay(
+    deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime, now: datetime, said: Loan | None
+) -> None:
     # Another payment or a sale may be under way: only behind it is it known which loan is owed, and from when.
     account = margin_accounts.lock(margin_account.pk)
     owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
+    owing = owing.filter(pk=said.pk) if said else owing
     loan = owing.order_by(loans.END, "pk").first()
     if loan is None:
         raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")

@@ -282,6 +282,9 @@ def _give_up(transfer: Entry, payment: Repayment, *, available: Decimal, actor: 
     if available < payment.amount:
         said = f"{money.text(available)} {payment.loan.asset.code} of the transfer's {money.text(payment.amount)}"
         raise UnableToCorrect(f"only {said} are left in the client's free balance")
+    matched = Entry.objects.filter(idempotency_key=transfer.idempotency_key.replace("deposit:", "match:", 1)).first()
+    if matched is not None:  # it came for nobody, and two persons gave it to this client: that is undone first
+        ledger.reverse(matched, key=f"bounced:{matched.idempotency_key}", cause="bounced", actor=actor, now=now)
     ledger.reverse(transfer, key=f"bounced:{transfer.idempotency_key}", cause="bounced", actor=actor, now=now)
 
 

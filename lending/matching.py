@@ -238,7 +238,7 @@ def give(
         now=now,
     )
     arrivals.news(deposit.state, deposit, now).save()
-    arrivals.use(deposit, account, purpose, now=now)
+    arrivals.use(deposit, account, purpose, now=now, loan=loan)
     return deposit
 
 

@@ -162,7 +162,8 @@ def asked_for(loan: Loan, row: Obligation) -> Decimal:
         return owed.total
     before = Obligation.objects.filter(loan=loan, due_at__lt=row.due_at, state__in=(_State.DUE, _State.LATE))
     with money.exact():
-        principal = max(owed.principal - row.balance, money.ZERO)
+        # Of a loan without a fixed end a period's row asks for interest alone, whatever was owed when it was written.
+        principal = max(owed.principal - row.balance, money.ZERO) if loan.maturity_date else money.ZERO
         open_before = sum((other.asks - other.paid for other in before), money.ZERO)
         return max(owed.interest + owed.pending + owed.fees + principal - open_before, money.ZERO)
 

@@ -7,7 +7,8 @@ a new version holds once both sides have agreed on it, and not before.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,6 +29,7 @@ from lending.models import (
     Client,
     LadderTerms,
     Loan,
+    LoanState,
     MarginAccount,
     Product,
     SigningRule,
@@ -371,8 +373,24 @@ def sign(sheet: TermSheet, *, act: str, until: datetime, by: User, read: str | N
 
 
 def haircuts(margin_account_id: int) -> dict[str, Decimal]:
-    """Return the haircut of each asset that a sheet of a margin account names, by code: of the newest that does."""
-    newest_last = TermSheet.objects.filter(STANDING, loan__margin_account=margin_account_id).order_by(
-        "offered_at", "pk"
-    )
-    return {code: off for sheet in newest_last for code, (_, off) in of(sheet).collateral.items()}
+    """Return the haircut of each asset that a sheet of a margin account names, by code, as `haircuts_of` does."""
+    return haircuts_of([margin_account_id]).get(margin_account_id, {})
+
+
+def haircuts_of(margin_account_ids: Iterable[int]) -> dict[int, dict[str, Decimal]]:
+    """
+    Return the haircut of each asset that a sheet of some margin accounts names, by account and code, in one query.
+
+    The newest sheet that names an asset says it. What is only offered counts while nothing was signed for the account,
+    and what was declined never.
+    """
+    rows = TermSheet.objects.filter(STANDING, loan__margin_account__in=set(margin_account_ids))
+    rows = rows.exclude(loan__state=LoanState.CANCELLED).annotate(account=F("loan__margin_account"))
+    sheets: defaultdict[int, list[Any]] = defaultdict(list)
+    for sheet in rows.select_related("loan").order_by("offered_at", "pk"):
+        sheets[sheet.account].append(sheet)
+    found = {}
+    for account, every in sheets.items():
+        signed = [sheet for sheet in every if sheet.loan.state != LoanState.QUOTED]
+        found[account] = {code: off for sheet in signed or every for code, (_, off) in of(sheet).collateral.items()}
+    return found

@@ -100,11 +100,19 @@ def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks
     if not judged.exposed.exceeds(facts.terms.liquidate_to):
         return True
     with money.exact():
-        open_value = sum((open_quantity(order) * marks.band(order.asset.code).high for order in live), money.ZERO)
-        # What a sale at cost f still has to bring is G/(1 - f - t·w): more only where weights are below 1.
-        target = facts.terms.liquidate_to
+        # A sale of a value V at cost f closes V·(1 - f - t·w) of the gap: more where the weight w is below 1.
+        target, cost = facts.terms.liquidate_to, _highest_cost(live)
+        closes = sum(
+            (
+                open_quantity(order)
+                * marks.band(order.asset.code).high
+                * (1 - cost - target * Decimal(order.plan.get("weight", 1)))
+                for order in live
+            ),
+            money.ZERO,
+        )
         gap = judged.exposed.debt - target * judged.exposed.weighted
-        return gap < REPLAN_BELOW * open_value * (1 - target - _highest_cost(live))
+        return gap < REPLAN_BELOW * closes
 
 
 def _unsettled(live: Sequence[LiquidationOrder], facts: AccountFacts) -> bool:

@@ -132,12 +132,13 @@ def issue_substitution(
     ------
     UnableToPermit
         If what has arrived counts for less, the LTV would be at a margin call, a mark is not GOOD, a call is open, the
-        account is frozen, or custody does not agree with the ledger on the asset that leaves.
+        account is frozen, or custody does not agree with the ledger on one of both.
     """
     facts, marks = _facts(margin_account, now=now)
     _check(facts, facts.position, marks)
-    if why := breaks.blocks_releases(out):
-        raise UnableToPermit(why)
+    for asset in (out, other):  # what has come is given for what leaves: both have to be there
+        if why := breaks.blocks_releases(asset):
+            raise UnableToPermit(why)
     weights = {pledge.asset_id: 1 - pledge.haircut for pledge in facts.pledges if pledge.quantity}
     if out.pk not in weights or other.pk not in weights:
         raise UnableToPermit(f"both {out.code} and {other.code} have to be pledged")

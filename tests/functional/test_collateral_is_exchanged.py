@@ -10,7 +10,17 @@ import time_machine
 from django.test import Client as Browser
 
 from lending import allow_list, approvals, collateral, offers
-from lending.models import Approval, Asset, DepositAddress, Loan, Notice, Pledge, PledgeMovement, Withdrawal
+from lending.models import (
+    Approval,
+    Asset,
+    CustodyBreak,
+    DepositAddress,
+    Loan,
+    Notice,
+    Pledge,
+    PledgeMovement,
+    Withdrawal,
+)
 from risk import cycle, permits, positions, prices, substitutions
 from risk.models import MarginCall
 from tests import stories
@@ -214,6 +224,17 @@ def test_what_came_for_it_frees_nothing_else_and_no_exchange_ends_in_a_call(cast
     found = substitutions.of_account(account)
     assert found is not None
     assert found.arrived == most - 100
+
+
+def test_nothing_is_given_for_coins_that_the_custodian_does_not_have(cast: Cast, loan: Loan) -> None:
+    agreed(cast, loan)
+    sent(loan, TAKES)
+    words = "4.08 BTC are on our books and not at the custodian"
+    CustodyBreak.objects.create(
+        custodian="paper", asset=AssetFactory(code="BTC"), kind="deposit", ref="tx", words=words,
+        ledger_quantity=TAKES, custodian_quantity=0, found_at=LATER, seen_at=LATER,
+    )  # fmt: skip
+    assert substitutions.carry_out_due(now=LATER) == 0
 
 
 def test_it_is_called_off_by_who_may_sign_and_ends_by_itself(cast: Cast, loan: Loan) -> None:
