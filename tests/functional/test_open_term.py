@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from lending import approvals, dunning, interest, loans, offers, recalls, rolling
 from lending.models import Approval, Loan, LoanState, Notice, Obligation, Product, User
+from risk import cycle
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import ProductFactory
@@ -24,6 +25,7 @@ LATER = NOW + timedelta(minutes=2, seconds=20)
 
 @pytest.fixture
 def at_noon() -> Iterator[None]:
+    cycle.forget()  # another test's book, with other assets
     with time_machine.travel(LATER, tick=False):
         yield
 
