@@ -11,6 +11,7 @@ from typing import Any
 import environ
 from csp.constants import NONE, SELF
 
+from deploy import two_persons
 from deploy.schedule import beat
 
 env = environ.Env()
@@ -255,83 +256,8 @@ LENDING_OUTBOX_HANDLERS = {
     "custody.watch": "lending.custody.watch_address",
     "person.invitation": "lending.people.send_invitation",
 }
-LENDING_APPROVAL_EXECUTORS = {
-    "collateral_release": "risk.releases.carry_out",
-    "client_payout": "risk.payouts.carry_out",
-    "unfreeze": "risk.freezes.lift",
-    "match_deposit": "lending.matching.carry_out",
-    "arrival_taken_over": "lending.matching.carry_out_taken_over",
-    "clear_match": "lending.matches.carry_out",
-    "bank_line": "lending.bank_lines.carry_out",
-    "product": "lending.products.carry_out",
-    "close_period": "lending.closing.carry_out",
-    "reopen_period": "lending.closing.carry_out",
-    "withdrawal_address": "lending.allow_list.carry_out",
-    "book_break": "lending.breaks.carry_out",
-    "take_over": "lending.takeovers.carry_out",
-    "kyc_case": "lending.kyc.carry_out",
-    "eligibility_rule": "lending.eligibility.carry_out",
-    "end_eligibility_rule": "lending.eligibility.carry_out_end",
-    "address_key": "lending.address_keys.carry_out",
-    "back_dated_payment": "lending.corrections.record_payment",
-    "reverse_payment": "lending.corrections.take_back",
-    "recall_loan": "lending.recalls.carry_out",
-    "keep_loan": "lending.recalls.carry_out",
-    "close_quote": "otc.fills.carry_out",
-    "waive_call": "risk.waivers.carry_out",
-    "dispute_amend": "risk.disputes.carry_out",
-    "dispute_withdraw": "risk.disputes.carry_out",
-}
-# What each kind of request asks for, as its page says it.
-LENDING_APPROVAL_WORDS = {
-    "collateral_release": "release collateral",
-    "client_payout": "send what is free to its client",
-    "collateral_substitution": "exchange collateral",
-    "unfreeze": "set a frozen account free",
-    "match_deposit": "give a deposit to a loan",
-    "arrival_taken_over": "take a deposit for what was taken over from another system",
-    "clear_match": "clear a confirmed match with a sanctions list",
-    "bank_line": "account for a line of a bank statement",
-    "product": "change what a product offers",
-    "close_period": "close a month",
-    "reopen_period": "open a closed month again",
-    "withdrawal_address": "allow an address for withdrawals",
-    "address_key": "derive deposit addresses from an extended public key",
-    "book_break": "take a custody difference on the desk's books",
-    "take_over": "take live loans over from another system",
-    "kyc_case": "put a KYC case in force",
-    "back_dated_payment": "record a payment of the past",
-    "reverse_payment": "take a payment back",
-    "recall_loan": "recall a loan",
-    "keep_loan": "take back the notice that ends a loan",
-    "eligibility_rule": "put a rule of eligibility in force",
-    "end_eligibility_rule": "end a rule of eligibility",
-    "close_quote": "end a dealer's quote",
-    "waive_call": "waive a margin call",
-    "dispute_amend": "amend a margin call after a dispute",
-    "dispute_withdraw": "withdraw a margin call after a dispute",
-    "sale_on_degraded": "sell on degraded marks",
-    "sale_in_grace": "sell before the grace period after an outage is over",
-    "full_close": "sell all collateral of the account",
-}
-LENDING_SIGNED_ACTS = {
-    "accept": "lending.offers.accept_signed",
-    "amend": "lending.amendments.sign_jointly",
-    "allow": "lending.allow_list.ask_signed",
-    "release": "risk.releases.ask_signed",
-    "exchange": "risk.substitutions.ask_signed",
-    "payout": "risk.payouts.ask_signed",
-}
-LENDING_APPROVAL_CHECKERS = {
-    **dict.fromkeys(
-        ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
-        ("risk_head",),
-    ),
-    **dict.fromkeys(("close_period", "reopen_period", "product", "take_over"), ("desk_head", "risk_head")),
-    **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
-    **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
-    **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),
-}
+LENDING_APPROVAL_EXECUTORS, LENDING_APPROVAL_WORDS = two_persons.EXECUTORS, two_persons.WORDS
+LENDING_APPROVAL_CHECKERS, LENDING_SIGNED_ACTS = two_persons.CHECKERS, two_persons.SIGNED_ACTS
 LENDING_DOCUMENT_MAX_BYTES = env.int("LENDING_DOCUMENT_MAX_BYTES", default=10 * 2**20)
 OTC_DEALERS_URL = env.str("OTC_DEALERS_URL", default="http://127.0.0.1:8901")
 OTC_DEALERS = [
