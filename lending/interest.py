@@ -6,7 +6,7 @@ inside a day corrects itself with the next posting. What changes the past is boo
 own day.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -192,8 +192,8 @@ def differences(
 
     Each difference counts in the day, and the part of a day between two payments, that it belongs to: whoever adds up
     the books as of any instant finds the interest that was earned by it. `earned` is all interest to an instant,
-    rounded up, and from `default_from` on it is default interest; `instants` are those of the payments; `key` becomes a
-    part of the entries' keys.
+    rounded up, and from `default_from` on it is default interest, whatever it was booked as; `instants` are those of
+    the payments; `key` becomes a part of the entries' keys.
     """
     start_at, until = _started(loan), _accrued_at(loan)
     begin = max(start_at, _midnight(since.astimezone(UTC).date()))
@@ -201,18 +201,25 @@ def differences(
     cuts = sorted({at for at in (*ends, *instants, until) if begin < at <= until})
     if not cuts:
         return []
+    midnights = set(ends)
     posted: defaultdict[tuple[int, bool], Decimal] = defaultdict(Decimal)
-    rows = Posting.objects.filter(loan=loan, category__in=_INCOME, entry__effective_at__gt=begin)
+    booked = {False: money.ZERO, True: money.ZERO}  # before `begin`, of either kind
+    rows = Posting.objects.filter(loan=loan, category__in=_INCOME)
     with money.exact():
         for at, category, amount in rows.values_list("entry__effective_at", "category", "amount"):
-            place = min(bisect_left(cuts, at), len(cuts) - 1)
-            posted[place, category == Category.DEFAULT_INTEREST] -= amount
-        until_then = loan.interest_posted - sum(posted.values(), money.ZERO)
+            default = category == Category.DEFAULT_INTEREST
+            if at < begin:
+                booked[default] -= amount
+                continue
+            # What stands on a midnight itself was moved there out of a closed month: a day's own ends just before it.
+            place = bisect_right(cuts, at) if at in midnights else bisect_left(cuts, at)
+            posted[min(place, len(cuts) - 1), default] -= amount
         for place, end in enumerate(cuts):
-            until_now = earned(end)
-            posted[place, end > default_from] -= until_now - until_then
-            until_then = until_now
-    midnights = set(ends)
+            normal = earned(min(end, default_from))
+            wanted = {False: normal, True: earned(end) - normal}
+            for default, until_now in wanted.items():
+                posted[place, default] -= until_now - booked[default]
+            booked = wanted
     drafts = []
     for (place, default), excess in sorted(posted.items()):
         if excess:

@@ -1,7 +1,7 @@
 """
 What a client needs for a tax year: interest that was paid, and collateral that was sold, from the sealed ledger.
 
-A payment or sale that was taken back stands as a line of its own with the opposite sign, when it was taken back.
+A payment or sale that was taken back stands as a line of its own with the opposite sign, on the day that it stood on.
 """
 
 import csv
