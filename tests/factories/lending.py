@@ -290,7 +290,7 @@ def quoted_loan(
         product=product or ProductFactory(),
         principal=Decimal(principal),
         annual_rate=Decimal(annual_rate),
-        maturity_date=(now + dt.timedelta(days=days)).date() if days else None,
+        maturity_date=(now + dt.timedelta(days=days)).date() if days is not None else None,
         quoted_until=now + dt.timedelta(hours=1),
         made_by=client.relationship_manager,
         now=now,

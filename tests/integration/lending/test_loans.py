@@ -124,7 +124,9 @@ def test_the_database_refuses_the_maker_as_checker_and_undeclared_steps() -> Non
     loan = make.quoted_loan()
     with pytest.raises(DatabaseError, match="loan_maker_is_not_checker"), transaction.atomic():
         Loan.objects.filter(pk=loan.pk).update(approved_by=loan.made_by_id)
-    with pytest.raises(DatabaseError, match="a loan can not go from quoted to active"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="a loan can not go from quoted to matured"), transaction.atomic():
+        Loan.objects.filter(pk=loan.pk).update(state="matured", approved_by=make.staff("rhea").pk)
+    with pytest.raises(DatabaseError, match="or when two persons take it over"), transaction.atomic():
         Loan.objects.filter(pk=loan.pk).update(state="active", approved_by=make.staff("rhea").pk)
 
 
