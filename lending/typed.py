@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from lending import csv_tables
 from lending.engine import countries, names
 
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
@@ -50,3 +51,19 @@ class Country(forms.CharField):
                 f"No country is called {typed}. Type its name, or its ISO 3166 code: DE, GB, CH."
             )
         return found
+
+
+class TableForm(forms.Form):
+    """A form with a CSV `file`, or the `table` itself: what was read from the file stands there to be mended."""
+
+    def clean(self) -> dict[str, Any]:
+        """Return the table, from the file where one was chosen."""
+        given: dict[str, Any] = super().clean() or {}
+        try:
+            if given.get("file") is not None:
+                given["table"] = csv_tables.text_of(given["file"].read(csv_tables.SIZE + 1))
+            if not self.errors and not given.get("table", "").strip():
+                raise forms.ValidationError("Choose a file, or write the table down.")
+        except csv_tables.UnableToRead as refusal:
+            raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
+        return given

@@ -13,12 +13,13 @@ from lending import csv_tables, intake, staff
 from lending.intake import Trial
 from lending.models import Role
 from lending.staff import Page
+from lending.typed import TableForm
 
 _SHOWN = 20
 _SAMPLE = "name,kind,jurisdiction,time_zone,expected_size_usd\nDrydock Partners,entity,CH,Europe/Zurich,2500000"
 
 
-class IntakeForm(forms.Form):
+class IntakeForm(TableForm):
     """A file, or the table itself: what was read from the file stands there to be mended."""
 
     file = forms.FileField(
@@ -30,18 +31,6 @@ class IntakeForm(forms.Form):
         label="Or the table itself", required=False, strip=False, max_length=csv_tables.SIZE,
         widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "placeholder": _SAMPLE}),
     )  # fmt: skip
-
-    def clean(self) -> dict[str, Any]:
-        """Return the table, from the file where one was chosen."""
-        given: dict[str, Any] = super().clean() or {}
-        try:
-            if given.get("file") is not None:
-                given["table"] = csv_tables.text_of(given["file"].read(csv_tables.SIZE + 1))
-            if not self.errors and not given.get("table", "").strip():
-                raise forms.ValidationError("Choose a file, or write the table down.")
-        except csv_tables.UnableToRead as refusal:
-            raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
-        return given
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

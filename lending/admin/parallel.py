@@ -22,14 +22,14 @@ from lending.models import ParallelDifference, ParallelRun
 from lending.papers.files import attachment
 from lending.parallel import Report
 from lending.staff import Page, roles
-from lending.typed import Figure
+from lending.typed import Figure, TableForm
 
 _DAYS = 31
 _SHOWN = 8
 _SAMPLE = "loan,principal,interest,fees,ltv\nLB-1,500000.00,2375.35,120.00,0.6125"
 
 
-class DayForm(forms.Form):
+class DayForm(TableForm):
     """What another system says of its loans at the end of a day, and from when on it differs."""
 
     source = forms.ChoiceField(label="System")
@@ -54,18 +54,6 @@ class DayForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.sources = sources
         self.fields["source"].choices = [(name, name) for name in sources]  # type: ignore[attr-defined]
-
-    def clean(self) -> dict[str, Any]:
-        """Return the table, from the file where one was chosen."""
-        given: dict[str, Any] = super().clean() or {}
-        try:
-            if given.get("file") is not None:
-                given["table"] = csv_tables.text_of(given["file"].read(csv_tables.SIZE + 1))
-            if not self.errors and not given.get("table", "").strip():
-                raise forms.ValidationError("Choose a file, or write the table down.")
-        except csv_tables.UnableToRead as refusal:
-            raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
-        return given
 
     def with_text(self) -> "DayForm":
         """Return the form with the file's text in its place: a file can not be filled in again."""
