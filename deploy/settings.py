@@ -290,6 +290,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "risk.panels.staff_loan",
         "lending.admin.amendments.part",
         "risk.admin.funding.button",
+        "risk.admin.drawing.part",
         "lending.admin.recalls.part",
         "risk.admin.releases.part",
         "risk.admin.freezes.form",

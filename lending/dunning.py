@@ -70,6 +70,13 @@ def _announce(loan: Loan, row: Obligation, now: datetime) -> None:
 
 
 def _fall_due(loan: Loan, row: Obligation, now: datetime) -> None:
+    if row.kind in WHOLE and loan.is_line:
+        interest.catch_up(loan, until=now, reason="ended", now=now)
+        if not loans.owes(loan):  # nothing was drawn, or all of it paid back
+            cause = "the notice is over, and nothing is owed"
+            loans.transition(loan, LoanState.REPAID, actor=None, cause=cause, now=now)
+            row.refresh_from_db()
+            return
     if row.kind in WHOLE and loan.state != LoanState.MATURED:
         cause = "maturity date" if loan.has_fixed_end else "the notice is over"
         loans.transition(loan, LoanState.MATURED, actor=None, cause=cause, now=now)

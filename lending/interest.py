@@ -21,12 +21,15 @@ from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
 from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Loan, LoanState, Posting, RateStep, Repayment, SplitChange
+from lending.models import Draw, Loan, LoanState, Posting, RateStep, Repayment, SplitChange
+from lending.models.fields import AmountField
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
 NEVER = datetime.max.replace(tzinfo=UTC)  # when what nobody has ended is in default by its dates
 ACCRUING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
+_MOVED = ["interest_due", "interest_posted", "accrued_at"]
+_MOVED_OF_LINES = ["fees_due", "unused_posted"]
 _INCOME = (Category.INTEREST, Category.DEFAULT_INTEREST)
 _REASON_LENGTH = 100  # of what may stand in an entry's key
 _INSTANT = timedelta(microseconds=1)
@@ -137,7 +140,7 @@ def _owed_at(loan: Loan, known: History, at: datetime) -> Decimal:
         return money.ZERO
     until = [row for row in known.paid if row.at <= at]
     with money.exact():
-        principal = loan.principal - sum((row.principal for row in until), money.ZERO)
+        principal = principal_steps(loan, History(until))[-1].value
         earned = _earned(loan, known, at)
         owed = loan.interest_brought + earned - sum((row.interest for row in until), money.ZERO)
         return principal + max(owed, money.ZERO)
@@ -172,10 +175,10 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
     known = history(loan)
     ended = until - _INSTANT if until == _midnight(until.date()) else until
     key = f"accrual:{loan.public_id}:{ended.date()}:{_short(reason)}"
-    drafts = [_end_day(loan, known, end) for end in _ends_between(_accrued_at(loan), until)]
-    drafts.append(_advance(loan, known, until, key=key, effective_at=until))
-    ledger.post_many([draft for draft in drafts if draft], now=now)
-    loan.save(update_fields=["interest_due", "interest_posted", "accrued_at"])
+    drafts = [draft for end in _ends_between(_accrued_at(loan), until) for draft in _end_day(loan, known, end)]
+    drafts += _advance(loan, known, until, key=key, effective_at=until)
+    ledger.post_many(drafts, now=now)
+    loan.save(update_fields=[*_MOVED, *_MOVED_OF_LINES])
 
 
 def differences(
@@ -244,32 +247,39 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
     while end <= midnight:
         # A day of all loans at a time: an outage of a month is not held in memory as a whole.
         running = [loan for loan in loans if _accrued_at(loan) < end]
-        drafts = [_end_day(loan, known[loan.pk], end) for loan in running]
-        ledger.post_many([draft for draft in drafts if draft], now=now)
+        ledger.post_many([draft for loan in running for draft in _end_day(loan, known[loan.pk], end)], now=now)
         days += len(running)
         end += _DAY
-    bulk.update(loans, ["interest_due", "interest_posted", "accrued_at"])
+    bulk.update(loans, _MOVED)
+    if lines := [loan for loan in loans if loan.unused_fee]:
+        bulk.update(lines, _MOVED_OF_LINES)
     margin_accounts.touch_many(loan.margin_account_id for loan in loans)
     return days
 
 
-def _end_day(loan: Loan, known: History, end: datetime) -> entries.Draft | None:
-    """Move a loan's interest to the end of a day, and return the entry that books it at the day's last instant."""
+def _end_day(loan: Loan, known: History, end: datetime) -> list[entries.Draft]:
+    """Move a loan's interest to the end of a day, and return the entries that book it at the day's last instant."""
     earned_at = end - _INSTANT
     return _advance(loan, known, end, key=f"accrual:{loan.public_id}:{earned_at.date()}", effective_at=earned_at)
 
 
-def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective_at: datetime) -> entries.Draft | None:
-    """Move a loan's interest to an instant in memory, and return the entry that books it, or None when it is zero."""
-    amount = _unposted(loan, known, until)
+def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective_at: datetime) -> list[entries.Draft]:
+    """Move a loan's interest, and a line's fee, to an instant in memory, and return the entries that book them."""
+    amount, fee = _unposted(loan, known, until), _unposted_fee(loan, known, until)
     loan.accrued_at = max(_accrued_at(loan), until)
-    if not amount:
-        return None
+    drafts = []
+    if amount:
+        heading = _heading(loan, key, effective_at)
+        drafts.append(entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan)))
+    if fee:
+        heading = _heading(loan, f"{key}:unused", effective_at)
+        drafts.append(entries.fee(heading, asset=loan.asset.code, amount=fee, category=Category.UNUSED_FEE))
     with money.exact():
         loan.interest_due += amount
         loan.interest_posted += amount
-    heading = _heading(loan, key, effective_at)
-    return entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan))
+        loan.fees_due += fee
+        loan.unused_posted += fee
+    return drafts
 
 
 def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
@@ -279,8 +289,10 @@ def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
 
 
 def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
-    pending = _unposted(loan, known, now) if loan.state in ACCRUING else money.ZERO
+    pending = money.ZERO
     with money.exact():
+        if loan.state in ACCRUING:
+            pending = _unposted(loan, known, now) + _unposted_fee(loan, known, now)
         total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
     return Payoff(
         principal=loan.principal_outstanding,
@@ -306,9 +318,25 @@ def _earned(loan: Loan, known: History, until: datetime) -> Decimal:
     return interest.round_up(exact, loan.asset.decimals)
 
 
+def _unposted_fee(loan: Loan, known: History, until: datetime) -> Decimal:
+    """
+    Return the fee on what was not drawn of a line to an instant less what is posted; nothing where too much is.
+
+    It ends with the line, or with its default; a payment that is taken back shows in the fees of the days to come.
+    """
+    if not loan.unused_fee:
+        return money.ZERO
+    end = min(until, maturity_at(loan), default_at(loan))
+    with money.exact():
+        unused = [Step(step.at, loan.principal - step.value) for step in principal_steps(loan, known)]
+        rate = [Step(_started(loan), loan.unused_fee)]
+        earned = interest.round_up(interest.cumulative(loan.day_count, unused, rate, end), loan.asset.decimals)
+        return max(earned - loan.unused_posted, money.ZERO)
+
+
 def principal_steps(loan: Loan, known: History) -> list[Step]:
-    """Return a funded loan's outstanding principal, from its funding on."""
-    principal = [Step(_started(loan), loan.principal)]
+    """Return a funded loan's outstanding principal, from its funding on: of a line what was drawn of it by then."""
+    principal = [Step(_started(loan), money.ZERO if loan.is_line else loan.principal)]
     with money.exact():
         for row in known.paid:
             if row.principal:
@@ -348,9 +376,12 @@ def histories(loan_ids: Iterable[int]) -> defaultdict[int, History]:
     changes = SplitChange.objects.filter(repayment__loan__in=keys).values_list(
         "repayment__loan_id", "repayment__received_at", "interest", "principal", paid
     )
+    drawn = Draw.objects.filter(loan__in=keys, state=Draw.State.PAID_OUT).values_list(
+        "loan_id", "decided_at", Value(money.ZERO, output_field=AmountField()), F("amount") * -1, paid
+    )
     agreed = RateStep.objects.filter(loan__in=keys).values_list("loan_id", "at", "annual_rate", "default_rate", rates)
     found: defaultdict[int, History] = defaultdict(History)
-    for loan_id, at, first, second, what in sorted(rows.union(changes, agreed, all=True), key=itemgetter(1)):
+    for loan_id, at, first, second, what in sorted(rows.union(changes, drawn, agreed, all=True), key=itemgetter(1)):
         if what == "paid":
             found[loan_id].paid.append(Paid(at, interest=first, principal=second))
         else:

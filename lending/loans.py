@@ -24,6 +24,7 @@ from lending import (
     withdrawals,
 )
 from lending.engine import entries, money
+from lending.engine.chart import Category
 from lending.models import (
     LOAN_TRANSITIONS,
     AuditRecord,
@@ -89,7 +90,8 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     check_funding(account, loan, permit, actor, now=now)
     check_borrower(loan, now=now)
     draft, net = disbursement(loan, now=now)
-    ledger.post(draft, now=now, actor=actor)
+    if draft is not None:
+        ledger.post(draft, now=now, actor=actor)
     transition(
         loan,
         LoanState.ACTIVE,
@@ -99,11 +101,11 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
         now=now,
         start_at=now,
         accrued_at=now,
-        principal_outstanding=loan.principal,
+        **owed_when_funded(loan),
     )
     obligations.expect(schedules.write([loan], start_at=now))
     margin_accounts.touch(account)
-    if loan.payout_address:
+    if loan.payout_address and draft is not None and net:
         withdrawals.request(
             loan.client,
             loan.asset,
@@ -146,10 +148,31 @@ def check_borrower(*owed: Loan, now: datetime) -> None:
         raise UnableToMove(words)
 
 
-def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft, Decimal]:
-    """Return the entry that lends a loan's principal, and what of it is left after the origination fee."""
+def owed_when_funded(loan: Loan) -> dict[str, Decimal]:
+    """Return the columns of what is owed on a loan once it is funded: of a line, which is drawn later, its fee."""
+    if loan.is_line:
+        return {"principal_outstanding": money.ZERO, "fees_due": _origination_fee(loan)}
+    return {"principal_outstanding": loan.principal}
+
+
+def stays_open(loan: Loan) -> bool:
+    """Return whether a loan goes on when nothing is owed on it: a line that nobody has ended."""
+    return loan.is_line and loan.state == LoanState.ACTIVE
+
+
+def _origination_fee(loan: Loan) -> Decimal:
     with money.exact():
-        fee = money.quantize_up(loan.principal * loan.origination_fee, loan.asset.decimals)
+        return money.quantize_up(loan.principal * loan.origination_fee, loan.asset.decimals)
+
+
+def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft | None, Decimal]:
+    """
+    Return the entry that lends a loan's principal, and what of it is left after the origination fee.
+
+    Of a line nothing is lent yet: its fee is charged, if it has one.
+    """
+    fee = _origination_fee(loan)
+    with money.exact():
         net = loan.principal - fee
     heading = entries.Heading(
         key=f"disbursement:{loan.public_id}",
@@ -158,6 +181,9 @@ def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft, Decimal]:
         client_id=loan.client_id,
         loan_id=loan.pk,
     )
+    if loan.is_line:
+        charged = entries.fee(heading, asset=loan.asset.code, amount=fee, category=Category.ORIGINATION_FEE)
+        return charged if fee else None, money.ZERO
     draft = entries.disbursement(heading, asset=loan.asset.code, principal=loan.principal, origination_fee=fee)
     return draft, net
 

@@ -101,6 +101,17 @@ def resume(loan: Loan, ended_on: date) -> None:
     expect(rows.filter(version=newest).exclude(due_date__in=asked.values("due_date")).select_related("loan"))
 
 
+def project(loan: Loan) -> None:
+    """Say anew what is to be paid on a line that was drawn: what is expected next, and all of it once it is ended."""
+    for row in Obligation.objects.filter(loan=loan, state=_State.EXPECTED):
+        with money.exact():
+            row.interest = asked_for(loan, row)
+        row.save(update_fields=["interest"])
+    for row in Obligation.objects.filter(loan=loan, kind=_Kind.RECALL, state=_State.NOTICED):
+        row.amount = asked_for(loan, row)
+        row.save(update_fields=["amount"])
+
+
 def _cancel(rows: QuerySet[Obligation]) -> None:
     rows.update(state=_State.CANCELLED, act_at=None)
 

@@ -144,13 +144,17 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
         loans.check_funding(accounts[loan.margin_account_id], loan, permit, actor, now=now)
     loans.check_borrower(*funded, now=now)
     lent = [loans.disbursement(loan, now=now) for loan in funded]
-    ledger.post_many((draft for draft, _ in lent), now=now, actor=actor)
+    ledger.post_many((draft for draft, _ in lent if draft), now=now, actor=actor)
     Loan.objects.filter(pk__in=fresh).update(
         state=LoanState.ACTIVE, start_at=now, accrued_at=now, principal_outstanding=F("principal")
     )
     for loan in funded:
         loan.state, loan.start_at, loan.accrued_at = LoanState.ACTIVE, now, now
-        loan.principal_outstanding = loan.principal
+        for name, amount in loans.owed_when_funded(loan).items():
+            setattr(loan, name, amount)
+    for line in funded:
+        if line.is_line:
+            Loan.objects.filter(pk=line.pk).update(**loans.owed_when_funded(line))
     obligations.expect(schedules.write(funded, start_at=now))
     evidence = [{"snapshot": permit.snapshot_id, "permit_version": permit.version} for _, permit in draws]
     steps = [(loan, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE, actor, "funded") for loan in funded]
@@ -169,7 +173,7 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
             key=draft.idempotency_key,
         )
         for loan, (draft, net) in zip(funded, lent, strict=True)
-        if loan.payout_address
+        if loan.payout_address and draft and net
     ]
     withdrawals.request_all(wanted, actor=actor, now=now)
     return funded

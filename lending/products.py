@@ -26,6 +26,7 @@ TERMS = (
     "origination_fee",
     "tenor",
     "notice_days",
+    "unused_fee",
     "schedule_kind",
     "frequency_months",
     "calendar",

@@ -88,6 +88,8 @@ def record(
     else:
         interest.catch_up(loan, until=received_at, reason=key, now=now)
         split = allocate(amount, _claims(loan))
+        if split.surplus == amount:
+            raise UnableToRepay(f"nothing is owed on {loan}")
         paid = entries.Dues(fees=split.fees, interest=split.interest, principal=split.principal)
         draft = entries.repayment(_heading(loan, key, received_at), asset=loan.asset.code, paid=paid)
         entry = ledger.post(draft, now=now, actor=actor)
@@ -103,7 +105,7 @@ def record(
             entry=entry,
             now=now,
         )
-    if loan.state in loans.OWING and not loans.owes(loan):
+    if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
         loans.transition(loan, LoanState.REPAID, actor=actor, cause=f"repayment {key}", now=now)
     return payment
 

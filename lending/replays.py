@@ -17,7 +17,7 @@ from lending import ids, interest, ledger, obligations
 from lending.engine import accounts, entries, money, replay
 from lending.engine.chart import AccountKind
 from lending.engine.replay import Facts, Flow, Life, Parts
-from lending.models import Correction, Entry, Loan, Obligation, Posting, Repayment, SplitChange, User
+from lending.models import Correction, Draw, Entry, Loan, Obligation, Posting, Repayment, SplitChange, User
 from lending.obligations import Received
 
 NONE = Parts()
@@ -155,7 +155,7 @@ def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
     return Facts(
         day_count=loan.day_count,
         decimals=loan.asset.decimals,
-        lent=(Flow(rate[0].at, loan.principal),),
+        lent=tuple(_lent(loan, rate[0].at)),
         rate=rate,
         fees=tuple(_fees(loan)),
         paid=tuple(paid),
@@ -229,6 +229,15 @@ def remember(booked: Booked, correction: Correction) -> Correction:
         for row, change, entry in booked.changes
     )
     return correction
+
+
+def _lent(loan: Loan, start_at: datetime) -> Iterable[Flow]:
+    """Return what was lent and when: all of it at once, or what was drawn of a line."""
+    yield Flow(start_at, money.ZERO if loan.is_line else loan.principal)
+    drawn = Draw.objects.filter(loan=loan, state=Draw.State.PAID_OUT).order_by("decided_at", "pk")
+    for row in drawn if loan.is_line else ():
+        if row.decided_at is not None:
+            yield Flow(row.decided_at, row.amount)
 
 
 def _fees(loan: Loan) -> Iterable[Flow]:

@@ -54,7 +54,7 @@ def _after(loan: Loan, last: ScheduleRow) -> ScheduleRow:
         due_date=day,
         pay_date=calendars.following(loan.calendar, day),
         principal=money.ZERO,
-        balance=loan.principal_outstanding,
+        balance=loan.principal if loan.is_line else loan.principal_outstanding,
     )
     begin, end = interest.payoffs_at([loan], _at(last), _at(row))
     with money.exact():

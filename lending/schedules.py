@@ -87,10 +87,10 @@ def planned(
     """
     Return the schedule of a loan that is funded at an instant, if nothing is paid before.
 
-    Without a maturity it is the interest of the first year: it goes on like that until somebody ends the loan. Periods
-    are counted from the start then, and back from maturity otherwise. A due date on which no money moves is paid on the
-    next day on which it does, and interest counts until then: it is what the books will have posted at 00:00 UTC of the
-    pay date.
+    Without a maturity it is the interest of the first year, of a line as if all was drawn: it goes on like that until
+    somebody ends the loan. Periods are counted from the start then, and back from maturity otherwise. A due date on
+    which no money moves is paid on the next day on which it does, and interest counts until then: it is what the books
+    will have posted at 00:00 UTC of the pay date.
 
     Of a loan that is taken over from another system, `since` is when its first period began, `brought` the interest
     that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come.
@@ -274,7 +274,7 @@ def keep(agreed: Iterable[tuple[Loan, Schedule]], *, version: int = 1) -> list[S
             due_date=row.due_date,
             pay_date=row.pay_date,
             principal=row.principal,
-            interest=row.interest,
+            interest=money.ZERO if loan.is_line else row.interest,  # nothing is drawn when a line is opened
             balance=row.balance,
         )
         for loan, found in agreed

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from lending.api import custodian
-from lending.portal import amendments, sign_in, signatures, statements, views
+from lending.portal import amendments, lines, sign_in, signatures, statements, views
 
 urlpatterns = [
     path("hooks/custodian/", custodian.hook, name="custodian_hook"),
@@ -25,6 +25,8 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/accept/", views.accept, name="portal_accept"),
     path("portal/loans/<uuid:public_id>/decline/", views.decline, name="portal_decline"),
     path("portal/loans/<uuid:public_id>/repay/", views.repay, name="portal_repay"),
+    path("portal/loans/<uuid:public_id>/line/", lines.line, name="portal_line"),
+    path("portal/loans/<uuid:public_id>/line/drop/", lines.drop, name="portal_drop_draw"),
     path("portal/loans/<uuid:public_id>/notice/", views.give_notice, name="portal_notice"),
     path("portal/amendments/<uuid:public_id>/", amendments.amendment, name="portal_amendment"),
     path("portal/amendments/<uuid:public_id>/sign/", amendments.sign, name="portal_amendment_sign"),

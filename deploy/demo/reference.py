@@ -120,17 +120,19 @@ INTEREST = replace(LADDERS[2], family="interest")
 INSTALMENT = replace(LADDERS[1], family="instalment")
 # Without a fixed end: either side ends it with notice.
 OPEN = replace(LADDERS[2], family="open")
-OFFERED = (*LADDERS, PRIME, INTEREST, INSTALMENT, OPEN)
+LINE = replace(LADDERS[2], family="line")
+OFFERED = (*LADDERS, PRIME, INTEREST, INSTALMENT, OPEN, LINE)
 _KINDS = {
     "interest": ScheduleKind.INTEREST_ONLY,
     "instalment": ScheduleKind.EQUAL_INSTALMENT,
     "open": ScheduleKind.INTEREST_ONLY,
+    "line": ScheduleKind.INTEREST_ONLY,
 }
 _GRACE_DAYS = 3
-_NOTICE_DAYS = {"open": 5}
+_NOTICE_DAYS = {"open": 5, "line": 10}
 
-_TENORS = {"open": Tenor.OPEN}
-_CALLED = {"open": "open-term"}
+_TENORS = {"open": Tenor.OPEN, "line": Tenor.REVOLVING}
+_CALLED = {"open": "open-term", "line": "revolving"}
 _PERIODS = {3600: "one hour", 4 * 3600: "four hours", 24 * 3600: "one day"}
 
 STAFF = (
@@ -270,6 +272,7 @@ def _products(book: Book) -> None:
                     # Dollars move over Fedwire, coins every day; who pays each month has some days of grace.
                     "calendar": Calendar.FEDWIRE if ladder.family in _KINDS and code == "USD" else Calendar.EVERY_DAY,
                     "tenor": _TENORS.get(ladder.family, Tenor.FIXED),
+                    "unused_fee": Decimal("0.005") if ladder.family == "line" else Decimal(0),
                     "notice_days": _NOTICE_DAYS.get(ladder.family, 0),
                     "grace_days": _GRACE_DAYS if ladder.family in _KINDS else 0,
                 },

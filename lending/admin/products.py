@@ -38,6 +38,7 @@ class ProductForm(forms.ModelForm):
     _OFF = "haircut_"
 
     fee = _per_cent("Origination fee")
+    unused = _per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
     reason = forms.CharField(max_length=400, label="Why", help_text="The second person reads it.")
 
     class Meta:
@@ -61,6 +62,7 @@ class ProductForm(forms.ModelForm):
             for name in ("code", "asset", "book"):
                 del self.fields[name]
             self.initial["fee"] = money.text(instance.origination_fee * 100)
+            self.initial["unused"] = money.text(instance.unused_fee * 100)
         ladder: Any = self.fields["terms"]
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()
@@ -90,6 +92,7 @@ class ProductForm(forms.ModelForm):
             off = {row.code: (said[f"{self._OFF}{row.code}"] or money.ZERO) / 100 for row in self.assets}
             columns = {name: said[name] for name in ("name", "terms", *products.TERMS) if name in said}
             columns["origination_fee"] = said["fee"] / 100
+            columns["unused_fee"] = (said["unused"] or money.ZERO) / 100
         return Wanted(code=code, columns=columns, haircuts=off, asset=asset, book=book)
 
 

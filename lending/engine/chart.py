@@ -43,6 +43,7 @@ class Category(StrEnum):
     INTEREST = "interest"
     DEFAULT_INTEREST = "default_interest"
     ORIGINATION_FEE = "origination_fee"
+    UNUSED_FEE = "unused_fee"
     LATE_FEE = "late_fee"
     LIQUIDATION_FEE = "liquidation_fee"
     FUNDING = "funding"

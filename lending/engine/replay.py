@@ -22,7 +22,7 @@ class UnableToReplay(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Something that moved at an instant, in the loan's asset, > 0."""
+    """Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first."""
 
     at: datetime
     amount: Decimal
@@ -138,7 +138,7 @@ def live(facts: Facts) -> Life:
             part = _paid(facts, principal, parts, flow)
             parts.append(part)
             change = part.principal.copy_negate()
-        if change:
+        if change or not principal:
             with money.exact():
                 principal.append(Step(flow.at, outstanding + change))
     return Life(facts, tuple(parts), tuple(principal))

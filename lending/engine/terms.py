@@ -56,7 +56,11 @@ _KINDS = (
     ("equal_principal", "equal parts of the principal, and interest"),
     ("equal_instalment", "equal instalments"),
 )
-_TENORS = (("fixed", "a fixed term"), ("open", "an open term: until either side ends it"))
+_TENORS = (
+    ("fixed", "a fixed term"),
+    ("open", "an open term: until either side ends it"),
+    ("revolving", "a revolving line: drawn and repaid until either side ends it"),
+)
 _CALENDARS = (("", "every day"), ("XFED", "Fedwire's business days"), ("XECB", "TARGET's business days"))
 
 # One line for everything that the engine runs by, in the order of the print. `loan` and `ladder` become the columns
@@ -77,6 +81,7 @@ TERMS = (
     Term("loan", "grace_days", "Business days of grace besides", Unit.COUNT),
     Term("loan", "default_rate", "Interest a year in default", Unit.RATIO),
     Term("loan", "origination_fee", "Origination fee, of the principal", Unit.RATIO),
+    Term("loan", "unused_fee", "Fee a year, of what is not drawn", Unit.RATIO, before="0"),
     Term("loan", "payout_address", "Paid out to", Unit.WORDS, (("", "the client's free balance"),)),
     Term("loan", "quoted_until", "The offer ends at", Unit.INSTANT),
     Term("rules", "margin_account", "The collateral secures", Unit.WORDS),

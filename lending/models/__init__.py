@@ -27,6 +27,7 @@ from lending.models.custody import (
     Withdrawal,
     WithdrawalAddress,
 )
+from lending.models.draws import Draw
 from lending.models.eligibility import EligibilityRule
 from lending.models.general_ledger import GlCode
 from lending.models.kyc import (
@@ -111,6 +112,7 @@ __all__ = [
     "Deposit",
     "DepositAddress",
     "Document",
+    "Draw",
     "EligibilityRule",
     "Entry",
     "Event",

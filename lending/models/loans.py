@@ -29,6 +29,7 @@ class Payments(models.Model):
         db_default=0,
         help_text="business days of notice with which either side ends what has no fixed end; 0 for a fixed term",
     )
+    unused_fee = RatioField(default=0, db_default=0, help_text="a year, of what is not drawn of a revolving line")
     schedule_kind = models.CharField(
         max_length=20, choices=ScheduleKind.choices, default=ScheduleKind.BULLET, db_default=ScheduleKind.BULLET
     )
@@ -57,6 +58,11 @@ class Payments(models.Model):
         return self.tenor == Tenor.FIXED
 
     @property
+    def is_line(self) -> bool:
+        """Return whether it is drawn in parts, up to its principal, and what is repaid can be drawn again."""
+        return self.tenor == Tenor.REVOLVING
+
+    @property
     def notice(self) -> str:
         """Return in words with what notice either side ends it."""
         return f"{self.notice_days} business day{'' if self.notice_days == 1 else 's'}' notice"
@@ -65,6 +71,8 @@ class Payments(models.Model):
     def how_paid(self) -> str:
         """Return in words how it is paid back."""
         every = Frequency(self.frequency_months).label
+        if self.is_line:
+            return f"interest and fees {every}, what is drawn when the client wants or the line is ended"
         if not self.has_fixed_end:
             return f"interest {every}, the principal when it is ended"
         return {
@@ -94,7 +102,13 @@ class Product(Payments):
                 | Q(notice_days__gt=0, schedule_kind=ScheduleKind.INTEREST_ONLY) & ~Q(tenor=Tenor.FIXED),
                 violation_error_message="What has no fixed end pays interest only and is ended with at least one "
                 "business day's notice; a fixed term ends on its day and has no notice: 0.",
-            )
+            ),
+            models.CheckConstraint(
+                name="product_unused_fee_of_a_line",
+                condition=Q(unused_fee=0) | Q(tenor=Tenor.REVOLVING, unused_fee__gt=0, unused_fee__lt=1),
+                violation_error_message="A fee on what is not drawn belongs to a revolving line, and is at least 0 and "
+                "less than all of it.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -217,6 +231,7 @@ class Loan(Payments):
     interest_due = AmountField(default=0, help_text="posted interest not yet paid")
     fees_due = AmountField(default=0)
     interest_posted = AmountField(default=0, help_text="all interest ever posted, paid or not")
+    unused_posted = AmountField(default=0, db_default=0, help_text="all fees on what was not drawn, paid or not")
     accrued_at = models.DateTimeField(null=True, help_text="instant up to which interest is posted")
     # Of a loan that another system kept before: `start_at` is when it was taken over, `principal` what was left then.
     began_date = models.DateField(null=True, help_text="first day of its first period; empty: the day it was funded")
@@ -240,6 +255,9 @@ class Loan(Payments):
                 condition=Q(tenor=Tenor.FIXED, notice_days=0, maturity_date__isnull=False, ends_on__isnull=True)
                 | Q(notice_days__gt=0, schedule_kind=ScheduleKind.INTEREST_ONLY, maturity_date__isnull=True)
                 & ~Q(tenor=Tenor.FIXED),
+            ),
+            models.CheckConstraint(
+                name="loan_within_its_limit", condition=Q(principal_outstanding__lte=F("principal"))
             ),
             models.CheckConstraint(
                 name="loan_ends_once_recalled",

@@ -19,6 +19,7 @@ class Tenor(models.TextChoices):
 
     FIXED = "fixed", "a fixed term"
     OPEN = "open", "an open term"
+    REVOLVING = "revolving", "a revolving line"
 
 
 class Frequency(models.IntegerChoices):

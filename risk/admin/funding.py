@@ -45,6 +45,8 @@ def _fund(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(actor, Role.OPERATIONS)
     permit = permits.issue_draw(loan.margin_account, loan.asset, loan.principal, now=now)
     loans.fund(loan, permit=permit, actor=actor, now=now)
+    if loan.is_line:
+        return "Open: the collateral holds for all of it at the marks of now, and the client can draw."
     where = "is on its way to the client's address" if loan.payout_address else "lies in the client's free balance"
     return f"Funded: the collateral holds at the marks of now, and the money {where}."
 

@@ -27,7 +27,7 @@ from tests.factories.lending import AssetFactory, LadderTermsFactory, ProductFac
 NO_TERMS = {
     "id", "public_id", "client", "margin_account", "product", "book", "start_at", "state", "principal_outstanding",
     "interest_due", "fees_due", "interest_posted", "accrued_at", "ends_on", "default_at", "made_by",
-    "accepted_by", "approved_by", "began_date", "interest_brought",
+    "accepted_by", "approved_by", "began_date", "interest_brought", "unused_posted",
 }  # fmt: skip
 
 WORDS = "words"
@@ -47,6 +47,7 @@ PAPER = {
     "Business days of grace besides": ("loan", "grace_days", "count"),
     "Interest a year in default": ("loan", "default_rate", "percent"),
     "Origination fee, of the principal": ("loan", "origination_fee", "percent"),
+    "Fee a year, of what is not drawn": ("loan", "unused_fee", "percent"),
     "Paid out to": ("loan", "payout_address", WORDS),
     "The offer ends at": ("loan", "quoted_until", "instant"),
     "The collateral secures": ("rule", "secures", WORDS),
@@ -71,7 +72,8 @@ PAPER = {
     "A release leaves LTV at, at most": ("ladder", "release_to", "percent"),
 }
 CALLED = {
-    "tenor": {"fixed": "a fixed term", "open": "an open term: until either side ends it"},
+    "tenor": {"fixed": "a fixed term", "open": "an open term: until either side ends it",
+              "revolving": "a revolving line: drawn and repaid until either side ends it"},
     "payout_address": {"": "the client's free balance"},
     "schedule_kind": {
         "bullet": "all at once at maturity", "interest_only": "interest every period, principal at maturity",
@@ -127,6 +129,12 @@ ODD: dict[str, dict[str, Any]] = {
         "asset": "USD",
         "product": {"tenor": "open", "notice_days": 5, "schedule_kind": "interest_only", "frequency_months": 3,
                     "calendar": "XECB", "grace_days": 2},
+        "maturity_date": None,
+    },
+    "a line, drawn and repaid until either side ends it": {
+        "asset": "USDC",
+        "product": {"tenor": "revolving", "notice_days": 10, "schedule_kind": "interest_only",
+                    "unused_fee": Decimal("0.0051")},
         "maturity_date": None,
     },
     "bitcoin over years": {
