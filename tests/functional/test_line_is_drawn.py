@@ -1,0 +1,112 @@
+"""A revolving line at its doors: a draw is asked for by the client or the manager, and paid out by operations."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from html import unescape
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+
+from lending.models import Draw, Loan, Product, User
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories.lending import ProductFactory
+
+LATER = NOW + timedelta(minutes=2, seconds=20)
+
+
+@pytest.fixture
+def line(cast: Cast) -> Iterator[Loan]:
+    """A line of 600,000 against 25 bitcoin at 40,000, of which 55 % may be owed."""
+    ProductFactory(
+        code="term-usd", name="Revolving line in USD", origination_fee=Decimal(0), tenor="revolving", notice_days=10,
+        schedule_kind="interest_only", unused_fee=Decimal("0.005"),
+    )  # fmt: skip
+    found = stories.running(cast, maturity_date=None)
+    stories.market("40000", at=NOW + timedelta(minutes=2))
+    with time_machine.travel(LATER, tick=False):
+        yield found
+
+
+def words(page: bytes) -> str:
+    found = " ".join(unescape(re.sub("<[^>]*>", " ", page.decode())).replace("\xa0", " ").split())
+    return found.replace(" ,", ",").replace(" .", ".").replace(" :", ":")
+
+
+def read(user: User, address: str) -> str:
+    """Return the words of a page, which asks the database at most twelve times."""
+    browser = Browser()
+    browser.force_login(user)
+    with CaptureQueriesContext(connection) as asked:
+        answer = browser.get(address)
+    assert answer.status_code == 200
+    assert len(asked) <= 12, [row["sql"][:90] for row in asked]
+    return words(answer.content)
+
+
+def press(user: User, address: str, **fields: str) -> str:
+    browser = Browser()
+    browser.force_login(user)
+    return words(browser.post(address, fields, follow=True).content)
+
+
+def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> None:
+    own, desk = f"/portal/loans/{line.public_id}/", f"/admin/draws/{line.pk}/"
+    page = read(cast.alice, f"{own}line/")
+    assert "Available 600,000.00 USD" in page
+    assert "What is not drawn costs 0.50 % a year" in page
+    assert "Ask for it" not in read(cast.bob, f"{own}line/")
+    assert "Limit 600,000.00 USD" in read(cast.alice, own)
+
+    assert "Asked: the desk checks" in press(cast.alice, f"{own}line/", amount="250,000")
+    assert "250,000.00 USD is asked for and waits for the desk" in read(cast.alice, f"{own}line/")
+    assert "alice asked" in read(cast.robin, desk).lower()
+    assert "Refused: robin does not hold the role operations" in press(cast.robin, desk, act="pay").replace(
+        "Robin", "robin"
+    )
+    assert "Paid out: the collateral holds" in press(cast.olga, desk, act="pay")
+    line.refresh_from_db()
+    assert line.principal_outstanding == Decimal(250_000)
+    assert "Available 350,000.00 USD" in read(cast.alice, f"{own}line/")
+    assert "Draws" in read(cast.olga, f"/admin/lending/loan/{line.pk}/change/")
+
+    # asked for by the manager, beyond what the collateral carries
+    assert "Asked: operations check" in press(cast.robin, desk, act="ask", amount="340000")
+    assert "Refused: the LTV after it would be" in press(cast.olga, desk, act="pay")
+    assert "Dropped." in press(cast.robin, desk, act="drop")
+    assert list(Draw.objects.order_by("pk").values_list("state", flat=True)) == ["paid_out", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "says"),
+    [
+        ("", "Say how much you want."),
+        ("much", "That is not a number, like 25000."),
+        ("0", "0 is not an amount that USD allows"),
+        ("-5", "-5 is not an amount that USD allows"),
+        ("0.001", "0.001 is not an amount that USD allows"),
+        ("600000.01", "600000 USD are available, not 600000.01"),
+    ],
+)
+def test_what_is_no_draw(cast: Cast, line: Loan, amount: str, says: str) -> None:
+    page = press(cast.alice, f"/portal/loans/{line.public_id}/line/", amount=amount)
+    assert says in page
+    assert not Draw.objects.exists()
+
+
+def test_a_fee_on_what_is_not_drawn_belongs_to_a_line(cast: Cast, line: Loan) -> None:
+    product = Product.objects.get()
+    product.terms.is_preset = True
+    product.terms.save(update_fields=["is_preset"])
+    typed = {
+        "name": product.name, "tenor": "open", "notice_days": "10", "day_count": product.day_count, "unused": "0.5",
+        "schedule_kind": "interest_only", "frequency_months": "1", "calendar": "", "grace_days": "0",
+        "terms": str(product.terms_id), "fee": "0", "reason": "why not",
+    }  # fmt: skip
+    page = press(cast.rhea, f"/admin/lending/product/{product.pk}/change/", **typed)
+    assert "A fee on what is not drawn belongs to a revolving line" in page
