@@ -48,10 +48,13 @@ _PLEDGES = """
 # Interest runs from accrued_at, at the default rate from the instant of default on: never, of what nobody has ended.
 # Rates that were agreed for a later instant are in the columns within seconds of it; what is decided exactly counts
 # them to the microsecond.
+# What is not drawn of a line costs a fee besides, until its default.
 _LOANS = """
     SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
            array_agg(CASE WHEN l.state = ANY(%(accruing)s) THEN l.principal_outstanding ELSE 0 END::float8),
+           array_agg(CASE WHEN l.state = ANY(%(accruing)s)
+                          THEN (l.principal - l.principal_outstanding) * l.unused_fee ELSE 0 END::float8),
            array_agg((l.annual_rate * 1000000000000)::bigint), array_agg((l.default_rate * 1000000000000)::bigint),
            array_agg(array_position(%(conventions)s::text[], l.day_count::text)::bigint - 1),
            array_agg(coalesce(date_part('epoch', date_trunc('day', l.start_at, 'UTC')) / 86400, 0)::bigint),
@@ -128,9 +131,10 @@ def read(
     }
     account, terms, state, watched = arrays(_ACCOUNTS, params, "iiii")
     p_account, p_asset, quantity, haircut = arrays(_PLEDGES, params, "iifi")
-    columns = arrays(_LOANS, params, "iiffiiiiff")
-    d_account, d_asset, base, principal, *rates, day_count, first, accrued, switch = columns
+    columns = arrays(_LOANS, params, "iifffiiiiff")
+    d_account, d_asset, base, principal, unused_fee, *rates, day_count, first, accrued, switch = columns
     normal, default = (principal * (rate / TRILLION) for rate in rates)
+    normal = normal + unused_fee
     counted = (day_count, first)
     weight = (TRILLION - haircut) / TRILLION
     amount, per_s = _debt_at(base, normal, default, accrued, switch, counted, at=reference.timestamp())
