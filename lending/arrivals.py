@@ -251,6 +251,7 @@ def _repay(
     account = margin_accounts.lock(margin_account.pk)
     owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
     owing = owing.filter(pk=said.pk) if said else owing
+    owing = owing.exclude(principal_outstanding=0, interest_due=0, fees_due=0)  # a line of which nothing is drawn
     loan = owing.order_by(loans.END, "pk").first()
     if loan is None:
         raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
