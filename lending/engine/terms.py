@@ -59,7 +59,7 @@ _KINDS = (
 _TENORS = (
     ("fixed", "a fixed term"),
     ("open", "an open term: until either side ends it"),
-    ("revolving", "a revolving line: drawn and repaid until either side ends it"),
+    ("revolving", "a revolving line: until either side ends it"),
 )
 _CALENDARS = (("", "every day"), ("XFED", "Fedwire's business days"), ("XECB", "TARGET's business days"))
 

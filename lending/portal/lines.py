@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -38,8 +38,6 @@ class DrawForm(forms.Form):
 def line(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Show a line, as a part of its loan's page or a page of its own; ask for a draw, or drop the one that waits."""
     shown = own_loan(request, public_id)
-    if not shown.is_line or shown.start_at is None:
-        raise Http404("no line")
     asked = request.method == "POST"
     form = DrawForm(request.POST if asked else None, asset=shown.asset.code)
     if asked and form.is_valid() and _asked(request, shown, form):

@@ -73,7 +73,7 @@ PAPER = {
 }
 CALLED = {
     "tenor": {"fixed": "a fixed term", "open": "an open term: until either side ends it",
-              "revolving": "a revolving line: drawn and repaid until either side ends it"},
+              "revolving": "a revolving line: until either side ends it"},
     "payout_address": {"": "the client's free balance"},
     "schedule_kind": {
         "bullet": "all at once at maturity", "interest_only": "interest every period, principal at maturity",

@@ -76,7 +76,7 @@ READ = {
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     Y--   YY-  xxx  xxx  xxx  xxx",
     "/admin/recalls/{loan_pk}/":                "rrr    rrr   rrr rrr     Y--   xxx  YY-  YY-  xxx  YY-",
     "/admin/draws/{loan_pk}/":                  "rrr    rrr   rrr rrr     Y--   YY-  xxx  xxx  xxx  xxx",
-    "/portal/loans/{loan}/line/":               "rrr    ---   --- ---     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/line/":               "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/console/calls/{call}/":                   "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/row/":               "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
     "/console/calls/{call}/evidence/":          "rrr    xxx   xxx xxx     xxx   xxx  YY-  YY-  xxx  xxx",
