@@ -103,6 +103,8 @@ def pay_out(draw: Draw, *, permit: permits.Permit, actor: User, now: datetime) -
     ------
     UnableToDraw
         If it waits no more, is no longer available, the margin account is frozen, or the actor asked for it.
+    lending.loans.UnableToMove
+        If the client is no longer onboarded, or not eligible for the line any more.
     lending.permits.UnableToVerify
         If the permit does not allow the draw.
     lending.access.UnableToAccess
@@ -117,6 +119,7 @@ def pay_out(draw: Draw, *, permit: permits.Permit, actor: User, now: datetime) -
         raise UnableToDraw(f"{actor} asked for this draw or made its line, and can not also pay it out")
     if account.frozen:
         raise UnableToDraw("the margin account is frozen")
+    loans.check_borrower(loan, now=now)
     _check(loan, row.amount, now)
     permits.verify(permit, account, permits.DRAW, loan.asset, row.amount, now=now)
     key = f"draw:{row.public_id}"

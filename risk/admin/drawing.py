@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import access, draws, staff, withdrawals
+from lending import access, draws, loans, staff, withdrawals
 from lending.admin import acts
 from lending.models import Draw, Loan, Role
 from lending.permits import UnableToVerify
@@ -23,7 +23,13 @@ from risk import permits
 
 _SHOWN = 20
 _MAY = draws.ASKERS | {Role.OPERATIONS}
-_REFUSALS = (draws.UnableToDraw, permits.UnableToPermit, UnableToVerify, withdrawals.UnableToWithdraw)
+_REFUSALS = (
+    draws.UnableToDraw,
+    loans.UnableToMove,
+    permits.UnableToPermit,
+    UnableToVerify,
+    withdrawals.UnableToWithdraw,
+)
 
 
 class DrawForm(forms.Form):
