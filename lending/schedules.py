@@ -83,6 +83,7 @@ def planned(
     since: date | None = None,
     brought: Decimal = money.ZERO,
     to_come: Sequence[Part] = (),
+    is_line: bool = False,
 ) -> Schedule:
     """
     Return the schedule of a loan that is funded at an instant, if nothing is paid before.
@@ -103,7 +104,7 @@ def planned(
     start_date = start_at.astimezone(UTC).date()
     if maturity_date is None:
         found = _first_year(principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar)
-        return _summed(principal, origination_fee, decimals, found)
+        return _summed(principal, origination_fee, decimals, found, is_line=is_line)
     if maturity_date <= start_date:
         raise UnableToSchedule(f"a loan can not mature on {maturity_date:%d %b %Y}, that is not after it starts")
     dates: tuple[date, ...] = (maturity_date,)
@@ -128,7 +129,7 @@ def planned(
             Row(row.due_date, day, row.principal, row.interest + (money.ZERO if number else brought), row.balance)
             for number, (row, day) in enumerate(zip(rows, pay_dates, strict=True))
         ]
-    return _summed(principal, origination_fee, decimals, found)
+    return _summed(principal, origination_fee, decimals, found, is_line=is_line)
 
 
 def _first_year(
@@ -173,7 +174,7 @@ def of_loan(loan: Loan, *, now: datetime) -> Schedule:
     found = [Row(row.due_date, row.pay_date, row.principal, row.interest, row.balance) for row in newest]
     if rows[-1].version > 1:
         return _rest(found)
-    return _summed(loan.principal, loan.origination_fee, loan.asset.decimals, found)
+    return _summed(loan.principal, loan.origination_fee, loan.asset.decimals, found, is_line=loan.is_line)
 
 
 def rest(
@@ -297,6 +298,7 @@ def _planned(loan: Loan, start_at: datetime, to_come: Sequence[Part] = ()) -> Sc
         since=loan.began_date,
         brought=loan.interest_brought,
         to_come=to_come,
+        is_line=loan.is_line,
     )
 
 
@@ -311,11 +313,14 @@ def _agreed(principal: Decimal, to_come: Sequence[Part]) -> tuple[schedule.Row, 
     return tuple(rows)
 
 
-def _summed(principal: Decimal, origination_fee: Decimal, decimals: int, rows: Sequence[Row]) -> Schedule:
+def _summed(
+    principal: Decimal, origination_fee: Decimal, decimals: int, rows: Sequence[Row], *, is_line: bool
+) -> Schedule:
     with money.exact():
         fee = money.quantize_up(principal * origination_fee, decimals)
         interest = sum((row.interest for row in rows), money.ZERO)
-        return Schedule(fee, principal - fee, tuple(rows), interest, principal + interest)
+        paid_out = money.ZERO if is_line else principal - fee  # a line is drawn later, and its fee is due at once
+        return Schedule(fee, paid_out, tuple(rows), interest, principal + interest)
 
 
 def _rest(rows: Sequence[Row]) -> Schedule:

@@ -9,13 +9,13 @@ from reportlab.platypus import Flowable, Spacer
 
 from lending import term_sheets
 from lending.engine import figures, terms
-from lending.models import TermSheet
+from lending.models import Tenor, TermSheet
 from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, facts, table, words
 
 PARTS = (("The loan", ("loan", "rules")), ("Its margin: what happens at which LTV", ("ladder",)))
 SUMS = {
-    "fee": "Origination fee, kept back",
+    "fee": "Origination fee at the start",
     "paid_out": "Paid out",
     "interest": "Interest in all",
     "total": "To be paid back in all",
@@ -37,6 +37,7 @@ _OUTSIDE = (
     "taken over; its principal is what was left then."
 )
 _FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
+_ALL_DRAWN = "It is as if all of the line was drawn at once."
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -108,6 +109,7 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
             + (f"{_FIRST_YEAR} " if goes_on else "")
+            + (f"{_ALL_DRAWN} " if drawn.loan["tenor"] == Tenor.REVOLVING else "")
             + f"The table is in {asset}.",
             SMALL,
         ),

@@ -175,6 +175,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
                 origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
                 maturity_date=asked.get("maturity_date"), schedule_kind=product.schedule_kind,
                 frequency_months=product.frequency_months, calendar=product.calendar,
+                is_line=product.is_line,
             )  # fmt: skip
         if not found.fits:
             missing.append("marks that can be used" if found.unusable else "enough collateral")

@@ -83,7 +83,7 @@ CALLED = {
 }  # fmt: skip
 NOTHING = {("date", "the day its notice is over"): None, ("count", "none"): 0}
 SUMS = {
-    "Origination fee, kept back": "fee",
+    "Origination fee at the start": "fee",
     "Paid out": "paid_out",
     "Interest in all": "interest",
     "To be paid back in all": "total",
