@@ -43,7 +43,7 @@ class LoanAdmin(Table):
     ordering = ("-pk",)
     change_list_template = "admin/guided.html"
 
-    @admin.display(description="ends", ordering="maturity_date", empty_value="open term")
+    @admin.display(description="ends", ordering="maturity_date", empty_value="by notice")
     def ends(self, row: Loan) -> date | None:
         """Return on which day a loan ends."""
         return row.end_date
