@@ -176,8 +176,7 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
     ended = until - _INSTANT if until == _midnight(until.date()) else until
     key = f"accrual:{loan.public_id}:{ended.date()}:{_short(reason)}"
     drafts = [draft for end in _ends_between(_accrued_at(loan), until) for draft in _end_day(loan, known, end)]
-    drafts += _advance(loan, known, until, key=key, effective_at=until)
-    ledger.post_many(drafts, now=now)
+    ledger.post_many([*drafts, *_advance(loan, known, until, key=key, effective_at=until)], now=now)
     loan.save(update_fields=[*_MOVED, *_MOVED_OF_LINES])
 
 
@@ -251,8 +250,7 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
         days += len(running)
         end += _DAY
     bulk.update(loans, _MOVED)
-    if lines := [loan for loan in loans if loan.unused_fee]:
-        bulk.update(lines, _MOVED_OF_LINES)
+    bulk.update([loan for loan in loans if loan.unused_fee], _MOVED_OF_LINES)
     margin_accounts.touch_many(loan.margin_account_id for loan in loans)
     return days
 
@@ -289,10 +287,9 @@ def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
 
 
 def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
-    pending = money.ZERO
+    accrues = loan.state in ACCRUING
     with money.exact():
-        if loan.state in ACCRUING:
-            pending = _unposted(loan, known, now) + _unposted_fee(loan, known, now)
+        pending = _unposted(loan, known, now) + _unposted_fee(loan, known, now) if accrues else money.ZERO
         total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
     return Payoff(
         principal=loan.principal_outstanding,
@@ -319,19 +316,14 @@ def _earned(loan: Loan, known: History, until: datetime) -> Decimal:
 
 
 def _unposted_fee(loan: Loan, known: History, until: datetime) -> Decimal:
-    """
-    Return the fee on what was not drawn of a line to an instant less what is posted; nothing where too much is.
-
-    It ends with the line, or with its default; a payment that is taken back shows in the fees of the days to come.
-    """
+    """Return the fee on what is not drawn of a line, until it ends or is in default, less what is posted; >= 0."""
     if not loan.unused_fee:
         return money.ZERO
-    end = min(until, maturity_at(loan), default_at(loan))
+    end, rate = min(until, maturity_at(loan), default_at(loan)), [Step(_started(loan), loan.unused_fee)]
+    unused = interest.left_of(loan.principal, principal_steps(loan, known))
+    exact = interest.cumulative(loan.day_count, unused, rate, end)
     with money.exact():
-        unused = [Step(step.at, loan.principal - step.value) for step in principal_steps(loan, known)]
-        rate = [Step(_started(loan), loan.unused_fee)]
-        earned = interest.round_up(interest.cumulative(loan.day_count, unused, rate, end), loan.asset.decimals)
-        return max(earned - loan.unused_posted, money.ZERO)
+        return max(interest.round_up(exact, loan.asset.decimals) - loan.unused_posted, money.ZERO)
 
 
 def principal_steps(loan: Loan, known: History) -> list[Step]:

@@ -51,16 +51,12 @@ class Schedule:
     rows: tuple[Row, ...]
     interest: Decimal
     total: Decimal
+    is_rest: bool = False  # of a loan that was paid out before: what is left to pay
 
     @property
     def is_open(self) -> bool:
         """Return whether it goes on after its last row."""
         return bool(self.rows[-1].balance)
-
-    @property
-    def is_rest(self) -> bool:
-        """Return whether it says what is left to pay of a loan that was paid out before."""
-        return not self.paid_out
 
     @property
     def is_moved(self) -> bool:
@@ -275,8 +271,8 @@ def keep(agreed: Iterable[tuple[Loan, Schedule]], *, version: int = 1) -> list[S
             due_date=row.due_date,
             pay_date=row.pay_date,
             principal=row.principal,
-            interest=money.ZERO if loan.is_line else row.interest,  # nothing is drawn when a line is opened
-            balance=row.balance,
+            interest=money.ZERO if loan.is_line and version == 1 else row.interest,  # nothing is drawn at first
+            balance=loan.principal if loan.is_line else row.balance,
         )
         for loan, found in agreed
         for number, row in enumerate(found.rows[: None if loan.has_fixed_end else 1], 1)
@@ -327,7 +323,7 @@ def _rest(rows: Sequence[Row]) -> Schedule:
     with money.exact():
         interest = sum((row.interest for row in rows), money.ZERO)
         total = sum((row.principal for row in rows), interest)
-    return Schedule(money.ZERO, money.ZERO, tuple(rows), interest, total)
+    return Schedule(money.ZERO, money.ZERO, tuple(rows), interest, total, is_rest=True)
 
 
 def _midnight(day: date) -> datetime:

@@ -264,6 +264,7 @@ def _schedule(found: schedules.Schedule, start_at: datetime) -> dict[str, Any]:
     """Return a schedule as plain data: amounts in the loan's asset, from an assumed instant of paying out."""
     plain = asdict(found)
     rows = [_plain(row) for row in plain.pop("rows")]
+    del plain["is_rest"]
     return {"start_at": terms.instant_text(start_at), **_plain(plain), "rows": rows}
 
 
@@ -274,7 +275,6 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def schedule_of(drawn: Drawn) -> schedules.Schedule:
     """Return the schedule that stands in a sheet."""
     found = drawn.content["schedule"]
-    sums = {name: Decimal(found[name]) for name in ("fee", "paid_out", "interest", "total")}
     rows = tuple(
         schedules.Row(
             due_date=date.fromisoformat(row["due_date"]),
@@ -283,7 +283,8 @@ def schedule_of(drawn: Drawn) -> schedules.Schedule:
         )
         for row in found["rows"]
     )
-    return schedules.Schedule(rows=rows, **sums)
+    fee, paid_out, interest_in_all, total = (Decimal(found[name]) for name in ("fee", "paid_out", "interest", "total"))
+    return schedules.Schedule(fee, paid_out, rows, interest_in_all, total, is_rest=bool(drawn.amends))
 
 
 def new(loan: Loan, drawn: Drawn, *, version: int = 1, made_by: User, now: datetime) -> TermSheet:

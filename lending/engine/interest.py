@@ -14,6 +14,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+from lending.engine import money
+
 CONVENTIONS = ("ACT/360", "ACT/365F", "ACT/ACT ISDA", "30/360", "30E/360")
 
 # A year is counted in whole parts that 360, 365 and 366 divide, so that every convention counts in whole numbers.
@@ -148,6 +150,12 @@ def cumulative(
         parts = _parts_until(convention, anchor, end) - _parts_until(convention, anchor, begin)
         total += Fraction(_value_at(principal, begin)) * Fraction(_value_at(rate, begin)) * parts
     return total / (_YEAR * _MICROSECONDS_A_DAY)
+
+
+def left_of(limit: Decimal, drawn: Sequence[Step]) -> list[Step]:
+    """Return what is left of a limit of which something is drawn, at the same instants."""
+    with money.exact():
+        return [Step(step.at, limit - step.value) for step in drawn]
 
 
 def round_up(value: Fraction, decimals: int) -> Decimal:
