@@ -181,9 +181,11 @@ def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft | None, De
         client_id=loan.client_id,
         loan_id=loan.pk,
     )
+    if loan.is_line and not fee:
+        return None, money.ZERO
     if loan.is_line:
         charged = entries.fee(heading, asset=loan.asset.code, amount=fee, category=Category.ORIGINATION_FEE)
-        return charged if fee else None, money.ZERO
+        return charged, money.ZERO
     draft = entries.disbursement(heading, asset=loan.asset.code, principal=loan.principal, origination_fee=fee)
     return draft, net
 
