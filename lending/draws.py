@@ -13,6 +13,7 @@ from django.db import transaction
 from lending import (
     access,
     audit,
+    authority,
     events,
     interest,
     ledger,
@@ -24,7 +25,7 @@ from lending import (
     withdrawals,
 )
 from lending.engine import entries, money
-from lending.models import Draw, Loan, LoanState, Role, User
+from lending.models import Draw, Loan, LoanState, Role, SigningRule, User
 
 _DRAWN_ON = (LoanState.ACTIVE, LoanState.RECALLED)
 ASKERS = frozenset({Role.RELATIONSHIP_MANAGER})  # for a client of theirs; a signer of the client asks without them
@@ -55,12 +56,17 @@ def ask(loan: Loan, amount: Decimal, *, by: User, now: datetime) -> Draw:
     Raises
     ------
     UnableToDraw
-        If it is no running line, more than is available, no amount of its asset, or another draw waits.
+        If it is no running line, more than is available, no amount of its asset, another draw waits, or a person of the
+        client signs for so much only with another.
     lending.access.UnableToAccess
-        If `by` neither signs for the client nor manages it.
+        If `by` neither signs for the client, by its authority matrix, nor manages it.
     """
     loan = loans.lock(loan)
-    if not access.may_sign(by, loan.client):
+    if access.may_sign(by, loan.client):
+        needed = authority.require(by, loan.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=amount)
+        if needed != authority.ALONE:
+            raise UnableToDraw("so much takes two signatures: have your contact at the desk ask for it")
+    else:
         access.require_role(by, *ASKERS)
         access.require_client(by, loan.client)
     _check(loan, amount, now)

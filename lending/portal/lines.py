@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from lending import draws
+from lending import authority, draws
 from lending.models import Draw, Loan
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
@@ -51,7 +51,7 @@ def _asked(request: SignedIn, shown: Loan, form: DrawForm) -> bool:
     amount: Decimal = form.cleaned_data["amount"]
     try:
         draws.ask(shown, amount, by=request.user, now=request.reading.now)
-    except draws.UnableToDraw as refusal:
+    except (draws.UnableToDraw, authority.UnableToSign) as refusal:
         form.add_error("amount", f"Not asked: {refusal}.")
         return False
     return True

@@ -59,7 +59,7 @@ DROP FUNCTION lending_check_unused_fee_of_loan();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0030_amendments"),
+        ("lending", "0031_joint_signatures"),
     ]
 
     operations = [
