@@ -13,6 +13,7 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
 from lending.models import Draw, Loan, Product, User
+from risk import cycle
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import ProductFactory
@@ -28,6 +29,7 @@ def line(cast: Cast) -> Iterator[Loan]:
         schedule_kind="interest_only", unused_fee=Decimal("0.005"),
     )  # fmt: skip
     found = stories.running(cast, maturity_date=None)
+    cycle.forget()  # another test's book, with other assets
     stories.market("40000", at=NOW + timedelta(minutes=2))
     with time_machine.travel(LATER, tick=False):
         yield found
