@@ -125,27 +125,6 @@ def owing(loans: QuerySet[Loan], *, now: datetime) -> list[Debt]:
     return [(loan, paid_off_by[loan.pk]) for loan in found]
 
 
-def owed_over(loans: Sequence[Loan], times: Sequence[datetime]) -> dict[int, list[Decimal]]:
-    """
-    Return what each loan owed at some instants up to now, by loan key, in the loan's asset: for charts.
-
-    Principal and the interest that was earned and not yet paid, as the payments are known today; without fees.
-    """
-    known = histories(loan.pk for loan in loans)
-    return {loan.pk: [_owed_at(loan, known[loan.pk], at) for at in times] for loan in loans}
-
-
-def _owed_at(loan: Loan, known: History, at: datetime) -> Decimal:
-    if loan.start_at is None or at < loan.start_at:
-        return money.ZERO
-    until = [row for row in known.paid if row.at <= at]
-    with money.exact():
-        principal = principal_steps(loan, History(until))[-1].value
-        earned = _earned(loan, known, at)
-        owed = loan.interest_brought + earned - sum((row.interest for row in until), money.ZERO)
-        return principal + max(owed, money.ZERO)
-
-
 def accrue_due(*, now: datetime) -> int:
     """
     Post the interest of every day that has ended and is not yet posted, and return the number of loan days.
@@ -303,12 +282,12 @@ def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
 
 def _unposted(loan: Loan, known: History, until: datetime) -> Decimal:
     """Return the interest to an instant less what is posted."""
-    earned = _earned(loan, known, until)
+    so_far = earned(loan, known, until)
     with money.exact():
-        return earned - loan.interest_posted
+        return so_far - loan.interest_posted
 
 
-def _earned(loan: Loan, known: History, until: datetime) -> Decimal:
+def earned(loan: Loan, known: History, until: datetime) -> Decimal:
     """Return all interest from funding to an instant, rounded up."""
     principal, rate = principal_steps(loan, known), rate_steps(loan, known)
     exact = interest.cumulative(loan.day_count, principal, rate, until, since=loan.began_date)

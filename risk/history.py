@@ -9,7 +9,7 @@ from itertools import groupby
 from django.db.models import BigIntegerField, F
 from django.db.models.functions import Cast, Extract, Mod
 
-from lending import interest
+from lending.debts import owed_over
 from lending.models import Asset, Loan, MarginAccount, Pledge, PledgeMovement
 from risk.engine.marks import USD
 from risk.models import MarkMinute, Quality
@@ -97,7 +97,7 @@ def of_account(account: MarginAccount, marks: Marks, *, start_at: datetime, now:
             known[now][code] = (float(latest), Quality(marks.quality(code)))
     times = tuple(sorted(known))
     held = _held(account, pledges, times)
-    owed = interest.owed_over(loans, times)
+    owed = owed_over(loans, times)
     ltv: list[float | None] = []
     worst: list[Quality] = []
     for place, at in enumerate(times):

@@ -9,6 +9,7 @@ import pytest
 from django.db.models import Sum
 
 from lending import amendments, approvals, corrections, dunning, interest, invariants, ledger, repayments, replays
+from lending.debts import owed_over
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
 from lending.models import Amendment, Correction, Loan, LoanState, Posting, Repayment, Role
@@ -174,7 +175,7 @@ class Walk:
         assert self.free() == self.begun_with - kept, trail
         self.compare_books(loan, trail)
         times = [self.instant(paper.start) for _ in range(2)]
-        for at, owed in zip(times, interest.owed_over([loan], times)[loan.pk], strict=True):
+        for at, owed in zip(times, owed_over([loan], times)[loan.pk], strict=True):
             assert owed == paper.principal_at(at) + paper.interest_due_at(at), trail
 
     def compare_books(self, loan: Loan, trail: str) -> None:

@@ -11,6 +11,7 @@ from django.core import mail
 from django.db import DatabaseError, connection, transaction
 
 from lending import access, amendments, dunning, interest, outbox, repayments, schedules, term_sheets
+from lending.debts import owed_over
 from lending.engine.interest import Step, cumulative, round_up
 from lending.models import (
     AMENDMENT_TRANSITIONS,
@@ -86,7 +87,7 @@ def test_a_cheaper_rate_counts_from_the_signature_to_the_second(loan: Loan) -> N
     rates = [Step(FUNDED, D("0.09")), Step(NOW, D("0.06"))]
     earned = round_up(cumulative("ACT/360", [Step(FUNDED, D(360_000))], rates, at), 2)
     assert loan.interest_posted == loan.interest_due == earned
-    assert interest.owed_over([loan], [FUNDED + 5 * DAY])[loan.pk] == [D(360_000) + 5 * 90]
+    assert owed_over([loan], [FUNDED + 5 * DAY])[loan.pk] == [D(360_000) + 5 * 90]
     # What is asked for at the end is what the books will have.
     rows = ScheduleRow.objects.filter(loan=loan, version=2)
     whole = round_up(cumulative("ACT/360", [Step(FUNDED, D(360_000))], rates, FUNDED + 61 * DAY), 2)

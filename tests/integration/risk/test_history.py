@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from lending import interest
+from lending.debts import owed_over
 from lending.models import Asset, Loan, MarginAccount
 from risk import history, positions, prices, stress
 from risk.models import Quality
@@ -88,7 +89,7 @@ def test_what_was_owed_ends_at_the_payoff_of_now(desk: Desk) -> None:
     desk.pay(loan, "5000")
     desk.now += timedelta(days=2)
     loan.refresh_from_db()
-    owed = interest.owed_over([loan], [loan.start_at - timedelta(days=1), loan.start_at, desk.now])[loan.pk]
+    owed = owed_over([loan], [loan.start_at - timedelta(days=1), loan.start_at, desk.now])[loan.pk]
     assert owed[0] == 0
     assert owed[1] == Decimal(20_000)
     assert owed[2] == interest.payoff(loan, now=desk.now).total
