@@ -243,6 +243,23 @@ def transition(
         record.save(force_insert=True)
 
 
+def undo_default(loan: Loan, *, default_from: datetime, actor: User | None, now: datetime) -> None:
+    """
+    Take a locked loan out of a default that was none: what it rested on had been paid in time.
+
+    It is what its dates say then; one that is in sale or paid off by now stays so, and bears the default rate no more.
+    """
+    said, before = "what was in default had been paid in time", loan.default_at
+    agreed_at = None if default_from == interest.NEVER else default_from
+    if loan.state == LoanState.DEFAULTED:
+        transition(loan, by_its_dates(loan, now=now), actor=actor, cause=said, now=now, default_at=agreed_at)
+        return
+    loan.default_at = agreed_at
+    loan.save(update_fields=["default_at"])
+    was, now_is = ({"default_at": at.isoformat() if at else None} for at in (before, agreed_at))
+    audit.write("default_undone", actor=actor, obj=loan, before=was, after=now_is, reason=said, now=now)
+
+
 def check_declared(loan: Loan, state: LoanState, *, only_from: LoanState | None = None) -> None:
     """Check that the declared table leads from a loan's state to the wanted one; UnableToMove if not."""
     wrong_start = only_from is not None and loan.state != only_from

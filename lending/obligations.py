@@ -15,6 +15,8 @@ from lending.models import OPEN_OBLIGATIONS, WHOLE, Client, Loan, LoanState, Obl
 NOTICE = timedelta(days=5)
 _State, _Kind = Obligation.State, Obligation.Kind
 _PAYABLE = (_State.NOTICED, _State.DUE, _State.LATE)
+# A loan that was in default may be in sale by now, or paid off with the interest that its default brought.
+_AFTER_DEFAULT = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.REPAID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,8 @@ def asked_for(loan: Loan, row: Obligation) -> Decimal:
 
 
 def heals(loan: Loan, paid: Sequence[Received]) -> bool:
-    """Return whether a loan would not be in default if this was paid: each payment whose default it is was in time."""
-    if loan.state != LoanState.DEFAULTED:
+    """Return whether a loan would not have been in default if this was paid: what its default rests on was in time."""
+    if loan.state not in _AFTER_DEFAULT:
         return False
     rows = list(Obligation.objects.filter(loan=loan).order_by("due_at", "pk"))
     met = {row.pk: met_at for row, _, met_at in _counted(rows, paid)}
@@ -209,10 +211,13 @@ def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: 
 
     Each payment counts at its own time, the oldest obligation first, towards what had been announced when it became
     known. What is no longer met is announced, due or late as the clock says. Nobody is in default at once of what
-    they were told was paid: its grace runs again from now. `healed` says that the loan was taken out of default.
+    they were told was paid: its grace runs again from now. `healed` says that the loan's default is undone; of one that
+    is repaid by now, what paid it off has met all that was still to come.
     """
-    if loan.state == LoanState.REPAID:
+    repaid = loan.state == LoanState.REPAID
+    if repaid and not healed:
         return []
+    ended_at = max((flow.at for flow in paid), default=now)
     counts = (*_PAYABLE, _State.MET, *((_State.DEFAULTED, _State.CANCELLED) if healed else ()))
     rows = list(Obligation.objects.filter(loan=loan, state__in=counts).order_by("due_at", "pk"))
     rows = [row for row in rows if row.state != _State.CANCELLED or _stands(loan, row, rows)]
@@ -220,6 +225,8 @@ def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: 
     again = []
     for row in rows:
         row.paid, met_at = counted.get(row.pk, (row.paid, None))
+        if met_at is None and repaid:
+            met_at = row.met_at or ended_at
         if met_at is not None:
             row.state, row.met_at, row.act_at = _State.MET, met_at, None
         elif row.state in (_State.MET, _State.DEFAULTED, _State.CANCELLED):

@@ -82,7 +82,8 @@ def record(
     if first := _repeated(loan, amount, key=key, kind=Repayment.Kind.CASH):
         return first
     check(loan, amount, asset, received_at, by_hand=actor is not None, agreed=agreed is not None, now=now)
-    before_default = loan.state == LoanState.DEFAULTED and received_at < interest.default_at(loan)
+    in_default = loan.state in (LoanState.DEFAULTED, LoanState.LIQUIDATING)
+    before_default = in_default and received_at < interest.default_at(loan) <= now
     if before_default or (loan.accrued_at and received_at < loan.accrued_at):
         payment = _late(account, loan, Flow(received_at, amount), key, agreed, actor, arrived_at, now)
     else:
@@ -161,9 +162,7 @@ def _late(
         ),
     )
     if wanted.heals:
-        state, said = loans.by_its_dates(loan, now=now), "what was in default had been paid in time"
-        agreed_at = None if wanted.default_from == interest.NEVER else wanted.default_from
-        loans.transition(loan, state, actor=actor, cause=said, now=now, default_at=agreed_at)
+        loans.undo_default(loan, default_from=wanted.default_from, actor=actor, now=now)
     obligations.recount(loan, replays.received(loan), healed=wanted.heals, now=now)
     return payment
 

@@ -6,7 +6,19 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import approvals, corrections, dunning, interest, invariants, obligations, repayments, replays
+from lending import (
+    approvals,
+    corrections,
+    dunning,
+    interest,
+    invariants,
+    ledger,
+    loans,
+    obligations,
+    repayments,
+    replays,
+)
+from lending.engine import accounts
 from lending.models import (
     Correction,
     Loan,
@@ -176,6 +188,35 @@ def test_a_payment_that_was_there_in_time_undoes_the_default_and_its_rate(loan: 
     live_until("2021-07-14")
     assert states() == ["met", "noticed", "expected"]
     assert rows()[1].amount == D(30 * 125 + 31 * 125 - 3875)
+
+
+def test_it_undoes_the_default_of_a_loan_that_was_paid_off_since(loan: Loan, olga: User, oscar: User) -> None:
+    live_until("2021-06-14", "2021-06-20", "2021-06-23", "2021-07-01")
+    free = ledger.owed(accounts.client_free("USD", loan.client_id))
+    pay("600000", at("2021-07-01"))
+    # 35 days of 125.00 and eight of 194.44...
+    assert (fresh().state, fresh().interest_posted) == (LoanState.REPAID, D("5930.56"))
+    late("3875", olga, oscar, received_at=at("2021-06-18"), now=at("2021-07-10"))
+    after = fresh()
+    # 30 days on 500,000 and thirteen on 499,875, nothing in default; what the payoff paid too much for is free again.
+    assert (after.state, after.interest_posted, loans.owes(after)) == (LoanState.REPAID, D("5374.60"), False)
+    assert ledger.owed(accounts.client_free("USD", loan.client_id)) == free - 500_000 - D("5374.60")
+    assert after.default_at == obligations.agreed_default(after)
+    assert (states(), [row.met_at for row in rows()]) == (
+        ["met"] * 3,
+        [at("2021-06-18"), at("2021-07-01"), at("2021-07-01")],
+    )
+    assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
+
+
+def test_it_undoes_a_default_while_collateral_is_being_sold(loan: Loan, olga: User, oscar: User) -> None:
+    live_until("2021-06-14", "2021-06-20", "2021-06-23", "2021-06-24")
+    loans.transition(fresh(), LoanState.LIQUIDATING, actor=None, cause="sale", now=at("2021-06-24"))
+    late("3875", olga, oscar, received_at=at("2021-06-18"), now=at("2021-06-25"))
+    assert (fresh().state, states()) == (LoanState.LIQUIDATING, ["met", "expected", "expected"])
+    loans.transition(fresh(), LoanState.ACTIVE, actor=None, cause="sale over", now=at("2021-06-26"))
+    live_until("2021-06-30")
+    assert (fresh().state, fresh().interest_posted) == (LoanState.ACTIVE, D("5249.63"))
 
 
 @pytest.mark.parametrize(("amount", "when"), [("3874.99", "2021-06-22"), ("3875", "2021-06-23")])
