@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from django.db import transaction
 
-from lending import interest, loans, margin_accounts, notices, obligations
+from lending import interest, ledger, loans, margin_accounts, notices, obligations
 from lending.engine import money
 from lending.models import WHOLE, Loan, LoanState, Obligation
 from lending.notices import Letter
@@ -99,7 +100,33 @@ def _default(loan: Loan, row: Obligation, now: datetime) -> None:
         now=now,
         default_at=min(row.default_at, loan.default_at or row.default_at),
     )
+    _book_since(loan, now)
     _tell(loan, row, "loan_default", f"Loan {_short(loan)} is in default", _defaulted(loan, row), now)
+
+
+def _book_since(loan: Loan, now: datetime) -> None:
+    """
+    Book as default interest what was posted as ordinary interest since a default that comes to be known later.
+
+    A payment was taken back that had met what is in default now, or nobody looked at the instant itself.
+    """
+    if loan.default_at is None or loan.accrued_at is None or loan.default_at >= loan.accrued_at:
+        return
+    known = interest.history(loan)
+    drafts = interest.differences(
+        loan,
+        partial(interest.earned, loan, known),
+        since=loan.default_at,
+        instants=[paid.at for paid in known.paid],
+        default_from=loan.default_at,
+        key=f"default:{now.isoformat()}",
+    )
+    ledger.post_many(drafts, now=now)
+    with money.exact():
+        more = interest.earned(loan, known, loan.accrued_at) - loan.interest_posted
+        loan.interest_posted += more
+        loan.interest_due += more
+    loan.save(update_fields=["interest_posted", "interest_due"])
 
 
 def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:

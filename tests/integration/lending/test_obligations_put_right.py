@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, transaction
+from django.db.models import Sum
 
 from lending import (
     approvals,
@@ -25,6 +26,7 @@ from lending.models import (
     LoanState,
     Notice,
     Obligation,
+    Posting,
     Repayment,
     Role,
     ScheduleKind,
@@ -82,6 +84,11 @@ def live_until(*days: str) -> None:
         dunning.work_due(now=at(day))
 
 
+def income(kind: str, *, until: str = "2022-01-01") -> Decimal:
+    rows = Posting.objects.filter(category=kind, entry__effective_at__lt=at(until))
+    return -(rows.aggregate(all=Sum("amount"))["all"] or D(0))
+
+
 def pay(amount: str, when: dt.datetime) -> Repayment:
     return repayments.record(fresh(), D(amount), key=f"pay:{when}", received_at=when, now=when)
 
@@ -133,6 +140,14 @@ def test_who_does_not_pay_it_again_is_in_default_after_a_new_grace(loan: Loan, o
     dunning.work_due(now=at("2021-07-04"))
     # The default rate counts from the instant that was agreed: without the payment it was never met.
     assert (fresh().state, fresh().default_at) == (LoanState.DEFAULTED, at("2021-06-23"))
+    # 35 days of 125.00, and ten of 194.44... that were posted at 125.00: each day's is moved within that day.
+    booked = {kind: income(kind) for kind in ("interest", "default_interest")}
+    assert booked == {"interest": 35 * 125, "default_interest": D("1944.45")}
+    assert fresh().interest_posted == 35 * 125 + D("1944.45")
+    assert income("interest", until="2021-07-01") + income("default_interest", until="2021-07-01") == D("5930.56")
+    interest.accrue_due(now=at("2021-07-05"))
+    assert (income("interest"), income("default_interest")) == (35 * 125, D("2333.34"))
+    assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
 
 
 def test_a_late_payment_counts_by_its_own_time(loan: Loan, olga: User, oscar: User) -> None:
