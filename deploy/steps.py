@@ -6,7 +6,7 @@ from typing import Protocol
 from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, rolling
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
-from risk import liquidations, margin_calls
+from risk import instructions, liquidations, margin_calls, reserved_cures
 from risk.models import LIVE_ORDER_STATES, LiquidationOrder, SaleCause
 
 
@@ -20,6 +20,7 @@ class Step(Protocol):
 EACH_ROUND: tuple[Step, ...] = (
     custody.poll_due,
     custody.credit_due,
+    reserved_cures.carry_out_due,
     notices.send_due,
     margin_calls.assess_due,
     margin_calls.expire_due,
@@ -44,6 +45,7 @@ EACH_MINUTE: tuple[Step, ...] = (
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,
+    instructions.end_due,
     outbox.deliver_due,
     events.relay,
     ledger.seal,

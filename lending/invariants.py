@@ -58,8 +58,8 @@ QUESTIONS = (
         "what is owed to a client is never below zero, nor what a borrower owes",
         """
         SELECT a.key, b.amount FROM lending_ledgerbalance b JOIN lending_ledgeraccount a ON a.id = b.account_id
-        WHERE a.kind IN ('deposits_pending', 'withdrawals_pending', 'client_free', 'client_pledged',
-                         'liquidation_hold', 'sale_proceeds', 'deficiency_allowance') AND b.amount > 0
+        WHERE a.kind IN ('deposits_pending', 'withdrawals_pending', 'client_free', 'client_reserved',
+                         'client_pledged', 'liquidation_hold', 'sale_proceeds', 'deficiency_allowance') AND b.amount > 0
            OR a.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'deficiency_claim')
               AND b.amount < 0
         """,
@@ -91,6 +91,22 @@ QUESTIONS = (
         JOIN lending_asset s ON s.id = coalesce(p.asset_id, k.asset_id)
         WHERE coalesce(p.quantity, 0) <> coalesce(k.quantity, 0)
            OR coalesce(p.held_quantity, 0) <> coalesce(k.held, 0)
+        """,
+    ),
+    Question(
+        "I3",
+        "a standing instruction says what stands on the ledger as set aside",
+        """
+        WITH booked AS (
+            SELECT a.margin_account_id, a.asset_id, -sum(b.amount) AS quantity
+            FROM lending_ledgeraccount a JOIN lending_ledgerbalance b ON b.account_id = a.id
+            WHERE a.kind = 'client_reserved' GROUP BY 1, 2
+        ), said AS (
+            SELECT margin_account_id, asset_id, sum(quantity) AS quantity FROM lending_standinginstruction GROUP BY 1, 2
+        )
+        SELECT margin_account_id, asset_id, s.quantity, k.quantity AS booked
+        FROM said s FULL JOIN booked k USING (margin_account_id, asset_id)
+        WHERE coalesce(s.quantity, 0) <> coalesce(k.quantity, 0)
         """,
     ),
     Question(

@@ -29,6 +29,7 @@ _DAY = timedelta(days=1)
 # What a client sees of the chart of accounts; the desk's own allowance against a claim is not theirs to see.
 LABELS = {
     AccountKind.CLIENT_FREE: "Free balance",
+    AccountKind.CLIENT_RESERVED: "Set aside for margin calls",
     AccountKind.CLIENT_PLEDGED: "Collateral pledged",
     AccountKind.LIQUIDATION_HOLD: "Collateral held for a sale",
     AccountKind.SALE_PROCEEDS: "Proceeds being settled",

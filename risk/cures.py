@@ -8,6 +8,7 @@ from fractions import Fraction
 from django.db.models import Max, Q, Sum
 from django.db.models.functions import Coalesce
 
+from lending import term_sheets
 from lending.engine import money
 from lending.models import Asset, Correction, Pledge, PledgeMovement, Repayment
 from risk.engine import cures as engine
@@ -108,23 +109,36 @@ def paid(call: MarginCall) -> tuple[Decimal, Fraction]:
     return cash, fraction
 
 
+def whole(call: MarginCall, asset: Asset) -> Decimal | None:
+    """Return the units of a collateral asset that cure all of a call; None where its snapshot has no price of it."""
+    stated = call.collateral_cures.filter(asset=asset).values_list("quantity", flat=True).first()
+    return _required(call, asset.pk) if stated is None else stated
+
+
+def left(demanded: Decimal, done: Decimal | Fraction, decimals: int) -> Decimal:
+    """Return how much of one way cures what is left of a call of which a part is done, rounded up."""
+    return engine.Way(demanded, demanded, demanded, decimals).part(max(1 - Fraction(done), Fraction(0)))
+
+
 def _required(call: MarginCall, asset_id: int) -> Decimal | None:
     """Return the units of an asset that was not pledged when a call was issued, at the prices of its snapshot."""
     pledge = (
         Pledge.objects.filter(margin_account=call.margin_account_id, asset=asset_id).select_related("asset").first()
     )
-    stated = call.snapshot.marks.get(pledge.asset.code, {}).get("price") if pledge else None
-    if pledge is None or stated is None:
+    asset = pledge.asset if pledge else Asset.objects.get(pk=asset_id)
+    stated = call.snapshot.marks.get(asset.code, {}).get("price")
+    if stated is None:
         return None
+    agreed = {asset.code: pledge.haircut} if pledge else term_sheets.haircuts(call.margin_account_id)
     terms, price = call.margin_account.terms, Decimal(stated)
     with money.exact():
         missing = call.debt_usd - terms.cure_to * call.weighted_collateral_usd
-        weight = terms.cure_to * (1 - pledge.haircut)
+        weight = terms.cure_to * (1 - agreed.get(asset.code, term_sheets.HAIRCUT))
         scale = weight * price
     if terms.call_rounding:
         value = engine.rounded_up(money.div_up(missing, weight, money.DECIMALS), terms.call_rounding)
-        return money.div_up(value, price, pledge.asset.decimals)
-    return money.div_up(missing, scale, pledge.asset.decimals)
+        return money.div_up(value, price, asset.decimals)
+    return money.div_up(missing, scale, asset.decimals)
 
 
 def save_collateral(demands: Iterable[tuple[MarginCall, Demand]]) -> None:

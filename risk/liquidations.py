@@ -17,6 +17,7 @@ from risk import (
     margin_calls,
     orders,
     prices,
+    reserved_cures,
     restraints,
     sale_plans,
     two_keys,
@@ -133,6 +134,9 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     if running is None or SaleCause.objects.filter(margin_account=account_id, closed_at=None).exists():
         return None
     call = margin_calls.locked(running.pk)
+    if reserved_cures.carry_out(call, now=now):  # nothing is sold before what its client has set aside is used
+        facts = exposures.load_locked([account_id], now=now)[account_id]
+        call = margin_calls.locked(running.pk)
     margin_calls.assess(call, now=now)
     status = MarginStatus.objects.get(margin_account=account_id)
     marks = prices.current(now=now)

@@ -14,7 +14,7 @@ from lending import access
 from lending.models import Approval, Loan
 from lending.panels import OtherLadder
 from lending.staff import roles
-from risk import margin_calls, positions
+from risk import margin_calls, positions, reserved_cures
 
 
 def staff_loan(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
@@ -32,7 +32,7 @@ def staff_loan(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeStr
             "loan": subject,
             "payoff": next((payoff for loan, payoff in standing.debts if loan.pk == subject.pk), None),
             "asset": subject.asset.code,
-            "calls": margin_calls.open_of(account.margin_calls),
+            "calls": margin_calls.open_of(reserved_cures.beside(account.margin_calls)),
             "now": now,
         },
         request=request,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from celery import shared_task
 
 from lending import clock, events
-from risk import cycle, leases, liquidations, margin_calls, substitutions
+from risk import cycle, instructions, leases, liquidations, margin_calls, reserved_cures, substitutions
 from risk.models import ShardLease
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,18 @@ def order_sales() -> None:
 def complete_sales() -> None:
     """Close sales that have reached their aim, or order their next slice."""
     liquidations.complete_due(now=clock.now())
+
+
+@shared_task
+def carry_out_instructions() -> None:
+    """Use what clients have set aside for the calls that were made."""
+    reserved_cures.carry_out_due(now=clock.now())
+
+
+@shared_task
+def end_instructions() -> None:
+    """Make free what was set aside for loans on which nothing is owed any more."""
+    instructions.end_due(now=clock.now())
 
 
 @shared_task

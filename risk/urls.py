@@ -4,7 +4,7 @@ from django.urls import include, path
 
 from risk.console import accounts, assets, book, calls, disputes, incidents, queue, stream
 from risk.portal import disputes as portal_disputes
-from risk.portal import going_back, money, substitutions
+from risk.portal import going_back, instructions, money, substitutions
 from risk.portal import views as portal
 
 _call = [
@@ -35,6 +35,11 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/exchange/", substitutions.substitute, name="portal_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/ask/", substitutions.ask, name="portal_ask_substitute"),
     path("portal/loans/<uuid:public_id>/exchange/call-off/", substitutions.call_off, name="portal_call_off"),
+    path("portal/loans/<uuid:public_id>/reserved/", instructions.reserved, name="portal_reserved"),
+    path("portal/loans/<uuid:public_id>/reserved/give/", instructions.give, name="portal_give_instruction"),
+    path(
+        "portal/loans/<uuid:public_id>/reserved/take-back/", instructions.take_back, name="portal_take_back_instruction"
+    ),
     path("portal/calls/<uuid:public_id>/", portal.call, name="portal_call"),
     path("portal/calls/<uuid:public_id>/transfers/", portal.transfers, name="portal_transfers"),
     path("portal/calls/<uuid:public_id>/acknowledge/", portal.acknowledge, name="portal_acknowledge"),

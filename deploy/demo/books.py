@@ -157,7 +157,7 @@ def showcase(price: Prices, *, seed: int, loans: int = SHOWCASE_LOANS) -> list[P
     draw = random.Random(f"showcase/{seed}")  # noqa: S311  reproducible on purpose
     rest = [entrant for entrant in ROSTER if not taken[entrant.name]]
     free = max(loans - len(SET_PIECES), 0)
-    more = [entrant for entrant in ROSTER if entrant.contact not in _VISITORS]
+    more = [entrant for entrant in ROSTER if entrant.contact not in VISITORS]
     rest += draw.choices(more, [_HABITS[entrant.trade].weight for entrant in more], k=max(free - len(rest), 0))
     for number, entrant in enumerate(rest[:free]):
         taken[entrant.name].append(_drawn(entrant.trade, number, price, draw, seed=seed))
@@ -168,7 +168,7 @@ def showcase(price: Prices, *, seed: int, loans: int = SHOWCASE_LOANS) -> list[P
     ]
 
 
-_VISITORS = ("Alice Thornbury", "Charlie Okonkwo")
+VISITORS = ("Alice Thornbury", "Charlie Okonkwo")
 
 
 def _piece(piece: SetPiece, number: int, price: Prices, *, seed: int) -> Plan:

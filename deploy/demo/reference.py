@@ -162,6 +162,7 @@ GL_CODES = {
     AccountKind.DEALER_SETTLEMENT: ("1400", "Settlement with dealers"),
     AccountKind.EXCHANGE: ("1490", "Exchange between assets"),
     AccountKind.CLIENT_FREE: ("2100", "Owed to clients, free"),
+    AccountKind.CLIENT_RESERVED: ("2105", "Owed to clients, set aside for margin calls"),
     AccountKind.CLIENT_PLEDGED: ("2110", "Owed to clients, pledged"),
     AccountKind.LIQUIDATION_HOLD: ("2120", "Owed to clients, held for sale"),
     AccountKind.SALE_PROCEEDS: ("2130", "Owed to clients, proceeds of sales"),

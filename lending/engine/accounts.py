@@ -14,6 +14,11 @@ def client_free(asset: str, client_id: int) -> AccountKey:
     return AccountKey(AccountKind.CLIENT_FREE, asset, client_id=client_id)
 
 
+def client_reserved(asset: str, client_id: int, margin_account_id: int) -> AccountKey:
+    """Return the account of what a client has set aside for the calls of a margin account."""
+    return AccountKey(AccountKind.CLIENT_RESERVED, asset, client_id=client_id, margin_account_id=margin_account_id)
+
+
 def deposits_pending(asset: str, client_id: int | None = None) -> AccountKey:
     """Return the account of what arrived and is not yet a client's to use, or nobody's so far."""
     return AccountKey(AccountKind.DEPOSITS_PENDING, asset, client_id=client_id)

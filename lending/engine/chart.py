@@ -10,6 +10,7 @@ class AccountKind(StrEnum):
     DEPOSITS_PENDING = "deposits_pending"
     WITHDRAWALS_PENDING = "withdrawals_pending"
     CLIENT_FREE = "client_free"
+    CLIENT_RESERVED = "client_reserved"
     CLIENT_PLEDGED = "client_pledged"
     LIQUIDATION_HOLD = "liquidation_hold"
     SALE_PROCEEDS = "sale_proceeds"
@@ -84,6 +85,7 @@ GUARDS = {
     AccountKind.DEPOSITS_PENDING: -1,
     AccountKind.WITHDRAWALS_PENDING: -1,
     AccountKind.CLIENT_FREE: -1,
+    AccountKind.CLIENT_RESERVED: -1,
     AccountKind.CLIENT_PLEDGED: -1,
     AccountKind.LIQUIDATION_HOLD: -1,
     AccountKind.SALE_PROCEEDS: -1,

@@ -63,6 +63,7 @@ from lending.models.obligations import (
 )
 from lending.models.parallel import ParallelDifference, ParallelNote, ParallelRun
 from lending.models.periods import Period, PeriodState, PeriodStep
+from lending.models.reserves import StandingInstruction
 from lending.models.sanctions import (
     SanctionsEntry,
     SanctionsFile,
@@ -171,6 +172,7 @@ __all__ = [
     "SignedAgreement",
     "SigningRule",
     "SplitChange",
+    "StandingInstruction",
     "StoredFile",
     "Takeover",
     "Tenor",

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending.models import NoticeDelivery
 from lending.portal.doors import SignedIn
-from risk import handling, margin_calls, positions, sales, two_keys
+from risk import handling, margin_calls, positions, reserved_cures, sales, two_keys
 from risk.console.doors import frame, risk_only
 from risk.models import (
     OPEN_CALL_STATES,
@@ -54,7 +54,8 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 def _page(request: SignedIn, public_id: uuid.UUID, *, status: int = 200, **more: Any) -> HttpResponse:
     cures = CollateralCure.objects.filter(call=OuterRef("pk")).order_by("asset__code")
     exact = {name: Cast(name, CharField()) for name in ("quantity", "price")}
-    wanted = _calls().annotate(cures=ArraySubquery(cures.values(json=JSONObject(asset="asset__code", **exact))))
+    wanted = reserved_cures.beside(_calls())
+    wanted = wanted.annotate(cures=ArraySubquery(cures.values(json=JSONObject(asset="asset__code", **exact))))
     shown: Any = get_object_or_404(wanted, public_id=public_id)
     account, around = shown.margin_account, frame(request, "queue")
     state: MarginStatus | None = getattr(account, "margin_status", None)
@@ -65,6 +66,7 @@ def _page(request: SignedIn, public_id: uuid.UUID, *, status: int = 200, **more:
         "mine": shown.claimed_by_id == request.user.pk,
         "standing": positions.standing(account, now=around["now"], marks=around["market"].marks),
         "cures": shown.cures,
+        "set_aside": shown.set_aside,
         "steps": shown.events.select_related("actor").order_by("-happened_at", "-pk"),
         "orders": _orders(shown) if shown.state in _SOLD else (),
         "may_take_two": shown.state in _SOLD or (state is not None and state.state == MarginState.LIQUIDATE),

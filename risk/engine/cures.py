@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 
 from lending.engine import money
 from risk.engine.ltv import RATIO_DECIMALS, ZERO, Exposure, Position, exposure
@@ -52,6 +55,48 @@ def collateral_cure_quantity(
         missing = exposed.debt - target * exposed.weighted
         scale = target * weight * price
     return ZERO if missing <= 0 else money.div_up(missing, scale, decimals)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """
+    One way to cure a call: units of one asset that cure all of it, what those are worth, and what there is to use.
+
+    Parameters
+    ----------
+    whole, most : Decimal
+        Units of the asset, >= 0.
+    value : Decimal
+        USD of `whole`, > 0.
+    decimals : int
+        How fine the asset moves.
+    """
+
+    whole: Decimal
+    value: Decimal
+    most: Decimal
+    decimals: int
+
+    def part(self, missing: Fraction) -> Decimal:
+        """Return the units that cure a missing part (0 to 1) of the call: rounded up, at most what there is."""
+        wanted = ceil(missing * Fraction(self.whole) * 10**self.decimals)
+        with money.exact():
+            units = Decimal(wanted).scaleb(-self.decimals)
+        return min(units, money.quantize_down(self.most, self.decimals))
+
+    def covers(self, units: Decimal) -> Fraction:
+        """Return which part of the call some units cure."""
+        return Fraction(units) / Fraction(self.whole)
+
+
+def cheapest_first(ways: Mapping[str, Way]) -> list[str]:
+    """
+    Return the names of some ways in the order in which they cost the least: by what the whole cure is worth in each.
+
+    Parts of ways add up to the whole, so that taking each in this order, as far as it goes, is the cheapest cure
+    there is (a fractional knapsack). Cash repays D - t·A; collateral takes (D/t - A)/w, the more the lower its weight.
+    """
+    return sorted((name for name, way in ways.items() if way.whole > 0), key=lambda name: (ways[name].value, name))
 
 
 def max_release(

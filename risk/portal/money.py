@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import allow_list, approvals, authority
+from lending import allow_list, approvals, authority, reserves
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.typed import Figure
 from risk import payouts
@@ -114,6 +114,7 @@ def _page(request: SignedIn, form: PayoutForm | None = None, *, status: int = 20
         "page": "money",
         "several": len(clients) > 1,
         "free": payouts.free(clients),
+        "set_aside": reserves.of_clients(clients),
         "waiting": payouts.waiting(clients),
         "sent": payouts.on_their_way(clients, limit=_NEWEST),
         "signs": signs,

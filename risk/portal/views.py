@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -16,7 +15,7 @@ from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import TransferForm
 from lending.portal.views import free_balance, own_loan
-from risk import confirming, margin_calls, positions, prices, sales
+from risk import confirming, cures, margin_calls, positions, prices, reserved_cures, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal import activity, charts
 from risk.portal.panels import what_if_context
@@ -64,6 +63,7 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             "standing": positions.standing(account, now=now) if is_open else None,
             "loans": [] if is_open else account.loans.select_related("asset").order_by("pk"),
             "events": events,
+            "instructed": reserved_cures.step_of(shown, events),
             "sale_waits_until": confirming.until(shown, events, now=now) if is_running else None,
         },
     )
@@ -75,21 +75,21 @@ def call(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 def _ways(shown: MarginCall, now: datetime) -> dict[str, Any]:
     """Return each way to cure a call: how much of it is still needed, where it goes, and when it can count."""
     where = deposits.addresses(shown.margin_account_id, now=now)
-    cures = shown.collateral_cures.select_related("asset").order_by("asset__code")
+    demanded = shown.collateral_cures.select_related("asset").order_by("asset__code")
     due_at = shown.cure_due_at
     collateral: list[dict[str, Any]] = [
         {
             "cure": cure,
-            "left": _left(cure.quantity, shown, cure.asset.decimals),
+            "left": cures.left(cure.quantity, shown.cured_fraction, cure.asset.decimals),
             "address": (address := where.get((_COLLATERAL, cure.asset.code))),
             "late": _late(address, due_at),
         }
-        for cure in cures
+        for cure in demanded
     ]
     address = where.get((_REPAYMENT, shown.cure_asset.code))
     return {
         "cash": {
-            "left": _left(shown.cash_cure, shown, shown.cure_asset.decimals),
+            "left": cures.left(shown.cash_cure, shown.cured_fraction, shown.cure_asset.decimals),
             "address": address,
             "late": _late(address, due_at),
         },
@@ -98,13 +98,6 @@ def _ways(shown: MarginCall, now: datetime) -> dict[str, Any]:
             assets=sorted({shown.cure_asset.code, *(way["cure"].asset.code for way in collateral)})
         ),
     }
-
-
-def _left(demanded: Decimal, shown: MarginCall, decimals: int) -> Decimal:
-    """Return how much of one way cures what is left of a call, rounded up; parts of both ways add up."""
-    with money.exact():
-        missing = demanded * max(1 - shown.cured_fraction, money.ZERO)
-    return money.quantize_up(missing, decimals)
 
 
 def _late(address: DepositAddress | None, due_at: datetime | None) -> bool:

@@ -1,0 +1,248 @@
+"""A client sets money and coins aside for a loan: its call is cured with them at once, and nothing more is taken."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import DatabaseError, connection, transaction
+from django.test import Client as Browser
+
+from lending import invariants as books
+from lending import ledger, reserves
+from lending.engine import accounts
+from lending.models import (
+    Asset,
+    AuditRecord,
+    ClientUser,
+    Loan,
+    Notice,
+    PledgeMovement,
+    Repayment,
+    StandingInstruction,
+    User,
+)
+from risk import instructions, invariants, liquidations, payouts, reserved_cures
+from risk.models import CallEvent, CallState, SaleCause
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories.risk import Desk
+
+D = Decimal
+
+
+@pytest.fixture
+def desk(db: None) -> Desk:
+    return Desk()
+
+
+def signer(loan: Loan) -> User:
+    return ClientUser.objects.get(client=loan.client).user
+
+
+def free(loan: Loan, code: str) -> Decimal:
+    return ledger.owed(accounts.client_free(code, loan.client_id))
+
+
+def reserve(desk: Desk, loan: Loan, code: str, quantity: str, *, more: str = "0") -> StandingInstruction:
+    """Have a client pay in, and set a part of it aside."""
+    desk.deposit(loan, code, str(D(quantity) + D(more)))
+    return instructions.give(loan, Asset.objects.get(code=code), D(quantity), by=signer(loan), now=desk.now)
+
+
+def sound() -> None:
+    assert books.check() == []
+    assert invariants.check() == []
+
+
+def test_a_call_is_cured_in_cash_with_what_it_takes_and_the_rest_stays_aside(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    row = reserve(desk, loan, "USD", "9000", more="100")
+    reserve(desk, loan, "BTC", "0.5")
+    before = free(loan, "USD")
+    desk.round(BTC="28000")
+    call = desk.call(loan)
+    assert (reserved_cures.carry_out_due(now=desk.now), reserved_cures.carry_out_due(now=desk.now)) == (1, 0)
+    call.refresh_from_db()
+    assert (call.state, call.cash_cured) == (CallState.CURED, call.cash_cure)
+    row.refresh_from_db()
+    assert (row.quantity, row.used) == (9000 - call.cash_cure, call.cash_cure)
+    assert free(loan, "USD") == before
+    assert desk.pledged(loan, "BTC") == 1  # the least value that cures is taken, and cash is less than bitcoin
+    told = Notice.objects.get(kind="standing_instruction")
+    assert "Nothing is missing: the call is cured." in told.body
+    step = CallEvent.objects.get(kind="standing_instruction")
+    assert step.facts["reason"].endswith("paid; nothing is missing")
+    assert AuditRecord.objects.filter(action="instruction_used", object_id=str(row.public_id)).count() == 1
+    desk.steps(2)
+    assert desk.state(loan) == "healthy"
+    sound()
+    # The next call has it again, with what is left.
+    desk.round(BTC="21000")
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    row.refresh_from_db()
+    assert row.quantity < 9000 - call.cash_cure
+    assert Repayment.objects.count() == 2
+
+
+def test_what_is_not_enough_is_used_whole_and_the_client_reads_what_is_missing(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    reserve(desk, loan, "USD", "1000")
+    reserve(desk, loan, "BTC", "0.05")
+    desk.step(BTC="28000")
+    reserved_cures.carry_out_due(now=desk.now)
+    call = desk.call(loan)
+    assert call.state == CallState.PARTIALLY_CURED
+    part = D(1000) / call.cash_cure + D("0.05") / call.collateral_cures.get().quantity
+    assert abs(call.cured_fraction - part) < D("1e-9")
+    assert desk.pledged(loan, "BTC") == D("1.05")
+    told = Notice.objects.get(kind="standing_instruction")
+    assert "1,000 USD paid, 0.05 BTC added as collateral" in told.body
+    assert "Still missing: " in told.body
+    browser = Browser()
+    browser.force_login(signer(loan))
+    with time_machine.travel(desk.now, tick=False):
+        page = browser.get(f"/portal/calls/{call.public_id}/").content.decode()
+        assert "Your standing instruction was carried out" in page
+        assert "1,000 USD paid" in page
+        console = Browser()
+        console.force_login(desk.risk)
+        shown = console.get(f"/console/calls/{call.public_id}/").content.decode()
+        assert "Set aside by the client for calls" in shown
+        assert "still missing" in shown
+    sound()
+
+
+def test_nothing_is_sold_before_what_is_set_aside_was_used(desk: Desk) -> None:
+    """A fall past the liquidation level sells at once; no worker has come to the instruction yet."""
+    loan = desk.loan("20000", BTC="1")
+    reserve(desk, loan, "USD", "9000")
+    desk.round(BTC="23000")
+    liquidations.order_due(now=desk.now)
+    assert desk.call(loan).state == CallState.CURED
+    assert not SaleCause.objects.exists()
+
+
+def test_what_comes_after_the_deadline_by_our_fault_is_in_time(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    reserve(desk, loan, "BTC", "0.5")
+    desk.step(BTC="28000")
+    desk.minutes(22)  # nobody carries it out
+    assert desk.call(loan).state == CallState.LIQUIDATING
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    moved = PledgeMovement.objects.get(kind="top_up")
+    assert moved.effective_at == desk.call(loan).cure_due_at
+    desk.step()
+    assert desk.call(loan).state == CallState.CURED
+    assert desk.pledged(loan, "BTC") == 1 + moved.quantity
+    sound()
+
+
+def test_it_comes_free_when_the_loan_is_paid(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    row = reserve(desk, loan, "BTC", "0.5")
+    assert instructions.end_due(now=desk.now) == 0
+    desk.pay(loan, desk.payoff(loan))
+    assert instructions.end_due(now=desk.now) == 1
+    row.refresh_from_db()
+    assert (row.quantity, row.ended_by, row.ended_why) == (0, None, "nothing is owed on the loan")
+    assert free(loan, "BTC") == D("0.5")
+    with pytest.raises(reserves.UnableToReserve, match="ended already"):
+        reserves.end(row, by=None, why="again", now=desk.now)
+
+
+# --- the door -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _now() -> Iterator[None]:
+    with time_machine.travel(NOW + timedelta(minutes=2, seconds=20), tick=False):
+        yield
+
+
+def send(who: Any, loan: Loan, address: str = "give/", **sent: str) -> Any:
+    browser = Browser()
+    browser.force_login(who)
+    return browser.post(f"/portal/loans/{loan.public_id}/reserved/{address}", sent, follow=True)
+
+
+@pytest.mark.usefixtures("_now")
+def test_a_signer_sets_aside_changes_and_takes_back(cast: Cast, django_assert_max_num_queries: Any) -> None:
+    loan = stories.running(cast)
+    stories.deposited(cast.harbourside, "USD", D(1000))
+    stories.deposited(cast.harbourside, "BTC", D(2))
+    stories.deposited(cast.harbourside, "LINK", D(5))  # no collateral of this loan
+    free_usd = free(loan, "USD")
+    assert "Nothing is set aside" in send(cast.alice, loan, "take-back/").content.decode()
+    for sent, said in (
+        ({"asset": "", "quantity": "1"}, "Choose what to use."),
+        ({"asset": "BTC", "quantity": ""}, "Say up to how much."),
+        ({"asset": "BTC", "quantity": "much"}, "That is not a number"),
+        ({"asset": "BTC", "quantity": "0"}, "0 is not an amount that BTC can move"),
+        ({"asset": "BTC", "quantity": "-1"}, "-1 is not an amount that BTC can move"),
+        ({"asset": "BTC", "quantity": "0.123456789"}, "0.123456789 is not an amount that BTC can move"),
+        ({"asset": "BTC", "quantity": "2.1"}, "2 BTC can be set aside"),
+        ({"asset": "LINK", "quantity": "5"}, "not one of the available choices"),
+    ):
+        answer = send(cast.alice, loan, **sent)
+        assert (answer.status_code, said in answer.content.decode()) == (422, True), sent
+    assert send(cast.bob, loan, asset="BTC", quantity="1").status_code == 403
+    assert send(cast.charlie, loan, asset="BTC", quantity="1").status_code == 404
+    assert "is used as soon as" in send(cast.alice, loan, asset="BTC", quantity="1.5").content.decode()
+    row = StandingInstruction.objects.get()
+    assert (row.quantity, free(loan, "BTC")) == (D("1.5"), D("0.5"))
+    send(cast.alice, loan, asset="BTC", quantity="0.25")
+    row.refresh_from_db()
+    assert (row.quantity, free(loan, "BTC")) == (D("0.25"), D("1.75"))
+    # What is set aside is not paid out, and what is asked for as a payout is not set aside.
+    browser = Browser()
+    browser.force_login(cast.alice)
+    assert "Set aside for margin calls" in browser.get("/portal/money/").content.decode()
+    (left,) = [each.left for each in payouts.free([cast.harbourside]) if each.asset.code == "BTC"]
+    assert left == D("1.75")
+    with django_assert_max_num_queries(12):
+        assert "added as its collateral" in browser.get(f"/portal/loans/{loan.public_id}/reserved/").content.decode()
+    page = browser.get(f"/portal/loans/{loan.public_id}/reserved/", headers={"HX-Request": "true"}).content.decode()
+    assert "up to" in page
+    assert "0.25" in page
+    stories.fall()  # while a call is open it stays as it is
+    robin = Browser()
+    robin.force_login(cast.robin)
+    assert "Set aside by the client" in robin.get(f"/admin/lending/loan/{loan.pk}/change/").content.decode()
+    taken = send(cast.alice, loan, "take-back/", instruction=str(row.public_id)).content.decode()
+    assert "Not taken back: a margin call is open" in taken
+    assert "a margin call is open" in send(cast.alice, loan, asset="BTC", quantity="0.5").content.decode().lower()
+    row.refresh_from_db()
+    assert (row.quantity, row.ended_at, free(loan, "USD")) == (D("0.25"), None, free_usd)
+
+
+@pytest.mark.usefixtures("_now")
+def test_it_is_taken_back(cast: Cast) -> None:
+    loan = stories.running(cast)
+    stories.deposited(cast.harbourside, "BTC", D(2))
+    send(cast.alice, loan, asset="BTC", quantity="2")
+    row = StandingInstruction.objects.get()
+    assert (
+        "Not taken back: it has ended already" in send(cast.alice, loan, "take-back/", instruction="x").content.decode()
+    )
+    assert "is free again" in send(cast.alice, loan, "take-back/", instruction=str(row.public_id)).content.decode()
+    row.refresh_from_db()
+    assert (row.quantity, row.ended_by, free(loan, "BTC")) == (0, cast.alice, 2)
+
+
+def test_the_database_holds_an_instruction_against_the_ledger(real_db: str) -> None:
+    desk = Desk()
+    loan = desk.loan("20000", BTC="1")
+    row = reserve(desk, loan, "BTC", "0.5")
+    for wrong, words in (
+        ({"quantity": D("0.6"), "steps": 9}, "0.5.* stand on the ledger"),
+        ({"used": D(1)}, "stays with its loan"),
+        ({"ended_at": desk.now, "steps": 9}, "instruction_that_ended_holds_nothing"),
+    ):
+        with pytest.raises(DatabaseError, match=words), transaction.atomic():
+            StandingInstruction.objects.filter(pk=row.pk).update(**wrong)
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM lending_standinginstruction")
+    sound()
