@@ -318,8 +318,16 @@ def contents(cases: Sequence[KycCase], *, now: datetime) -> list[dict[str, Any]]
 
 
 def client_facts(client: Client) -> list[str]:
-    """Return who a client is, as its case is approved for it."""
-    return [client.name, client.kind, client.jurisdiction, client.classification]
+    """Return who a client is and what it is expected to be, as its case is approved for it."""
+    size = "" if client.expected_size_usd is None else money.text(client.expected_size_usd)
+    who = [client.name, client.kind, client.jurisdiction, client.classification]
+    return [*who, client.source, client.geography, size]
+
+
+def differs(case: KycCase, client: Client) -> bool:
+    """Return whether a client is another than its approved case says; what an older case does not hold is left out."""
+    approved_as = case.content.get("client", [])
+    return any(was != is_now for was, is_now in zip(approved_as, client_facts(client), strict=False))
 
 
 def _makers(case: KycCase, now: datetime) -> set[int]:

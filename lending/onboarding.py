@@ -214,8 +214,7 @@ def _approval(row: Any, in_force: KycCase | None, now: datetime) -> list[Gap]:
     if in_force is not None:
         due = in_force.review_date
         late = due is not None and due < now.date()
-        approved_as = in_force.content.get("client")
-        if approved_as and approved_as != kyc.client_facts(row):
+        if kyc.differs(in_force, row):
             # What a review has changed is not approved until the review is.
             return [Gap("the decision of compliance on the review: who they are was changed in it", "review")]
         return [Gap(f"a review: it was due on {due:%d %b %Y}", "review")] if late else []

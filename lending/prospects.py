@@ -27,13 +27,12 @@ def describe(
     now: datetime,
 ) -> Client:
     """
-    Write down what is known of a client before, and beside, its case.
+    Write down what is known of a client before its case is approved, and while it is reviewed.
 
     Raises
     ------
     UnableToDescribe
-        If the expected size is not positive, or the country or classification of an approved client would change
-        without a review.
+        If the expected size is not positive, or any of it would change of an approved client without a review.
     lending.access.UnableToAccess
         If `by` keeps no cases, or does not see the client.
     """
@@ -42,16 +41,19 @@ def describe(
     if expected_size_usd is not None and not money.is_positive(expected_size_usd):
         raise UnableToDescribe("an expected size is an amount above zero")
     row = Client.objects.select_for_update().get(pk=client.pk)
+    said = {
+        "jurisdiction": jurisdiction, "source": source, "geography": geography,
+        "expected_size_usd": expected_size_usd, "classification": classification,
+    }  # fmt: skip
+    changed = [name for name, value in said.items() if value != getattr(row, name)]
     case = kyc.current(row)
-    if case is not None and case.state == KycCase.State.APPROVED:
-        for name, value in (("jurisdiction", jurisdiction), ("classification", classification)):
-            if value != getattr(row, name):
-                raise UnableToDescribe(f"the {name} is part of the approved case: open a review to change it")
+    if changed and case is not None and case.state == KycCase.State.APPROVED:
+        words = changed[0].removesuffix("_usd").replace("_", " ")
+        raise UnableToDescribe(f"the {words} is part of the approved case: open a review to change it")
     before = _facts(row)
-    row.jurisdiction = jurisdiction
-    row.source, row.geography = source, geography
-    row.expected_size_usd, row.classification = expected_size_usd, classification
-    row.save(update_fields=["jurisdiction", "source", "geography", "expected_size_usd", "classification"])
+    for name, value in said.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(said))
     audit.write("client_described", actor=by, obj=row, before=before, after=_facts(row), now=now)
     return row
 

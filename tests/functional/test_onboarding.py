@@ -154,9 +154,18 @@ def test_what_changed_after_it_was_handed_over_is_not_approved(cast: Cast, clien
     client.force_login(cast.robin)
     case = filled(client, drydock := registered(client))
     client.post(at(drydock, "review/"), {"act": "submit"})
+    request = Approval.objects.get(kind="kyc_case")
     kyc.answer(case, "purpose", "Something else entirely.", by=cast.robin, now=LATER)
     with pytest.raises(approvals.UnableToApprove, match="changed after it was handed over"):
-        approvals.decide(Approval.objects.get(kind="kyc_case"), checker=cast.cora, approve=True, now=LATER)
+        approvals.decide(request, checker=cast.cora, approve=True, now=LATER)
+    kyc.answer(case, "purpose", "Their purpose.", by=cast.robin, now=LATER)
+    for name, other in (("source", "event"), ("geography", "asia"), ("expected_size_usd", 900_000_000)):
+        before = getattr(drydock, name)
+        Client.objects.filter(pk=drydock.pk).update(**{name: other})
+        with pytest.raises(approvals.UnableToApprove, match="changed after it was handed over"):
+            approvals.decide(request, checker=cast.cora, approve=True, now=LATER)
+        Client.objects.filter(pk=drydock.pk).update(**{name: before})
+    assert approvals.decide(request, checker=cast.cora, approve=True, now=LATER).state == Approval.State.EXECUTED
 
 
 def test_an_approved_case_stays_and_a_review_begins_with_what_it_holds(cast: Cast, client: Browser) -> None:

@@ -59,15 +59,28 @@ def test_a_wrong_country_is_put_right_until_a_case_rests_on_it(cast: Cast, clien
     onboarded.rules(by=cast.cora, second=cast.rolf, now=NOW)
     onboarded.complete([newcomer], checker=cast.cora, now=NOW)
     drydock.refresh_from_db()
-    answer = client.post(page, {**said, "jurisdiction": "CH", "classification": drydock.classification})
-    assert answer.status_code == 422
-    assert "the jurisdiction is part of the approved case: open a review to change it" in answer.content.decode()
+    # The names as the form has them, and as they are approved.
+    said |= {name: getattr(drydock, name) for name in ("geography", "classification")}
+    said["expected_size_usd"] = f"{drydock.expected_size_usd:.0f}"
+    for name, other, words in (
+        ("jurisdiction", "CH", "jurisdiction"),
+        ("source", "referral", "source"),
+        ("geography", "asia", "geography"),
+        ("expected_size_usd", "900000000", "expected size"),
+    ):
+        answer = client.post(page, {**said, name: other})
+        assert answer.status_code == 422
+        assert f"the {words} is part of the approved case: open a review to change it" in answer.content.decode()
+    assert client.post(page, said).status_code == 302, "what stays the same is no change"
     # A review opens that door, and shuts the one to a new loan until compliance has agreed.
     kyc.open_case(drydock, by=cast.robin, now=NOW)
-    assert (
-        client.post(page, {**said, "jurisdiction": "CH", "classification": drydock.classification}).status_code == 302
-    )
+    assert client.post(page, {**said, "expected_size_usd": "900000000"}).status_code == 302
     drydock.refresh_from_db()
-    assert drydock.jurisdiction == "CH"
+    assert drydock.expected_size_usd == 900_000_000
     (gap,) = onboarding.unready([drydock], now=NOW)[drydock.pk]
     assert gap.words == "the decision of compliance on the review: who they are was changed in it"
+    # A case that was approved before the size was a part of it says nothing of the size.
+    approved = kyc.in_force(drydock)
+    assert approved
+    approved.content["client"] = approved.content["client"][:4]
+    assert not kyc.differs(approved, drydock)
