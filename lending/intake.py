@@ -15,7 +15,8 @@ from zoneinfo import available_timezones
 from django.db import transaction
 from django.db.models import TextChoices
 
-from lending import csv_tables, people
+from lending import access, csv_tables, people
+from lending.access import AnyUser
 from lending.csv_tables import Problem, UnableToRead
 from lending.engine import countries, names
 from lending.models import Client, User
@@ -46,9 +47,12 @@ class Trial:
     problems: Sequence[Problem]
 
 
-def check(text: str) -> Trial:
+def check(text: str, *, manager: AnyUser) -> Trial:
     """
     Read a table of clients, and return what it holds and every error of every row; it writes nothing.
+
+    Who is a client already is told of those whom the manager sees. Of another manager's client they learn no more than
+    whom to ask: a table of names would otherwise be a way to find out who banks here, and with whom.
 
     Raises
     ------
@@ -58,14 +62,19 @@ def check(text: str) -> Trial:
     """
     rows, problems = csv_tables.records(text, known=COLUMNS, needed=NEEDED, most=MOST)
     zones = available_timezones()  # read from files each time
-    known = {(_plain(name), country) for name, country in Client.objects.values_list("name", "jurisdiction")}
+    seen_by_manager = set(access.clients_for(manager).values_list("pk", flat=True))
+    known: dict[tuple[str, str], bool] = {}
+    for key, name, country in Client.objects.values_list("pk", "name", "jurisdiction"):
+        who = _plain(name), country
+        known[who] = known.get(who, False) or key in seen_by_manager
     seen: dict[tuple[str, str], int] = {}
     clients: list[dict[str, Any]] = []
     for number, cells in rows:
         facts, wrong = _client(number, cells, zones)
         who = _plain(facts["name"]), facts["jurisdiction"]
         if all(who) and who in known:
-            wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} is a client already"))
+            why = "is a client already" if known[who] else "needs a look by compliance first: ask them"
+            wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} {why}"))
         elif all(who) and who in seen:
             wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} stands in row {seen[who]} too"))
         seen.setdefault(who, number)
@@ -91,7 +100,7 @@ def take_on(text: str, *, manager: User, now: datetime) -> list[Client]:
         If the manager is no relationship manager.
     """
     User.objects.select_for_update().get(pk=manager.pk)  # a button pressed twice: the second finds them registered
-    trial = check(text)
+    trial = check(text, manager=manager)
     if trial.problems:
         count = len(trial.problems)
         raise UnableToTakeOn(f"nobody was taken on: {count:,} {'error' if count == 1 else 'errors'}")

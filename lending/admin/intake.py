@@ -43,9 +43,9 @@ def bring_in(request: HttpRequest) -> HttpResponse:
         form = IntakeForm({"table": table})  # a file can not be filled in again: its text stands in its place
         form.full_clean()
         try:
-            trial = intake.check(table)
+            manager: Any = request.user
+            trial = intake.check(table, manager=manager)
             if request.POST.get("act") == "take_on":
-                manager: Any = request.user
                 made = intake.take_on(table, manager=manager, now=staff.now(request))
                 messages.success(request, f"{len(made):,} clients are registered, and you look after them.")
                 return HttpResponseRedirect(reverse("admin:lending_pipeline"))

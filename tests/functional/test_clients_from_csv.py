@@ -6,15 +6,18 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client as Browser
 
 from lending import access, csv_tables, intake
-from lending.models import AuditRecord, Client
+from lending.models import AuditRecord, Client, Role
 from tests.cast import NOW, Cast
+from tests.factories import lending as make
 
 PAGE = "/admin/onboarding/import/"
+NOBODY = AnonymousUser()
 GOOD = (
     "Name;Kind;Jurisdiction;Time zone;Source;Geography;Expected size USD;Classification\r\n"
     "Drydock Partners;Entity;ch;Europe/Zurich;referral;Europe;2500000.50;professional\r\n"
@@ -29,7 +32,7 @@ def table(*rows: str) -> str:
 
 @pytest.mark.django_db
 def test_a_table_is_read_as_it_is_written() -> None:
-    trial = intake.check(GOOD)
+    trial = intake.check(GOOD, manager=NOBODY)
     assert trial.problems == []
     first, second = trial.clients
     assert first == {
@@ -65,13 +68,27 @@ def test_a_table_is_read_as_it_is_written() -> None:
     ],
 )
 def test_every_error_is_named_by_its_row(cast: Cast, row: str, says: str) -> None:
-    (problem,) = intake.check(table(row)).problems
+    (problem,) = intake.check(table(row), manager=cast.robin).problems
     assert says in str(problem)
+
+
+def test_whose_client_somebody_is_shows_to_who_sees_them_alone(cast: Cast, client: Browser) -> None:
+    rosa = make.staff("rosa", Role.RELATIONSHIP_MANAGER)
+    known, other = "Harbourside Trading,entity,GB,,,", "Drydock,entity,CH,,,"
+    client.force_login(rosa)
+    page = client.post(PAGE, {"act": "try", "table": table(known, other)}).content.decode()
+    assert "Harbourside Trading in GB needs a look by compliance first: ask them" in page
+    for told in ("client already", "Robin", cast.robin.email):
+        assert told not in page
+    with pytest.raises(intake.UnableToTakeOn, match="nobody was taken on: 1 error"):
+        intake.take_on(table(known, other), manager=rosa, now=NOW)
+    assert Client.objects.filter(name__iexact="harbourside trading").count() == 1
 
 
 @pytest.mark.django_db
 def test_all_errors_of_all_rows_are_named() -> None:
-    trial = intake.check(table("Drydock,firm,4X,Zurich,much,friend", "Sound,entity,NO,,,", ",,,,,", ",entity,NO,,,"))
+    rows = ("Drydock,firm,4X,Zurich,much,friend", "Sound,entity,NO,,,", ",,,,,", ",entity,NO,,,")
+    trial = intake.check(table(*rows), manager=NOBODY)
     found = [(problem.row, problem.column) for problem in trial.problems]
     assert found == [
         (2, "kind"), (2, "source"), (2, "jurisdiction"), (2, "time_zone"), (2, "expected_size_usd"), (5, "name"),
@@ -94,7 +111,7 @@ def test_all_errors_of_all_rows_are_named() -> None:
 )
 def test_what_is_no_table_of_clients_is_refused(text: str, says: str) -> None:
     with pytest.raises(csv_tables.UnableToRead, match=says):
-        intake.check(text)
+        intake.check(text, manager=NOBODY)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class Command(BaseCommand):
             raise CommandError(f"nobody signs in as {options['manager']!r}")
         try:
             text = csv_tables.text_of(options["file"].read_bytes())
-            trial = intake.check(text)
+            trial = intake.check(text, manager=manager)
             for problem in trial.problems:
                 self.stderr.write(str(problem))
             if options["dry_run"]:
