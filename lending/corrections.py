@@ -109,13 +109,14 @@ def waiting(loan: Loan, *, now: datetime) -> list[Approval]:
 
 def foreseen(approval: Approval) -> tuple[Loan, Plan] | None:
     """Return what a correction that is asked for would change about its loan; None if it can not be done any more."""
-    loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
     try:
         if approval.kind == PAYMENT:
+            loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
             return loan, _plan(loan, added=_flow(approval))
-        payment = loan.repayments.get(key=approval.payload["payment"])
-        _check_reversal(payment, loan, approval.payload["cause"])
-        return loan, _plan(loan, taken_back=payment)
+        payments = Repayment.objects.select_related("loan__asset", "loan__client")
+        payment = payments.get(key=approval.payload["payment"])
+        _check_reversal(payment, payment.loan, approval.payload["cause"])
+        return payment.loan, _plan(payment.loan, taken_back=payment)
     except UnableToCorrect:
         return None
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lending import access
+from lending import access, corrections
 from lending.models import Approval, Loan
 from lending.panels import OtherLadder
 from lending.staff import roles
@@ -54,7 +54,13 @@ def other_ladder(request: HttpRequest, subject: OtherLadder, *, now: datetime) -
 
 
 def approval(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeString:
-    """Return where the account stands that a request is about: its call, its loans, its LTV; nothing without one."""
+    """
+    Return where the account stands that a request is about: its call, its loans, its LTV; nothing without one.
+
+    An open correction shows what it would change instead, and leads to the loan.
+    """
+    if subject.kind in (corrections.PAYMENT, corrections.REVERSAL) and subject.state == Approval.State.REQUESTED:
+        return SafeString("")
     about = {
         "margin_account": "margin_account__public_id",
         "call": "margin_account__margin_calls__public_id",
@@ -64,7 +70,9 @@ def approval(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeS
     found: Loan | None = None
     if named:
         with contextlib.suppress(ValidationError):  # what it names is none of ours
-            loans = Loan.objects.filter(**named).select_related("client", "asset", "margin_account")
+            loans = Loan.objects.filter(**named).select_related(
+                "client", "asset", "margin_account__terms", "margin_account__client"
+            )
             found = loans.order_by("pk").first()
     if found is None:
         return SafeString("")

@@ -1,11 +1,12 @@
 """What every table in the admin has in common: who may look at it, and that looking is all they may do."""
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
@@ -167,9 +168,15 @@ class Table(_Looking, ModelAdmin):
         return [*self.read_with(self.list_display), *self.list_reads]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return a row with all that its page names, read at once."""
-        found = super().get_object(request, object_id, from_field)
-        return found and self.get_queryset(request).select_related(*self.read_with()).get(pk=found.pk)
+        """Return a row with all that its page names, read at once and once per request; None where there is none."""
+        known: dict[Any, Any] = request.__dict__.setdefault("rows_shown", {})
+        key = self.model, object_id, from_field
+        if key not in known:
+            field = self.model._meta.get_field(from_field) if from_field else self.model._meta.pk
+            rows = self.get_queryset(request).select_related(*self.read_with())
+            with contextlib.suppress(self.model.DoesNotExist, ValidationError, ValueError):
+                known[key] = rows.get(**{field.name: field.to_python(object_id)})
+        return known.get(key)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Refuse every lookup but those the table offers: a guessed prefix would tell a password's hash."""

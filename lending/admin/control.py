@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from lending import approvals, clock, panels
+from lending import approvals, panels, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Table
 from lending.admin.home import decider
@@ -44,7 +44,7 @@ class ApprovalAdmin(Table):
         shown: Approval | None = self.get_object(request, object_id)
         extras: dict[str, Any] = {}
         if shown:
-            now = clock.now()
+            now = staff.now(request)
             who, yours = decider(request, shown)
             extras = {
                 "wanted": settings.LENDING_APPROVAL_WORDS.get(shown.kind, shown.kind.replace("_", " ")),

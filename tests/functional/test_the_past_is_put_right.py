@@ -12,7 +12,7 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
-from lending import dunning, interest, repayments
+from lending import approvals, corrections, dunning, interest, repayments
 from lending.models import Approval, Correction, Loan, LoanState, Repayment, ScheduleKind, User
 from tests import stories
 from tests.cast import NOW, Cast
@@ -194,3 +194,24 @@ def test_the_pages_of_a_corrected_loan_hold_their_queries(cast: Cast) -> None:
             with CaptureQueriesContext(connection) as asked:
                 assert browser.get(f"/admin/lending/loan/{loan.pk}/{part}/").status_code == 200
             assert len(asked) <= 12, (user, part, [query["sql"][:160] for query in asked])
+
+
+def test_the_page_of_a_request_that_names_a_loan_holds_its_queries(cast: Cast) -> None:
+    loan = paying(cast)
+    wire = loan.repayments.get()
+    browser = signed_in(cast.rhea)
+    browser.get("/admin/lending/approval/")  # which kinds of rows there are is read once per process
+    for request, says in (
+        (ask(cast, loan), "What it would change"),
+        (corrections.ask_reversal(wire, cause="wrong", reason="x", maker=cast.olga, now=LATER), "What it would change"),
+        (
+            approvals.request(
+                "recall_loan", {"loan": str(loan.public_id)}, maker=cast.olga, client=loan.client, now=LATER
+            ),
+            "where it stands now",
+        ),
+    ):
+        with CaptureQueriesContext(connection) as asked:
+            page = browser.get(f"/admin/lending/approval/{request.pk}/change/").content.decode()
+        assert says in page
+        assert len(asked) <= 12, (request.kind, [query["sql"][:160] for query in asked])
