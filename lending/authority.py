@@ -94,7 +94,7 @@ def matrices(clients: Collection[Client]) -> dict[int, Matrix]:
     case = {"case__state": KycCase.State.APPROVED, "client__in": list(found)}
     for rule in SigningRule.objects.filter(**case).select_related("asset").order_by("pk"):
         found[rule.client_id].rules.append(rule)
-    for party in RelatedParty.objects.filter(**case, is_signer=True).exclude(email=""):
+    for party in _named().filter(client__in=list(found)):
         found[party.client_id].persons[party.email.lower()] = party.person
     signers = ClientUser.objects.filter(client__in=list(found), role=Role.BORROWER_ADMIN)
     for client, user in signers.values_list("client", "user"):
@@ -104,12 +104,14 @@ def matrices(clients: Collection[Client]) -> dict[int, Matrix]:
 
 def signers() -> QuerySet[ClientUser]:
     """Return who signs in and is known as a signer by the approved case of their client, or is the client themself."""
-    known = RelatedParty.objects.filter(
-        case__client=OuterRef("client"), case__state=KycCase.State.APPROVED, is_signer=True,
-        email__iexact=OuterRef("user__email"),
-    )  # fmt: skip
+    known = _named().filter(client=OuterRef("client"), email__iexact=OuterRef("user__email"))
     own = Q(client__kind=Client.Kind.INDIVIDUAL) | Exists(known)
     return ClientUser.objects.filter(own, role=Role.BORROWER_ADMIN, user__is_active=True)
+
+
+def _named() -> QuerySet[RelatedParty]:
+    """Return whom the approved cases name as signers, each known by an e-mail address."""
+    return RelatedParty.objects.filter(case__state=KycCase.State.APPROVED, is_signer=True).exclude(email="")
 
 
 def require(

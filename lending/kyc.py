@@ -62,12 +62,6 @@ def in_force(client: Client) -> KycCase | None:
     return KycCase.objects.filter(client=client, state=KycCase.State.APPROVED).select_related("client").first()
 
 
-def signers(client: Client) -> set[str]:
-    """Return the e-mail addresses of those who sign for a client by its approved case, in small letters."""
-    found = RelatedParty.objects.filter(case__client=client, case__state=KycCase.State.APPROVED, is_signer=True)
-    return {email.lower() for email in found.values_list("email", flat=True) if email}
-
-
 @transaction.atomic
 def open_case(client: Client, *, by: User, now: datetime) -> KycCase:
     """

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from lending import access, audit, kyc, notices, outbox
+from lending import access, audit, authority, notices, outbox
 from lending.engine import names
 from lending.models import Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
 from lending.notices import Letter
@@ -142,7 +142,7 @@ def invite(
         raise UnableToGrant(f"{user.email} works for the desk and can not also act for a client")
     if user is not None and ClientUser.objects.filter(client=client, user=user).exists():
         raise UnableToGrant(f"{user.email} acts for {client} already")
-    signers = kyc.signers(client)
+    signers = authority.matrices([client])[client.pk].persons
     if role == Role.BORROWER_ADMIN and signers and email.lower() not in signers:
         raise UnableToGrant(f"the case of {client} does not name {email} as somebody who signs: open a review for that")
     user = user or User.objects.create_user(email, None, name=name or email)
