@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from lending import access, sanctions
+from lending import access, list_files, sanctions
 from lending.list_files import bounds
 from lending.models import (
     AuditRecord,
@@ -119,6 +120,29 @@ def test_a_bad_line_leaves_the_list_as_it_was(send: Send, sdn: SanctionsList) ->
     assert SanctionsVersion.objects.filter(watchlist=sdn).count() == 1
     assert SanctionsEntry.objects.filter(closed_by=None).count() == 3
     assert AuditRecord.objects.filter(action="sanctions_list_refused").count() == 1
+
+
+def test_what_no_check_foresaw_ends_its_own_upload_and_no_other(
+    cora: User, sdn: SanctionsList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, read_once = list_files.read, []
+
+    def stumbles(*asked: Any) -> list_files.Reading:
+        read_once.append(asked)
+        if len(read_once) == 1:
+            raise KeyError("a column that nobody thought of")
+        return read(*asked)
+
+    monkeypatch.setattr(list_files, "read", stumbles)
+    for files in (ofac(), ofac(sdn=made.SDN_CSV.replace("GLASS HERON", "GREY HERON"))):
+        sanctions.receive(sdn, files, published_on=DAY, confirmed=False, by=cora, now=NOW)
+    assert sanctions.take_in_due(now=NOW) == 2
+    bad, good = SanctionsUpload.objects.order_by("pk")
+    assert (bad.state, good.state) == ("refused", "taken")
+    assert bad.refusal == "a part of it could not be read (KeyError): send it to who keeps this platform"
+    version = sanctions.current(sdn)
+    assert version is not None
+    assert (version.number, version.upload) == (1, good)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from io import BytesIO
+from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from lending import access, approvals, kyc, matches, offers, parties, sanctions, screening, withdrawals
 from lending.models import (
@@ -261,3 +263,22 @@ def test_a_long_list_is_held_against_many_clients_at_once(bring: Bring) -> None:
     ClientFactory.create_batch(20)
     assert screening.screen_due(now=NOW) >= 20
     assert screening.screen_due(now=NOW) == 0
+
+
+def test_names_are_compared_before_anybody_is_locked(
+    bring: Bring, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing takes seconds with the real lists: a payment or a call of a client does not wait for that."""
+    bring(ENTRY)
+    compare, locked = screening._matches, []
+
+    def looking(*asked: Any) -> Any:
+        locked.append(["FOR NO KEY UPDATE" in query["sql"] for query in queries.captured_queries])
+        return compare(*asked)
+
+    monkeypatch.setattr(screening, "_matches", looking)
+    with CaptureQueriesContext(connection) as queries:
+        assert screening.screen_due(now=NOW) >= 1
+    assert [any(seen) for seen in locked] == [False]
+    assert any("FOR NO KEY UPDATE" in query["sql"] for query in queries.captured_queries)
+    assert only().client == client
