@@ -1,6 +1,7 @@
 """Form fields that take what people type as they read it elsewhere on the page."""
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ from django import forms
 
 from lending import csv_tables
 from lending.engine import countries, names
+from lending.models import WithdrawalAddress
 
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
@@ -51,6 +53,21 @@ class Country(forms.CharField):
                 f"No country is called {typed}. Type its name, or its ISO 3166 code: DE, GB, CH."
             )
         return found
+
+
+class AddressChoice(forms.ChoiceField):
+    """
+    One of a client's allowed addresses, each under the asset that may go there; none stands chosen.
+
+    What a browser chooses by itself is the first, often an address of another asset than the one that is sent.
+    """
+
+    def offer(self, rows: Iterable[WithdrawalAddress]) -> None:
+        """Offer these addresses; without any there is no choice at all."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for row in rows:
+            found.setdefault(row.asset.code, []).append((row.address, f"{row.asset.code} {row.address}"))
+        self.choices = [("", "choose an address"), *found.items()] if found else []
 
 
 class TableForm(forms.Form):

@@ -13,7 +13,7 @@ from lending import access, allow_list, authority
 from lending.models import Approval, Asset, Loan, Pledge, WithdrawalAddress
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
-from lending.typed import Figure
+from lending.typed import AddressChoice, Figure
 from risk import releases, substitutions
 
 _REFUSALS = (releases.UnableToAsk, allow_list.UnableToAllow, authority.UnableToSign)
@@ -28,15 +28,14 @@ class BackForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         error_messages={"required": "Say how much you want back.", "invalid": "That is not a number, like 1.25."},
     )  # fmt: skip
-    destination = forms.ChoiceField(label="It goes to", error_messages={"required": "Choose an address."})
+    destination = AddressChoice(label="It goes to", error_messages={"required": "Choose an address."})
 
     def __init__(self, *args: Any, pledged: list[Pledge], usable: list[WithdrawalAddress], **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "back_%s", **kwargs})
         self.assets = {row.asset.code: row.asset for row in pledged}
         held = [(row.asset.code, f"{row.asset.code}, {row.quantity.normalize():,f} pledged") for row in pledged]
         self.fields["asset"].choices = held  # type: ignore[attr-defined]
-        where = [(row.address, f"{row.asset.code} {row.address}") for row in usable]
-        self.fields["destination"].choices = where  # type: ignore[attr-defined]
+        self.fields["destination"].offer(usable)  # type: ignore[attr-defined]
 
 
 class AddressForm(forms.Form):

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending import allow_list, approvals, authority, reserves
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
-from lending.typed import Figure
+from lending.typed import AddressChoice, Figure
 from risk import payouts
 from risk.payouts import Free
 
@@ -29,7 +29,7 @@ class PayoutForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         error_messages={"required": "Say how much.", "invalid": "That is not a number, like 1250.50."},
     )
-    destination = forms.ChoiceField(
+    destination = AddressChoice(
         label="To",
         help_text="An address or account of yours that two persons have allowed.",
         error_messages={"required": "Choose where it goes."},
@@ -43,8 +43,7 @@ class PayoutForm(forms.Form):
             (key, f"{row.asset.code}, {row.left.normalize():,f} free{f', {row.client}' if several else ''}")
             for key, row in self._by_key.items()
         ]
-        choices = {row.address: f"{row.asset.code} {row.address}" for row in addresses}
-        self.fields["destination"].choices = list(choices.items())  # type: ignore[attr-defined]
+        self.fields["destination"].offer(addresses)  # type: ignore[attr-defined]
 
     def chosen(self) -> Free:
         """Return what was chosen in a form that is valid."""

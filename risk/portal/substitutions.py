@@ -14,7 +14,7 @@ from lending import access, allow_list, approvals, authority, deposits
 from lending.models import Asset, DepositAddress, Loan, Pledge, WithdrawalAddress
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
-from lending.typed import Figure
+from lending.typed import AddressChoice, Figure
 from risk import prices, substitutions
 
 
@@ -30,7 +30,7 @@ class SubstitutionForm(forms.Form):
         error_messages={"required": "Say how much you want back.", "invalid": "That is not a number, like 1.25."},
     )
     other = forms.ChoiceField(label="I send for it")
-    destination = forms.ChoiceField(label="It goes to", help_text="An address of yours that two persons have allowed.")
+    destination = AddressChoice(label="It goes to", help_text="An address of yours that two persons have allowed.")
     # The figure that the signer had in sight.
     in_quantity = forms.DecimalField(required=False, widget=forms.HiddenInput, max_digits=38, decimal_places=18)
 
@@ -47,10 +47,11 @@ class SubstitutionForm(forms.Form):
         offered = {
             "out": [(row.asset.code, f"{row.asset.code}, {row.quantity.normalize():,f} pledged") for row in pledged],
             "other": [(asset.code, asset.code) for asset in others],
-            "destination": [(row.address, f"{row.asset.code} {row.address}") for row in addresses],
         }
         for name, choices in offered.items():
             self.fields[name].choices = choices  # type: ignore[attr-defined]
+        self.fields["destination"].offer(addresses)  # type: ignore[attr-defined]
+        for name in (*offered, "destination"):
             self.fields[name].error_messages["required"] = "Choose one."
 
 

@@ -44,12 +44,17 @@ def test_an_address_is_named_allowed_and_collateral_asked_for(cast: Cast, client
         assert "No address of yours can be used yet" in client.get(page).content.decode()
     with time_machine.travel(NOW + timedelta(hours=25), tick=False):
         client.force_login(cast.alice)
+        shown = client.get(page).content.decode()
+        # Each address stands under its asset, and none is chosen for who only wants to say how much.
+        assert '<option value="" selected>choose an address</option>' in shown
+        assert shown.index('<optgroup label="BTC">') < shown.index('<option value="bc1qharbourside">')
         back = {"act": "back", "asset": "BTC", "quantity": "1.5", "destination": "bc1qharbourside"}
         for changes, says in (
             ({"quantity": "26"}, "25 BTC are pledged and not held for a sale, not 26"),
             ({"quantity": "0"}, "is not a quantity that BTC can move"),
             ({"quantity": "much"}, "That is not a number"),
             ({"destination": "bc1qelsewhere"}, "Select a valid choice"),
+            ({"destination": ""}, "Choose an address."),
         ):
             answer = client.post(page, {**back, **changes})
             assert answer.status_code == 422

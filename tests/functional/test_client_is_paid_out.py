@@ -60,7 +60,9 @@ def desk(who: Any, row: Approval, button: str) -> str:
 
 
 def test_what_is_free_is_sent_when_both_sides_agree(cast: Cast, what: str) -> None:
-    assert "1,000.00" in look(cast.alice)
+    shown = look(cast.alice)
+    assert "1,000.00" in shown
+    assert '<option value="" selected>choose an address</option>' in shown
     assert "Waits for the desk" in ask(cast, what).content.decode()
     row = Approval.objects.get(kind=payouts.KIND)
     again = ask(cast, what, {"quantity": "0.01"})
