@@ -250,6 +250,7 @@ LENDING_CUSTODIAN_SECRETS = env.list("LENDING_CUSTODIAN_SECRETS", default=[])
 LENDING_CUSTODIAN_HOOKS = env.str("LENDING_CUSTODIAN_HOOKS", default="")
 LENDING_INVARIANTS = "deploy.invariants.check"  # asked before a month is closed
 LENDING_LADDER_CHECK = "risk.ladders.check"  # asked before a margin account stands on another ladder
+LENDING_UNDER_CALL = "risk.margin_calls.under_call"  # asked before a prepayment is charged
 LENDING_OUTBOX_HANDLERS = {
     "amendment.told": "lending.amendment_letters.send",
     "custody.address": "lending.custody.open_addresses",

@@ -20,6 +20,7 @@ EXECUTORS: dict[str, str] = {
     "address_key": "lending.address_keys.carry_out",
     "back_dated_payment": "lending.corrections.record_payment",
     "reverse_payment": "lending.corrections.take_back",
+    "waive_make_whole": "lending.waivers.carry_out",
     "recall_loan": "lending.recalls.carry_out",
     "keep_loan": "lending.recalls.carry_out",
     "close_quote": "otc.fills.carry_out",
@@ -47,6 +48,7 @@ WORDS: dict[str, str] = {
     "kyc_case": "put a KYC case in force",
     "back_dated_payment": "record a payment of the past",
     "reverse_payment": "take a payment back",
+    "waive_make_whole": "waive what a prepayment cost",
     "recall_loan": "recall a loan",
     "keep_loan": "take back the notice that ends a loan",
     "eligibility_rule": "put a rule of eligibility in force",
@@ -73,7 +75,9 @@ CHECKERS: dict[str, tuple[str, ...]] = {
         ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
         ("risk_head",),
     ),
-    **dict.fromkeys(("close_period", "reopen_period", "product", "take_over"), ("desk_head", "risk_head")),
+    **dict.fromkeys(
+        ("close_period", "reopen_period", "product", "take_over", "waive_make_whole"), ("desk_head", "risk_head")
+    ),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
     **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),

@@ -18,6 +18,7 @@ from lending import (
     margin_accounts,
     notices,
     obligations,
+    prepayments,
     repayments,
     replays,
 )
@@ -29,6 +30,8 @@ from lending.replays import Plan
 
 PAYMENT = "back_dated_payment"
 REVERSAL = "reverse_payment"
+WAIVER = "waive_make_whole"
+KINDS = (PAYMENT, REVERSAL, WAIVER)
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 CORRECTED = (*loans.OWING, LoanState.REPAID)
 REASON_LENGTH = 400
@@ -51,13 +54,13 @@ def ask_payment(
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
-    _check_maker(loan, maker)
-    said = _said(reason)
+    check_maker(loan, maker)
+    said = said_of(reason)
     try:
         repayments.check(loan, amount, None, received_at, by_hand=True, agreed=True, now=now)
     except repayments.UnableToRepay as refusal:
         raise UnableToCorrect(str(refusal)) from refusal
-    wanted = _plan(loan, added=Flow(received_at, amount))
+    wanted = replanned(loan, added=prepayments.flow(loan, amount, at=received_at))
     if wanted.added.total == wanted.added.surplus:
         raise UnableToCorrect(f"nothing was owed at {received_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
     payload = {
@@ -89,8 +92,8 @@ def ask_reversal(
         If the maker lacks the role, or has nothing to do with the client.
     """
     loan = payment.loan
-    _check_maker(loan, maker)
-    said = _said(reason)
+    check_maker(loan, maker)
+    said = said_of(reason)
     _check_reversal(payment, loan, cause)
     payload = {"loan": str(loan.public_id), "payment": payment.key, "cause": str(cause), "reason": said}
     payload |= {"asset": loan.asset.code, "amount": money.text(payment.amount)}
@@ -102,7 +105,7 @@ def ask_reversal(
 def waiting(loan: Loan, *, now: datetime) -> list[Approval]:
     """Return the corrections of a loan that wait for a second person."""
     rows = Approval.objects.filter(
-        kind__in=(PAYMENT, REVERSAL), client=loan.client_id, state=Approval.State.REQUESTED, expires_at__gt=now
+        kind__in=KINDS, client=loan.client_id, state=Approval.State.REQUESTED, expires_at__gt=now
     )
     return list(rows.filter(payload__loan=str(loan.public_id)).select_related("maker").order_by("requested_at", "pk"))
 
@@ -112,11 +115,14 @@ def foreseen(approval: Approval) -> tuple[Loan, Plan] | None:
     try:
         if approval.kind == PAYMENT:
             loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
-            return loan, _plan(loan, added=_flow(approval))
+            flow = _flow(approval)
+            return loan, replanned(loan, added=prepayments.flow(loan, flow.amount, at=flow.at))
         payments = Repayment.objects.select_related("loan__asset", "loan__client")
         payment = payments.get(key=approval.payload["payment"])
+        if approval.kind == WAIVER:
+            return payment.loan, replanned(payment.loan, freed=payment)
         _check_reversal(payment, payment.loan, approval.payload["cause"])
-        return payment.loan, _plan(payment.loan, taken_back=payment)
+        return payment.loan, replanned(payment.loan, taken_back=payment)
     except UnableToCorrect:
         return None
 
@@ -168,7 +174,7 @@ def take_back(approval: Approval, *, now: datetime) -> Correction:
     cause = Correction.Cause(asked["cause"])
     try:
         _check_reversal(payment, loan, cause)
-        wanted = _plan(loan, taken_back=payment)
+        wanted = replanned(loan, taken_back=payment)
         booked = replays.book(
             loan,
             wanted,
@@ -215,7 +221,7 @@ def _reopened(loan: Loan, now: datetime) -> LoanState:
 
 def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:
     loan = row.loan
-    what = _money(loan, row.repayment.amount)
+    what = stated(loan, row.repayment.amount)
     where = (
         "The transfer that brought it came back."
         if row.cause == Correction.Cause.BOUNCED
@@ -227,7 +233,7 @@ def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:
         with money.exact():
             missing = asked.asks - asked.paid
         lines.append(
-            f"Open again: {_money(loan, missing)}, {asked.get_kind_display()} due on {asked.due_at:%d %b %Y}. "
+            f"Open again: {stated(loan, missing)}, {asked.get_kind_display()} due on {asked.due_at:%d %b %Y}. "
             f"Not paid by {max(asked.default_at, asked.act_at or asked.default_at):%d %b %Y %H:%M} UTC, the loan is in "
             "default."
         )
@@ -241,17 +247,22 @@ def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:
     )
 
 
-def _money(loan: Loan, amount: Decimal) -> str:
+def stated(loan: Loan, amount: Decimal) -> str:
+    """Return an amount of a loan as a letter says it."""
     return f"{money.quantize_up(amount, loan.asset.decimals):,f} {loan.asset.code}"
 
 
-def _plan(loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None) -> Plan:
+def replanned(
+    loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None, freed: Repayment | None = None
+) -> Plan:
+    """Return what a changed past would change, as `replays.plan` does; UnableToCorrect once a loan's past is closed."""
     if loan.state not in CORRECTED:
         raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
-    return replays.plan(loan, added=added, taken_back=taken_back)
+    return replays.plan(loan, added=added, taken_back=taken_back, freed=freed)
 
 
-def _check_maker(loan: Loan, maker: User) -> None:
+def check_maker(loan: Loan, maker: User) -> None:
+    """Check that somebody may ask for a loan's past to be put right; lending.access.UnableToAccess if not."""
     access.require_role(maker, *ASKERS)
     access.require_client(maker, loan.client)
 
@@ -298,7 +309,8 @@ def _same(one: dict[str, str], other: dict[str, str]) -> bool:
     return all(one.get(name) == other[name] for name in ("amount", "received_at"))
 
 
-def _said(reason: str) -> str:
+def said_of(reason: str) -> str:
+    """Return a reason that was given; UnableToCorrect for none, or one that is too long to keep."""
     said = reason.strip()
     if not said:
         raise UnableToCorrect("say how it is known")

@@ -32,7 +32,7 @@ def agree(row: Amendment, loan: Loan, account: MarginAccount, *, now: datetime) 
             _rate_step(loan, loan.start_at or now, loan.annual_rate, loan.default_rate)
         _rate_step(loan, row.from_at or now, agreed.loan["annual_rate"], agreed.loan["default_rate"], amendment=row)
     if loan.has_fixed_end:  # else the next period is written when it begins, by the rates that hold then
-        obligations.replace(schedules.rewrite(loan, rest))
+        obligations.replace(schedules.rewrite(loan, rest, now=now))
 
 
 def _change_ladder(row: Amendment, account: MarginAccount, agreed: term_sheets.Drawn, *, now: datetime) -> None:

@@ -31,6 +31,8 @@ TERMS = (
     "frequency_months",
     "calendar",
     "grace_days",
+    "prepayment",
+    "prepayment_rate",
 )
 _CHANGED = ("name", "terms", *TERMS)
 _OFF = "haircut of "

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from lending import events, interest, ledger, loans, margin_accounts, obligations, replays
+from lending import events, interest, ledger, loans, margin_accounts, obligations, prepayments, replays
 from lending.engine import accounts, entries, money
 from lending.engine.replay import Flow, Parts
 from lending.engine.waterfall import Claims, Split, allocate
@@ -50,7 +50,8 @@ def record(
     agreed: Approval | None = None,
 ) -> Repayment:
     """
-    Pay a loan out of its client's free balance: fees, then interest to the second of receipt, then principal.
+    Pay a loan out of its client's free balance: fees, then interest to the second of receipt, then principal, with
+    what it costs to pay that before its time.
 
     What is more than the payoff stays in the free balance and shows as the payment's surplus. The same key with the
     same amount pays once and returns the first payment. It also works while the account is frozen or in sale: adding
@@ -82,26 +83,26 @@ def record(
     if first := _repeated(loan, amount, key=key, kind=Repayment.Kind.CASH):
         return first
     check(loan, amount, asset, received_at, by_hand=actor is not None, agreed=agreed is not None, now=now)
+    flow = prepayments.flow(loan, amount, at=received_at, arrived_at=arrived_at)
     in_default = loan.state in (LoanState.DEFAULTED, LoanState.LIQUIDATING)
     before_default = in_default and received_at < interest.default_at(loan) <= now
     if before_default or (loan.accrued_at and received_at < loan.accrued_at):
-        payment = _late(account, loan, Flow(received_at, amount), key, agreed, actor, arrived_at, now)
+        payment = _late(account, loan, flow, key, agreed, actor, arrived_at, now)
     else:
         interest.catch_up(loan, until=received_at, reason=key, now=now)
-        split = allocate(amount, _claims(loan))
+        split = prepayments.serve(loan, flow, _claims(loan))
         if split.surplus == amount:
-            raise UnableToRepay(f"nothing is owed on {loan}")
-        paid = entries.Dues(fees=split.fees, interest=split.interest, principal=split.principal)
-        draft = entries.repayment(_heading(loan, key, received_at), asset=loan.asset.code, paid=paid)
+            raise UnableToRepay(_too_little(amount, loan) if split.short else f"nothing is owed on {loan}")
+        heading = replays.heading(loan, key, received_at)
+        draft = entries.repayment(heading, asset=loan.asset.code, paid=replays.dues(split))
         entry = ledger.post(draft, now=now, actor=actor)
         payment = _reduce(
             account,
             loan,
             split,
-            amount,
+            flow,
             kind=Repayment.Kind.CASH,
             key=key,
-            received_at=received_at,
             arrived_at=arrived_at,
             entry=entry,
             now=now,
@@ -137,10 +138,9 @@ def _late(
         account,
         loan,
         wanted.added,
-        flow.amount,
+        flow,
         kind=Repayment.Kind.CASH,
         key=key,
-        received_at=flow.at,
         arrived_at=arrived_at,
         entry=booked.added,
         now=now,
@@ -193,11 +193,10 @@ def apply(proceeds: Decimal, loan: Loan, *, key: str, cause: str, now: datetime)
         raise UnableToRepay(f"{on_account}, not {money.text(proceeds)}")
     interest.catch_up(loan, until=now, reason=key, now=now)
     split = allocate(proceeds, _claims(loan))
-    paid = entries.Dues(fees=split.fees, interest=split.interest, principal=split.principal)
     draft = entries.waterfall(
-        _heading(loan, key, now, cause=cause),
+        replays.heading(loan, key, now, cause=cause),
         asset=loan.asset.code,
-        paid=paid,
+        paid=replays.dues(split),
         margin_account_id=account.pk,
         surplus=split.surplus,
     )
@@ -206,10 +205,9 @@ def apply(proceeds: Decimal, loan: Loan, *, key: str, cause: str, now: datetime)
         account,
         loan,
         split,
-        proceeds,
+        Flow(now, proceeds),
         kind=Repayment.Kind.LIQUIDATION,
         key=key,
-        received_at=now,
         entry=entry,
         now=now,
     )
@@ -245,7 +243,7 @@ def shortfall(loan: Loan, *, key: str, cause: str, now: datetime, dust: Collecti
         raise UnableToRealise(f"sale proceeds of {account} are not applied yet")
     interest.catch_up(loan, until=now, reason=key, now=now)
     unpaid = entries.Dues(fees=loan.fees_due, interest=loan.interest_due, principal=loan.principal_outstanding)
-    draft = entries.shortfall(_heading(loan, key, now, cause=cause), asset=loan.asset.code, unpaid=unpaid)
+    draft = entries.shortfall(replays.heading(loan, key, now, cause=cause), asset=loan.asset.code, unpaid=unpaid)
     ledger.post(draft, now=now)
     loan.fees_due = loan.interest_due = loan.principal_outstanding = money.ZERO
     loan.save(update_fields=["fees_due", "interest_due", "principal_outstanding"])
@@ -294,11 +292,10 @@ def _reduce(
     account: MarginAccount,
     loan: Loan,
     split: Split,
-    amount: Decimal,
+    flow: Flow,
     *,
     kind: str,
     key: str,
-    received_at: datetime,
     entry: Entry,
     now: datetime,
     arrived_at: datetime | None = None,
@@ -309,15 +306,14 @@ def _reduce(
         loan.principal_outstanding -= split.principal
     loan.save(update_fields=["fees_due", "interest_due", "principal_outstanding"])
     with money.exact():
-        obligations.pay(loan, amount - split.surplus, at=received_at)
+        obligations.pay(loan, flow.amount - split.surplus, at=flow.at)
     return _written(
         account,
         loan,
         split,
-        amount,
+        flow,
         kind=kind,
         key=key,
-        received_at=received_at,
         entry=entry,
         now=now,
         arrived_at=arrived_at,
@@ -328,11 +324,10 @@ def _written(
     account: MarginAccount,
     loan: Loan,
     split: Split | Parts,
-    amount: Decimal,
+    flow: Flow,
     *,
     kind: str,
     key: str,
-    received_at: datetime,
     entry: Entry,
     now: datetime,
     arrived_at: datetime | None = None,
@@ -341,7 +336,7 @@ def _written(
     events.emit(
         "loans",
         "repayment",
-        {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(amount), "kind": kind},
+        {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(flow.amount), "kind": kind},
         client_id=loan.client_id,
         now=now,
     )
@@ -350,13 +345,11 @@ def _written(
         client_id=loan.client_id,
         loan=loan,
         kind=kind,
-        amount=amount,
-        fees=split.fees,
-        interest=split.interest,
-        principal=split.principal,
-        surplus=split.surplus,
-        received_at=received_at,
-        arrived_at=arrived_at if arrived_at != received_at else None,
+        amount=flow.amount,
+        **{part: getattr(split, part) for part in replays.PARTS},
+        prepays=flow.prepays,
+        received_at=flow.at,
+        arrived_at=arrived_at if arrived_at != flow.at else None,
         recorded_at=now,
         entry=entry,
     )
@@ -371,6 +364,10 @@ def _repeated(loan: Loan, amount: Decimal, *, key: str, kind: str) -> Repayment 
     return first
 
 
+def _too_little(amount: Decimal, loan: Loan) -> str:
+    return f"{money.text(amount)} {loan.asset.code} pays no principal together with what it costs to pay that early"
+
+
 def _claims(loan: Loan) -> Claims:
     return Claims(fees=loan.fees_due, interest=loan.interest_due, principal=loan.principal_outstanding)
 
@@ -382,15 +379,4 @@ def _result(payment: Repayment, loan: Loan, now: datetime) -> WaterfallResult:
         principal=payment.principal,
         surplus=payment.surplus,
         short=interest.payoff(loan, now=now).total,
-    )
-
-
-def _heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
-    return entries.Heading(
-        key=key,
-        effective_at=effective_at,
-        book_id=loan.book_id,
-        cause=cause,
-        client_id=loan.client_id,
-        loan_id=loan.pk,
     )

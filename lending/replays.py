@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Exists, OuterRef, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce
 
-from lending import ids, interest, ledger, obligations
+from lending import ids, interest, ledger, obligations, prepayments
 from lending.engine import accounts, entries, money, replay
 from lending.engine.chart import AccountKind
 from lending.engine.replay import Facts, Flow, Life, Parts
+from lending.engine.waterfall import Split
 from lending.models import Correction, Draw, Entry, Loan, Obligation, Posting, Repayment, SplitChange, User
 from lending.obligations import Received
 
 NONE = Parts()
 _KEY_LENGTH = 200
-_PARTS = ("fees", "interest", "principal", "surplus")  # in the order of Parts
+PARTS = ("fees", "interest", "principal", "surplus", "make_whole")  # in the order of Parts
 
 
 class UnableToSettle(Exception):
@@ -73,15 +74,17 @@ class Booked:
 
 def parts_now(payments: Iterable[Repayment]) -> dict[int, Parts]:
     """Return what some payments pay after all corrections, by their keys; one query."""
-    found = {row.pk: Parts(row.fees, row.interest, row.principal, row.surplus) for row in payments}
+    found = {row.pk: _parts(row) for row in payments}
     for change in SplitChange.objects.filter(repayment__in=found):
-        found[change.repayment_id] += Parts(change.fees, change.interest, change.principal, change.surplus)
+        found[change.repayment_id] += _parts(change)
     return found
 
 
 def standing(loan: Loan) -> list[Repayment]:
-    """Return the payments of a loan that were not taken back, in the order in which they count."""
+    """Return the payments of a loan that were not taken back, in the order in which they count, with what `costs`."""
     rows = loan.repayments.exclude(corrections__kind=Correction.Kind.REVERSAL)
+    freed = Correction.objects.filter(repayment=OuterRef("pk"), kind=Correction.Kind.WAIVER)
+    rows = rows.annotate(costs=Q(prepays=True) & ~Exists(freed))
     return list(rows.select_related("entry").order_by("received_at", "pk"))
 
 
@@ -91,25 +94,31 @@ def as_they_stand(loan: Loan) -> list[tuple[Repayment, Parts, bool]]:
     rows = loan.repayments.select_related("entry").annotate(
         gone=Exists(gone),
         corrected=Exists(Correction.objects.filter(repayment=OuterRef("pk"))),
-        **{f"more_{part}": Coalesce(Sum(f"split_changes__{part}"), money.ZERO) for part in _PARTS},
+        **{f"more_{part}": Coalesce(Sum(f"split_changes__{part}"), money.ZERO) for part in PARTS},
     )
     found: list[tuple[Repayment, Parts, bool]] = []
     for row in rows.order_by("-received_at", "-pk"):
-        first = Parts(*(getattr(row, part) for part in _PARTS))
-        found.append((row, first + Parts(*(getattr(row, f"more_{part}") for part in _PARTS)), row.gone))
+        more = Parts(*(getattr(row, f"more_{part}") for part in PARTS))
+        found.append((row, _parts(row) + more, row.gone))
     return found
 
 
-def plan(loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None) -> Plan:
-    """Return what would change about a loan if a payment had been made, or one had not been; nothing is written."""
+def plan(
+    loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None, freed: Repayment | None = None
+) -> Plan:
+    """
+    Return what would change about a loan if a payment had been made, one had not been, or its make-whole were waived.
+
+    Nothing is written.
+    """
     every = standing(loan)
     before = parts_now(every)
     kept: list[Repayment | None] = [row for row in every if row != taken_back]
-    since = min(flow.at for flow in (added, taken_back and Flow(taken_back.received_at, taken_back.amount)) if flow)
+    since = min([row.received_at for row in (taken_back, freed) if row] + [flow.at for flow in (added,) if flow])
     if added is not None:
         # Behind those of the same instant: they were known first.
         kept.insert(sum(1 for row in every if row.received_at <= added.at), None)
-    flows = [flow for row in kept if (flow := added if row is None else Flow(row.received_at, row.amount))]
+    flows = [flow for row in kept if (flow := added if row is None else _flow(row, freed))]
     known = [None if row is None else row.recorded_at for row in kept]
     paid = [Received(flow.at, at, flow.amount) for flow, at in zip(flows, known, strict=True)]
     heals = added is not None and obligations.heals(loan, paid)
@@ -131,6 +140,11 @@ def plan(loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None 
         asked_again=tuple(obligations.unmet(loan, _counting(kept, life.parts))),
         taken_back=taken_back,
     )
+
+
+def _flow(row: Repayment, freed: Repayment | None) -> Flow:
+    costs: bool = row.costs  # type: ignore[attr-defined]
+    return Flow(row.received_at, row.amount, prepays=costs and row != freed)
 
 
 def received(loan: Loan) -> list[Received]:
@@ -161,6 +175,8 @@ def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
         paid=tuple(paid),
         brought=loan.interest_brought,
         since=loan.began_date,
+        early=prepayments.terms_of(loan),
+        agreed=prepayments.agreed(loan),
     )
 
 
@@ -186,7 +202,7 @@ def book(
         missing = f"{money.text(left.copy_negate())} {loan.asset.code} are missing"
         raise UnableToSettle(f"{missing}: what later payments had left over is no longer in the free balance")
     if None in wanted.payments and wanted.added.total == wanted.added.surplus:
-        raise UnableToSettle("nothing was owed at that time")
+        raise UnableToSettle("nothing was owed at that time that it could pay")
     changes: list[tuple[Repayment, Parts, Entry]] = []
     if wanted.taken_back is not None:
         mirror = _take_back(wanted.taken_back, key=key, cause=cause, now=now, actor=actor)
@@ -220,10 +236,7 @@ def remember(booked: Booked, correction: Correction) -> Correction:
             correction=correction,
             repayment=row,
             amount=change.total,
-            fees=change.fees,
-            interest=change.interest,
-            principal=change.principal,
-            surplus=change.surplus,
+            **dict(zip(PARTS, change.each, strict=True)),
             entry=entry,
         )
         for row, change, entry in booked.changes
@@ -251,16 +264,14 @@ def _fees(loan: Loan) -> Iterable[Flow]:
 
 def _payment(loan: Loan, wanted: Plan, key: str) -> entries.Draft:
     """Return the entry of the payment that a plan adds, as if it had been known in time."""
-    place, part = wanted.payments.index(None), wanted.added
-    heading = _heading(loan, key, wanted.life.facts.paid[place].at)
-    dues = entries.Dues(fees=part.fees, interest=part.interest, principal=part.principal)
-    return entries.repayment(heading, asset=loan.asset.code, paid=dues)
+    place = wanted.payments.index(None)
+    about = heading(loan, key, wanted.life.facts.paid[place].at)
+    return entries.repayment(about, asset=loan.asset.code, paid=dues(wanted.added))
 
 
 def _reallocation(loan: Loan, row: Repayment, change: Parts, *, key: str, cause: str) -> entries.Draft:
-    heading = _heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
-    dues = entries.Dues(fees=change.fees, interest=change.interest, principal=change.principal)
-    return entries.reallocation(heading, asset=loan.asset.code, change=dues, surplus=change.surplus)
+    about = heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
+    return entries.reallocation(about, asset=loan.asset.code, change=dues(change), surplus=change.surplus)
 
 
 def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: User | None) -> Entry:
@@ -298,7 +309,13 @@ def _settle(loan: Loan, wanted: Plan) -> None:
     loan.save(update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due"])
 
 
-def _heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
+def dues(paid: Parts | Split) -> entries.Dues:
+    """Return what a payment paid of each due, without what it left over."""
+    return entries.Dues(paid.fees, paid.interest, paid.principal, paid.make_whole)
+
+
+def heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
+    """Return the heading of an entry about a loan."""
     return entries.Heading(
         key=key,
         effective_at=effective_at,
@@ -307,6 +324,10 @@ def _heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -
         client_id=loan.client_id,
         loan_id=loan.pk,
     )
+
+
+def _parts(row: Repayment | SplitChange) -> Parts:
+    return Parts(*(getattr(row, part) for part in PARTS))
 
 
 def _accrued_at(loan: Loan) -> datetime:

@@ -235,10 +235,10 @@ def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime
     return schedule.due_dates(period_start, loan.maturity_date, loan.frequency_months)
 
 
-def rewrite(loan: Loan, found: Schedule) -> list[ScheduleRow]:
+def rewrite(loan: Loan, found: Schedule, *, now: datetime) -> list[ScheduleRow]:
     """Write down what is left to pay of an amended loan under its next version, and return the rows."""
     last = ScheduleRow.objects.filter(loan=loan).order_by("-version").values_list("version", flat=True).first()
-    return keep([(loan, found)], version=(last or 1) + 1)
+    return keep([(loan, found)], version=(last or 1) + 1, agreed_at=now)
 
 
 def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
@@ -260,13 +260,16 @@ def taken_over(loan: Loan, *, at: datetime, to_come: Sequence[Part] = ()) -> Sch
     return _planned(loan, at, to_come)
 
 
-def keep(agreed: Iterable[tuple[Loan, Schedule]], *, version: int = 1) -> list[ScheduleRow]:
+def keep(
+    agreed: Iterable[tuple[Loan, Schedule]], *, version: int = 1, agreed_at: datetime | None = None
+) -> list[ScheduleRow]:
     """Write down what was agreed for some loans, in one statement, and return the rows."""
     return ScheduleRow.objects.bulk_create(
         ScheduleRow(
             client_id=loan.client_id,
             loan=loan,
             version=version,
+            agreed_at=agreed_at,
             number=number,
             due_date=row.due_date,
             pay_date=row.pay_date,

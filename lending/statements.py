@@ -237,7 +237,7 @@ def _section(account: LedgerAccount, opening: Decimal, postings: Sequence[Postin
         with money.exact():
             balance += change
         entry = posting.entry
-        rows.append(Row(entry.effective_at, entry.recorded_at, _what(entry.kind), change, balance))
+        rows.append(Row(entry.effective_at, entry.recorded_at, _what(entry.kind, kind, change), change, balance))
     return Section(LABELS[kind], account.asset.code, shown_as(account), owed, first, tuple(rows), balance)
 
 
@@ -251,7 +251,9 @@ def _shown(amount: Decimal, owed: bool) -> Decimal:
     return amount if owed or not amount else amount.copy_negate()
 
 
-def _what(kind: str) -> str:
+def _what(kind: str, account: AccountKind, change: Decimal) -> str:
+    if kind == "repayment" and account == AccountKind.FEES_RECEIVABLE and change > 0:
+        return "Make-whole, for paying early"  # a repayment raises no other fee
     return kind.replace("_", " ").capitalize()
 
 

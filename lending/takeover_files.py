@@ -16,7 +16,18 @@ from typing import Any
 from lending import csv_tables, kyc, offers, onboarding, products, schedules, screening, takeover_terms
 from lending.csv_tables import Cells, Problem, UnableToRead
 from lending.engine import money, names
-from lending.models import Asset, Client, ClientUser, LadderTerms, Loan, LoanOrigin, Product, Role, ScheduleKind
+from lending.models import (
+    Asset,
+    Client,
+    ClientUser,
+    LadderTerms,
+    Loan,
+    LoanOrigin,
+    Prepayment,
+    Product,
+    Role,
+    ScheduleKind,
+)
 from lending.takeover_terms import LADDER, Ladders
 
 LOANS, PLEDGES, BALANCES = "loans", "pledges", "balances"
@@ -189,6 +200,7 @@ class _Reader:
             "principal": principal, "annual_rate": rate, "maturity_date": matures, "origination_fee": money.ZERO,
             "default_rate": max(usual, rate) if default_rate is None else default_rate,  # type: ignore[type-var]
             "quoted_until": self.cut_over_at, "payout_address": "", "schedule_kind": kind, **more,
+            "prepayment": Prepayment.NOTHING, "prepayment_rate": money.ZERO,  # what was agreed outside names none
         }  # fmt: skip
         trial = Loan(asset=product.asset, began_date=began, **values)
         try:

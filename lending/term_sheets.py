@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db.models import F, Func, JSONField, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import JSONObject
 
-from lending import authority, interest, schedules
+from lending import authority, interest, obligations, schedules
 from lending.engine import figures, money, terms
 from lending.engine.terms import Term, Unit
 from lending.models import (
@@ -220,6 +220,7 @@ def draw(
     rules = {
         "interest_decimals": asset.decimals,
         "default_after_s": int(interest.DEFAULT_AFTER.total_seconds()),
+        "prepayment_notice_s": int(obligations.NOTICE.total_seconds()),
         "margin_account": SECURES[MarginAccount.Kind(kind)],
     }
     content = {

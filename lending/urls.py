@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from lending.api import custodian
-from lending.portal import amendments, lines, sign_in, signatures, statements, views
+from lending.portal import amendments, lines, prepayments, sign_in, signatures, statements, views
 
 urlpatterns = [
     path("hooks/custodian/", custodian.hook, name="custodian_hook"),
@@ -21,6 +21,7 @@ urlpatterns = [
     path("portal/notices/", views.notices, name="portal_notices"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/payments/", views.payments, name="portal_payments"),
+    path("portal/loans/<uuid:public_id>/prepayment/", prepayments.prepayment, name="portal_prepayment"),
     path("portal/loans/<uuid:public_id>/term-sheet/<int:version>/", views.term_sheet, name="portal_term_sheet"),
     path("portal/loans/<uuid:public_id>/accept/", views.accept, name="portal_accept"),
     path("portal/loans/<uuid:public_id>/decline/", views.decline, name="portal_decline"),

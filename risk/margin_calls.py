@@ -50,6 +50,12 @@ def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCal
     return list(found.order_by("cure_due_at", "pk"))
 
 
+def under_call(margin_account_id: int, *, at: datetime) -> bool:
+    """Return whether a margin call was open at an instant, or its sale under way: what is paid then is a cure."""
+    issued = MarginCall.objects.filter(margin_account=margin_account_id, issued_at__lte=at)
+    return issued.filter(Q(closed_at=None) | Q(closed_at__gt=at)).exists()
+
+
 def set_levels(running: Sequence[tuple[MarginCall, AccountFacts, Judgement]], *, now: datetime) -> None:
     """
     Shorten the clocks of running calls whose accounts pass the accelerated level, restore those that fall back.

@@ -59,7 +59,7 @@ def approval(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeS
 
     An open correction shows what it would change instead, and leads to the loan.
     """
-    if subject.kind in (corrections.PAYMENT, corrections.REVERSAL) and subject.state == Approval.State.REQUESTED:
+    if subject.kind in corrections.KINDS and subject.state == Approval.State.REQUESTED:
         return SafeString("")
     about = {
         "margin_account": "margin_account__public_id",

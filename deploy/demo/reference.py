@@ -22,6 +22,7 @@ from lending.models import (
     GlCode,
     LadderTerms,
     Pair,
+    Prepayment,
     Product,
     Role,
     RoleGrant,
@@ -274,6 +275,9 @@ def _products(book: Book) -> None:
                     "calendar": Calendar.FEDWIRE if ladder.family in _KINDS and code == "USD" else Calendar.EVERY_DAY,
                     "tenor": _TENORS.get(ladder.family, Tenor.FIXED),
                     "unused_fee": Decimal("0.005") if ladder.family == "line" else Decimal(0),
+                    # Instalments that are paid early cost the interest lost, less what money earns overnight.
+                    "prepayment": Prepayment.INTEREST if ladder.family == "instalment" else Prepayment.NOTHING,
+                    "prepayment_rate": Decimal("0.03") if ladder.family == "instalment" else Decimal(0),
                     "notice_days": _NOTICE_DAYS.get(ladder.family, 0),
                     "grace_days": _GRACE_DAYS if ladder.family in _KINDS else 0,
                 },

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import corrections, replays, staff
+from lending import corrections, replays, staff, waivers
 from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
 from lending.models import Approval, Correction, Loan, Repayment, SplitChange
@@ -47,9 +47,14 @@ def take_back(request: HttpRequest, pk: int) -> HttpResponse:
     return acts.perform(request, _seen(request), pk, _take_back, refusals=(corrections.UnableToCorrect,), again=_page)
 
 
+def waive(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for what a prepayment cost to be waived."""
+    return acts.perform(request, _seen(request), pk, _waive, refusals=(corrections.UnableToCorrect,), again=_page)
+
+
 def foreseen(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeString:
     """Return what a correction that is asked for would change, each payment before and after; nothing for others."""
-    if subject.kind not in (corrections.PAYMENT, corrections.REVERSAL) or subject.state != Approval.State.REQUESTED:
+    if subject.kind not in corrections.KINDS or subject.state != Approval.State.REQUESTED:
         return SafeString("")
     found = corrections.foreseen(subject)
     if found is None or found[0].client_id != subject.client_id:  # the request itself is shown to who sees its client
@@ -68,6 +73,7 @@ def _seen(request: HttpRequest) -> QuerySet[Loan]:
 
 def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
     now = staff.now(request)
+    paid = replays.as_they_stand(loan)
     made = loan.corrections.select_related("maker", "checker", "repayment").order_by("-recorded_at", "-pk")
     return TemplateResponse(
         request,
@@ -78,11 +84,12 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
             "loan": loan,
             "asset": loan.asset.code,
             "now": now,
-            "payments": replays.as_they_stand(loan),
+            "payments": paid,
             "corrections": made,
             "waiting": corrections.waiting(loan, now=now),
             "may": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.CORRECTED,
             "causes": _CAUSES,
+            "cost": [(row, part) for row, part, gone in paid if part.make_whole and not gone],
             "refusal": refusal,
             "typed": request.POST,
         },
@@ -108,21 +115,42 @@ def _add(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 
 def _take_back(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    maker: Any = request.user
+    cause, reason = request.POST.get("cause", ""), request.POST.get("reason", "")
+    corrections.ask_reversal(_chosen(request, loan), cause=cause, reason=reason, maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person, who sees there what it would change."
+
+
+def _waive(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    maker: Any = request.user
+    waivers.ask(_chosen(request, loan), reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for the head of the desk or of risk."
+
+
+def _chosen(request: HttpRequest, loan: Loan) -> Repayment:
     chosen = request.POST.get("payment", "")
     payment: Repayment | None = loan.repayments.filter(pk=chosen).first() if chosen.isdecimal() else None
     if payment is None:
         raise corrections.UnableToCorrect("choose one of the loan's payments")
-    maker: Any = request.user
-    cause, reason = request.POST.get("cause", ""), request.POST.get("reason", "")
-    corrections.ask_reversal(payment, cause=cause, reason=reason, maker=maker, now=now)
-    return "Asked: it waits on the page Approvals for a second person, who sees there what it would change."
+    return payment
 
 
 class Changes(Lines):
     model = SplitChange
     verbose_name_plural = "What each payment pays more, or less"
-    fields = readonly_fields = ("repayment", "amount", "fees", "interest", "principal", "surplus", "entry")
-    units = dict.fromkeys(("amount", "fees", "interest", "principal", "surplus"), "correction__loan__asset")
+    fields = readonly_fields = (
+        "repayment",
+        "amount",
+        "fees",
+        "interest",
+        "principal",
+        "surplus",
+        "make_whole",
+        "entry",
+    )
+    units = dict.fromkeys(
+        ("amount", "fees", "interest", "principal", "surplus", "make_whole"), "correction__loan__asset"
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         named = ("correction__loan__asset", "repayment", "entry")
@@ -149,3 +177,4 @@ _site: Any = admin.site
 _site.add_page(Page("corrections/<int:pk>/", "lending_corrections", page, SEE_CLIENTS, "lending"))
 _site.add_page(Page("corrections/<int:pk>/add/", "lending_correction_add_payment", add, corrections.ASKERS, "lending"))
 _site.add_page(Page("corrections/<int:pk>/take-back/", "lending_take_back", take_back, corrections.ASKERS, "lending"))
+_site.add_page(Page("corrections/<int:pk>/waive/", "lending_waive", waive, corrections.ASKERS, "lending"))

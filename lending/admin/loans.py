@@ -11,7 +11,20 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from lending import access, amendments, loans, obligations, offers, panels, replays, schedules, staff, term_sheets
+from lending import (
+    access,
+    amendments,
+    interest,
+    loans,
+    obligations,
+    offers,
+    panels,
+    prepayments,
+    replays,
+    schedules,
+    staff,
+    term_sheets,
+)
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
@@ -170,10 +183,15 @@ def _story(request: HttpRequest, shown: Loan) -> dict[str, Any]:
 def _payments(request: HttpRequest, shown: Loan) -> dict[str, Any]:
     """Return what a loan is to pay, as it was agreed."""
     now = staff.now(request)
-    asked = obligations.near(shown)
+    owed = interest.payoff(shown, now=now) if shown.prepayment and shown.start_at else None
     return {
-        "loan": shown, "now": now, "asset": shown.asset.code, "schedule": _schedule(shown, now), "obligations": asked,
-    }  # fmt: skip
+        "loan": shown,
+        "now": now,
+        "asset": shown.asset.code,
+        "schedule": _schedule(shown, now),
+        "obligations": obligations.near(shown),
+        "closing": prepayments.paid_off(shown, owed)[0] if owed and owed.total else None,
+    }
 
 
 def _trail(shown: Loan, *, corrected: bool) -> list[tuple[datetime, LoanEvent | None, Correction | None]]:

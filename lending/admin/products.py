@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from lending import clock, products
 from lending.admin.base import Table
 from lending.engine import money
-from lending.models import Asset, Book, LadderTerms, Product
+from lending.models import Asset, Book, LadderTerms, Prepayment, Product
 from lending.products import UnableToChange, Wanted
 from lending.staff import roles
 from lending.templatetags.plimsoll import percent
@@ -39,13 +39,16 @@ class ProductForm(forms.ModelForm):
 
     fee = _per_cent("Origination fee")
     unused = _per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
+    early = _per_cent(
+        "That share, or what a year earns elsewhere", required=False, help_text="Of what is paid early; else 0."
+    )
     reason = forms.CharField(max_length=400, label="Why", help_text="The second person reads it.")
 
     class Meta:
         model = Product
         fields = (
             "code", "name", "asset", "book", "day_count", "tenor", "notice_days", "schedule_kind", "frequency_months",
-            "calendar", "grace_days", "terms",
+            "calendar", "grace_days", "prepayment", "terms",
         )  # fmt: skip
         labels = {
             "tenor": "Runs for",
@@ -53,6 +56,7 @@ class ProductForm(forms.ModelForm):
             "schedule_kind": "Paid back",
             "frequency_months": "Pays",
             "day_count": "Days",
+            "prepayment": "Principal paid before its time costs",
         }
 
     def __init__(self, data: Any = None, *, instance: Product | None = None) -> None:
@@ -63,6 +67,7 @@ class ProductForm(forms.ModelForm):
                 del self.fields[name]
             self.initial["fee"] = money.text(instance.origination_fee * 100)
             self.initial["unused"] = money.text(instance.unused_fee * 100)
+            self.initial["early"] = money.text(instance.prepayment_rate * 100)
         ladder: Any = self.fields["terms"]
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()
@@ -71,7 +76,10 @@ class ProductForm(forms.ModelForm):
             self.fields[f"{self._OFF}{asset.code}"] = _per_cent(
                 asset.code, required=False, initial=money.text(off * 100)
             )
-        self.order_fields([*(name for name in self.fields if name != "reason"), "reason"])
+        choice: Any = self.fields["prepayment"]
+        choice.choices = Prepayment.choices
+        last = ("prepayment", "early", "reason")
+        self.order_fields([*(name for name in self.fields if name not in last), *last])
 
     @property
     def offered(self) -> list[forms.BoundField]:
@@ -93,6 +101,7 @@ class ProductForm(forms.ModelForm):
             columns = {name: said[name] for name in ("name", "terms", *products.TERMS) if name in said}
             columns["origination_fee"] = said["fee"] / 100
             columns["unused_fee"] = (said["unused"] or money.ZERO) / 100
+            columns["prepayment_rate"] = (said["early"] or money.ZERO) / 100
         return Wanted(code=code, columns=columns, haircuts=off, asset=asset, book=book)
 
 

@@ -46,6 +46,7 @@ class Category(StrEnum):
     ORIGINATION_FEE = "origination_fee"
     UNUSED_FEE = "unused_fee"
     LATE_FEE = "late_fee"
+    MAKE_WHOLE = "make_whole"
     LIQUIDATION_FEE = "liquidation_fee"
     FUNDING = "funding"
     SPREAD = "spread"

@@ -31,16 +31,17 @@ __all__ = ["AccountKey", "Draft", "Dues", "Heading", "Line", "UnableToDraft", "d
 
 @dataclass(frozen=True, slots=True)
 class Dues:
-    """Parts of what a loan owes, or of what was paid on it, in the loan's asset."""
+    """Parts of what a loan owes, or of what was paid on it, in the loan's asset; make-whole is owed once it is paid."""
 
     fees: Decimal = money.ZERO
     interest: Decimal = money.ZERO
     principal: Decimal = money.ZERO
+    make_whole: Decimal = money.ZERO
 
     @property
     def total(self) -> Decimal:
         with money.exact():
-            return self.fees + self.interest + self.principal
+            return self.fees + self.interest + self.principal + self.make_whole
 
 
 # --- clients' money and collateral ----------------------------------------------------------------------------------
@@ -131,10 +132,7 @@ def fee(heading: Heading, *, asset: str, amount: Decimal, category: Category = C
     check_positive(heading, amount)
     receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, client_of(heading), loan_of(heading))
     return draft(
-        heading,
-        "fee",
-        Line(receivable, amount),
-        credit(house(AccountKind.FEE_INCOME, asset), amount, category),
+        heading, "fee", Line(receivable, amount), credit(house(AccountKind.FEE_INCOME, asset), amount, category)
     )
 
 
@@ -373,11 +371,16 @@ def reversal(heading: Heading, lines: Iterable[Line]) -> Draft:
 
 
 def _discharge(heading: Heading, asset: str, paid: Dues, *, signed: bool = False) -> tuple[Line, ...]:
-    if not signed and min(paid.fees, paid.interest, paid.principal) < 0:
+    if not signed and min(paid.fees, paid.interest, paid.principal, paid.make_whole) < 0:
         raise UnableToDraft(f"{heading.key}: {paid} has a negative part")
     owner = (asset, client_of(heading), loan_of(heading))
+    fees = of_loan(AccountKind.FEES_RECEIVABLE, *owner)
     return (
-        credit(of_loan(AccountKind.FEES_RECEIVABLE, *owner), paid.fees),
+        # Charged and paid in one: the client's statement shows both.
+        Line(fees, paid.make_whole),
+        credit(house(AccountKind.FEE_INCOME, asset), paid.make_whole, Category.MAKE_WHOLE),
+        credit(fees, paid.make_whole),
+        credit(fees, paid.fees),
         credit(of_loan(AccountKind.INTEREST_RECEIVABLE, *owner), paid.interest),
         credit(of_loan(AccountKind.LOAN_PRINCIPAL, *owner), paid.principal),
     )

@@ -11,9 +11,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from lending.engine import interest, money
+from lending.engine import interest, money, prepayment
 from lending.engine.interest import Step
-from lending.engine.waterfall import Claims, allocate
+from lending.engine.waterfall import Claims, Split, allocate
 
 
 class UnableToReplay(ValueError):
@@ -22,10 +22,15 @@ class UnableToReplay(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first."""
+    """
+    Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first.
+
+    `prepays` says of a payment that principal which it pays before its time costs what was agreed.
+    """
 
     at: datetime
     amount: Decimal
+    prepays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +41,38 @@ class Parts:
     interest: Decimal = money.ZERO
     principal: Decimal = money.ZERO
     surplus: Decimal = money.ZERO
+    make_whole: Decimal = money.ZERO
+
+    @property
+    def each(self) -> tuple[Decimal, ...]:
+        return self.fees, self.interest, self.principal, self.surplus, self.make_whole
 
     @property
     def total(self) -> Decimal:
         with money.exact():
-            return self.fees + self.interest + self.principal + self.surplus
+            return _sum(self.each)
 
     def __bool__(self) -> bool:
-        return any((self.fees, self.interest, self.principal, self.surplus))
+        return any(self.each)
 
     def __add__(self, other: "Parts") -> "Parts":
         with money.exact():
-            return Parts(
-                self.fees + other.fees,
-                self.interest + other.interest,
-                self.principal + other.principal,
-                self.surplus + other.surplus,
-            )
+            return Parts(*(one + more for one, more in zip(self.each, other.each, strict=True)))
 
     def __neg__(self) -> "Parts":
         # Not by a minus sign, which would round to the precision of whatever context is open.
-        return Parts(*(part.copy_negate() for part in (self.fees, self.interest, self.principal, self.surplus)))
+        return Parts(*(part.copy_negate() for part in self.each))
 
     def __sub__(self, other: "Parts") -> "Parts":
         return self + -other
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What may be left of the principal from each day of payment on, as it was agreed at an instant."""
+
+    at: datetime
+    left: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,8 @@ class Facts:
 
     `lent` is the principal, from its first flow on; `fees` are charges; `paid` are payments in the order in which they
     count. `rate` is as `interest.cumulative` takes it, and so is `since`; `brought` is interest that was due already
-    when a loan was taken over from another system, which is what its first lending stands for.
+    when a loan was taken over from another system, which is what its first lending stands for. `early` is what
+    was agreed for principal that is paid before its time, and `agreed` by which schedule that is.
     """
 
     day_count: str
@@ -80,6 +94,8 @@ class Facts:
     paid: tuple[Flow, ...] = ()
     brought: Decimal = money.ZERO
     since: date | None = None
+    early: prepayment.Terms | None = None
+    agreed: tuple[Agreed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +124,8 @@ class Life:
 
 def live(facts: Facts) -> Life:
     """
-    Return a loan's life from its facts: each payment serves fees, then interest to the instant, then principal.
+    Return a loan's life from its facts: each payment serves fees, then interest to the instant, then principal, with
+    what it costs to pay that before its time.
 
     Interest at an instant is what was earned until then, rounded up once, less what earlier payments paid of it; so
     nothing depends on when or how often it was posted.
@@ -151,8 +168,25 @@ def _paid(facts: Facts, principal: Sequence[Step], before: Sequence[Parts], paym
             interest=facts.brought + _earned(facts, principal, payment.at) - _sum(part.interest for part in before),
             principal=principal[-1].value,
         )
-    split = allocate(payment.amount, claims)
-    return Parts(split.fees, split.interest, split.principal, split.surplus)
+    split = served(facts, principal, payment, claims)
+    return Parts(split.fees, split.interest, split.principal, split.surplus, split.make_whole)
+
+
+def served(facts: Facts, principal: Sequence[Step], payment: Flow, claims: Claims) -> Split:
+    """Return how a payment serves the claims, where the principal was this from instant to instant until then."""
+    place = position(facts, principal, payment.at) if payment.prepays else None
+    if facts.early is None or place is None:
+        return allocate(payment.amount, claims)
+    return prepayment.allocate_early(payment.amount, claims, facts.early, place)
+
+
+def position(facts: Facts, principal: Sequence[Step], at: datetime) -> prepayment.Position | None:
+    """Return where a loan stands by the schedule that was agreed at an instant; None where none was."""
+    agreed = next((row for row in reversed(facts.agreed) if row.at <= at), None)
+    if agreed is None:
+        return None
+    bears = next(step.value for step in reversed(facts.rate) if step.at <= at)
+    return prepayment.Position(at, tuple(principal), agreed.left, bears)
 
 
 def _earned(facts: Facts, principal: Sequence[Step], until: datetime) -> Decimal:

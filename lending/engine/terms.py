@@ -61,6 +61,11 @@ _TENORS = (
     ("open", "an open term: until either side ends it"),
     ("revolving", "a revolving line: until either side ends it"),
 )
+_PREPAYMENTS = (
+    ("", "nothing"),
+    ("share", "a share of what is prepaid"),
+    ("interest", "interest lost, less what it earns elsewhere"),
+)
 _CALENDARS = (("", "every day"), ("XFED", "Fedwire's business days"), ("XECB", "TARGET's business days"))
 
 # One line for everything that the engine runs by, in the order of the print. `loan` and `ladder` become the columns
@@ -82,6 +87,9 @@ TERMS = (
     Term("loan", "default_rate", "Interest a year in default", Unit.RATIO),
     Term("loan", "origination_fee", "Origination fee, of the principal", Unit.RATIO),
     Term("loan", "unused_fee", "Fee a year, of what is not drawn", Unit.RATIO, before="0"),
+    Term("loan", "prepayment", "Principal paid before its time costs", Unit.WORDS, _PREPAYMENTS, before=""),
+    Term("loan", "prepayment_rate", "That share, or what a year earns elsewhere", Unit.RATIO, before="0"),
+    Term("rules", "prepayment_notice_s", "Nothing, within so long before it is due", Unit.SPAN, before=432_000),
     Term("loan", "payout_address", "Paid out to", Unit.WORDS, (("", "the client's free balance"),)),
     Term("loan", "quoted_until", "The offer ends at", Unit.INSTANT),
     Term("rules", "margin_account", "The collateral secures", Unit.WORDS),

@@ -20,7 +20,11 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How an amount was spent on claims; costs + fees + interest + principal + surplus is the amount."""
+    """
+    How an amount was spent on claims; costs + fees + interest + principal + make_whole + surplus is the amount.
+
+    `make_whole` is what principal cost that was paid before its time (`lending.engine.prepayment`).
+    """
 
     costs: Decimal
     fees: Decimal
@@ -28,6 +32,7 @@ class Split:
     principal: Decimal
     surplus: Decimal
     short: Decimal
+    make_whole: Decimal = ZERO
 
 
 def allocate(amount: Decimal, claims: Claims) -> Split:

@@ -19,11 +19,13 @@ class Correction(models.Model):
     class Kind(models.TextChoices):
         PAYMENT = "payment", "earlier payment"
         REVERSAL = "reversal", "payment taken back"
+        WAIVER = "waiver", "make-whole waived"
 
     class Cause(models.TextChoices):
         LATE = "late", "recorded late"
         WRONG = "wrong", "booked wrongly"
         BOUNCED = "bounced", "the transfer came back"
+        WAIVED = "waived", "waived by the desk"
 
     public_id = PublicIdField()
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
@@ -31,7 +33,7 @@ class Correction(models.Model):
     kind = models.CharField(max_length=12, choices=Kind.choices)
     cause = models.CharField(max_length=12, choices=Cause.choices)
     repayment = models.ForeignKey(
-        Repayment, on_delete=models.PROTECT, related_name="corrections", help_text="entered late, or taken back"
+        Repayment, on_delete=models.PROTECT, related_name="corrections", help_text="entered late, taken back, or freed"
     )
     reason = models.CharField(max_length=400)
     maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
@@ -49,9 +51,10 @@ class Correction(models.Model):
             ),
             models.CheckConstraint(
                 name="payment_taken_back_by_two_persons",
-                condition=~Q(kind="reversal") | Q(maker__isnull=False, checker__isnull=False),
+                condition=Q(kind="payment") | Q(maker__isnull=False, checker__isnull=False),
             ),
             models.UniqueConstraint(name="payment_taken_back_once", fields=["repayment"], condition=Q(kind="reversal")),
+            models.UniqueConstraint(name="make_whole_waived_once", fields=["repayment"], condition=Q(kind="waiver")),
         ]
 
     def __str__(self) -> str:
@@ -69,6 +72,7 @@ class SplitChange(models.Model):
     interest = AmountField(default=0)
     principal = AmountField(default=0)
     surplus = AmountField(default=0)
+    make_whole = AmountField(default=0, db_default=0)
     entry = models.ForeignKey("lending.Entry", on_delete=models.PROTECT)
 
     class Meta:
@@ -76,6 +80,6 @@ class SplitChange(models.Model):
             models.UniqueConstraint(name="split_change_once", fields=["correction", "repayment"]),
             models.CheckConstraint(
                 name="split_change_is_whole",
-                condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus")),
+                condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus") + F("make_whole")),
             ),
         ]

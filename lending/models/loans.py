@@ -5,6 +5,7 @@ from datetime import date
 from django.db import models
 from django.db.models import F, Q
 
+from lending.engine import figures
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.margin_accounts import LadderTerms, MarginAccount
@@ -18,6 +19,14 @@ class DayCount(models.TextChoices):
     ACT_ACT_ISDA = "ACT/ACT ISDA", "ACT/ACT ISDA"
     THIRTY_360 = "30/360", "30/360"
     THIRTY_E_360 = "30E/360", "30E/360"
+
+
+class Prepayment(models.TextChoices):
+    """What principal costs that is paid before its time; equal to `lending.engine.prepayment.Kind`."""
+
+    NOTHING = "", "nothing"
+    SHARE = "share", "a share of what is prepaid"
+    INTEREST = "interest", "interest lost, less what it earns elsewhere"
 
 
 class Payments(models.Model):
@@ -48,6 +57,15 @@ class Payments(models.Model):
     grace_days = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="business days after the day of payment before what is unpaid is in default"
     )
+    prepayment = models.CharField(
+        max_length=8,
+        choices=Prepayment.choices,
+        blank=True,
+        default=Prepayment.NOTHING,
+        db_default=Prepayment.NOTHING,
+        help_text="what principal costs that is paid before its time, of a fixed term",
+    )
+    prepayment_rate = RatioField(default=0, db_default=0, help_text="that share, or what a year earns elsewhere")
 
     class Meta:
         abstract = True
@@ -66,6 +84,16 @@ class Payments(models.Model):
     def notice(self) -> str:
         """Return in words with what notice either side ends it."""
         return f"{self.notice_days} business day{'' if self.notice_days == 1 else 's'}' notice"
+
+    @property
+    def how_prepaid(self) -> str:
+        """Return in words what it costs to pay principal back before its time; empty for nothing."""
+        if self.prepayment == Prepayment.SHARE:
+            return f"{figures.percent(self.prepayment_rate)} of it"
+        if self.prepayment == Prepayment.INTEREST:
+            elsewhere = f"less {figures.percent(self.prepayment_rate)} a year that it earns elsewhere"
+            return f"the interest that it would have borne until it was due, {elsewhere}"
+        return ""
 
     @property
     def how_paid(self) -> str:
@@ -108,6 +136,14 @@ class Product(Payments):
                 condition=Q(unused_fee=0) | Q(tenor=Tenor.REVOLVING, unused_fee__gt=0, unused_fee__lt=1),
                 violation_error_message="A fee on what is not drawn belongs to a revolving line, and is at least 0 and "
                 "less than all of it.",
+            ),
+            models.CheckConstraint(
+                name="product_prepayment_of_a_fixed_term",
+                condition=Q(prepayment=Prepayment.NOTHING, prepayment_rate=0)
+                | Q(prepayment=Prepayment.SHARE, tenor=Tenor.FIXED, prepayment_rate__gt=0, prepayment_rate__lt=1)
+                | Q(prepayment=Prepayment.INTEREST, tenor=Tenor.FIXED, prepayment_rate__gte=0, prepayment_rate__lt=1),
+                violation_error_message="What is paid before its time can cost something on a fixed term alone: a "
+                "share above 0 and below all of it, or the interest lost less a rate from 0 on; else the rate is 0.",
             ),
         ]
 
@@ -327,6 +363,10 @@ class Repayment(models.Model):
     interest = AmountField(default=0)
     principal = AmountField(default=0)
     surplus = AmountField(default=0)
+    make_whole = AmountField(default=0, db_default=0, help_text="what principal cost that was paid before its time")
+    prepays = models.BooleanField(
+        default=False, db_default=False, help_text="principal that it pays before its time costs what was agreed"
+    )
     received_at = models.DateTimeField()
     arrived_at = models.DateTimeField(null=True, help_text="when it arrived, where it had to be applied from later on")
     recorded_at = models.DateTimeField()
@@ -337,7 +377,11 @@ class Repayment(models.Model):
             models.CheckConstraint(name="repayment_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(
                 name="repayment_is_split_whole",
-                condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus")),
+                condition=Q(amount=F("fees") + F("interest") + F("principal") + F("surplus") + F("make_whole")),
+            ),
+            models.CheckConstraint(
+                name="repayment_make_whole_of_a_prepayment",
+                condition=Q(make_whole=0) | Q(make_whole__gt=0, prepays=True, kind="cash"),
             ),
         ]
 

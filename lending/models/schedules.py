@@ -53,6 +53,7 @@ class ScheduleRow(models.Model):
     principal = AmountField()
     interest = AmountField()
     balance = AmountField(help_text="principal that is left once it is paid")
+    agreed_at = models.DateTimeField(null=True, help_text="of a later version: when it was agreed")
 
     class Meta:
         constraints = [

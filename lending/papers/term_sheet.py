@@ -38,6 +38,13 @@ _OUTSIDE = (
 )
 _FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
 _ALL_DRAWN = "It is as if all of the line was drawn at once."
+_PREPAYING = (
+    "What principal costs that is paid before its time is worked out for the principal that a payment pays early and "
+    "taken out of that payment, after fees and interest. The interest lost is simple interest by the day count, at the "
+    "rate that the loan bears then and from the payment to when the schedule asks for that principal, not discounted "
+    "and never below zero. Nothing is charged for what the schedule asks for, for what is paid while a margin call is "
+    "open, for what a sale of collateral brings, or once the loan is due or in default."
+)
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -55,6 +62,8 @@ def render(sheet: TermSheet) -> bytes:
         found = [term for term in terms.TERMS if term.part in parts]
         story += [words(heading, HEAD), facts([(term.label, term_sheets.printed(term, drawn)) for term in found])]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
+    if drawn.loan["prepayment"]:
+        story += [Spacer(1, 1.5 * mm), words(_PREPAYING, SMALL)]
     story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]
     foot = (
         f"Loan {names['loan']} · term sheet version {sheet.version}",

@@ -24,6 +24,7 @@ from lending import (
     obligations,
     offers,
     panels,
+    prepayments,
     recalls,
     repayments,
     schedules,
@@ -37,7 +38,7 @@ from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
 
-_QUOTE_GOOD = timedelta(hours=1)
+QUOTE_GOOD = timedelta(hours=1)
 _NOTICES = 5
 _DUE = 50
 _NEXT = 3  # of a client
@@ -146,7 +147,7 @@ def _loan_page(
 ) -> HttpResponse:
     now = request.reading.now
     owing = interest.in_debt(shown.margin_account.loans.all())
-    payoffs, quotes = interest.payoffs_at(owing, now, now + _QUOTE_GOOD)
+    payoffs, quotes = interest.payoffs_at(owing, now, now + QUOTE_GOOD)
     payoff = payoffs.get(shown.pk)
     subject = panels.Indebted(shown.client, [(loan, payoffs[loan.pk]) for loan in owing], shown)
     signer = signs_for(request, shown.client)
@@ -257,8 +258,8 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     now = request.reading.now
     owed = own_loan(request, public_id)
     access.require_signer(request.user, owed.client)
-    payoff = interest.payoff(owed, now=now)
-    form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=payoff.total)
+    closing = prepayments.paid_off(owed, interest.payoff(owed, now=now))[0]
+    form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=closing.total)
     if not form.is_valid():
         return _loan_page(request, owed, form=form, status=422)
     amount = form.cleaned_data["amount"]

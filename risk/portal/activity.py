@@ -68,14 +68,15 @@ def _payments(loan: Loan) -> Iterable[Happening]:
     for row, part, gone in replays.as_they_stand(loan)[:MOST_OF_EACH]:
         title = "Repaid out of a sale" if row.kind == row.Kind.LIQUIDATION else "Repaid"
         with money.exact():
-            cost = part.fees + part.interest
+            cost = part.fees + part.interest + part.make_whole
         parts = f"{part.principal.normalize():,f} of principal, {cost.normalize():,f} of interest and fees"
         said, tone = ("taken back since", "warn") if gone else (parts, "good")
         yield Happening(row.received_at, "payments", title, said, tone, row.amount, code)
     for made in loan.corrections.select_related("repayment").order_by("-pk")[:MOST_OF_EACH]:
         when = f"as of {made.effective_at:%d %b %Y %H:%M} UTC: {made.get_cause_display()}"
-        reversal = made.kind == made.Kind.REVERSAL
-        title, tone = ("Payment taken back", "bad") if reversal else ("Earlier payment recorded", "good")
+        title, tone = {
+            made.Kind.REVERSAL: ("Payment taken back", "bad"), made.Kind.WAIVER: ("Make-whole waived", "good"),
+        }.get(made.Kind(made.kind), ("Earlier payment recorded", "good"))  # fmt: skip
         yield Happening(made.recorded_at, "payments", title, when, tone, made.repayment.amount, code)
 
 

@@ -48,6 +48,9 @@ PAPER = {
     "Interest a year in default": ("loan", "default_rate", "percent"),
     "Origination fee, of the principal": ("loan", "origination_fee", "percent"),
     "Fee a year, of what is not drawn": ("loan", "unused_fee", "percent"),
+    "Principal paid before its time costs": ("loan", "prepayment", WORDS),
+    "That share, or what a year earns elsewhere": ("loan", "prepayment_rate", "percent"),
+    "Nothing, within so long before it is due": ("rule", "prepayment_notice", "span"),
     "Paid out to": ("loan", "payout_address", WORDS),
     "The offer ends at": ("loan", "quoted_until", "instant"),
     "The collateral secures": ("rule", "secures", WORDS),
@@ -79,6 +82,8 @@ CALLED = {
         "bullet": "all at once at maturity", "interest_only": "interest every period, principal at maturity",
         "equal_principal": "equal parts of the principal, and interest", "equal_instalment": "equal instalments",
     },
+    "prepayment": {"": "nothing", "share": "a share of what is prepaid",
+                   "interest": "interest lost, less what it earns elsewhere"},
     "calendar": {"": "every day", "XFED": "Fedwire's business days", "XECB": "TARGET's business days"},
 }  # fmt: skip
 NOTHING = {("date", "the day its notice is over"): None, ("count", "none"): 0}
@@ -98,7 +103,7 @@ ODD: dict[str, dict[str, Any]] = {
         "default_rate": Decimal("0.2"),
         "fee": Decimal("0.001234567891"),
         "product": {"day_count": "ACT/ACT ISDA", "schedule_kind": "equal_instalment", "calendar": "XFED",
-                    "grace_days": 3},
+                    "grace_days": 3, "prepayment": "interest", "prepayment_rate": Decimal("0.0312345")},
         "maturity_date": date(2024, 2, 29),
         "quoted_until": NOW + timedelta(hours=5, microseconds=7),
         "payout_address": "wire:" + "GB29-NWBK-6016-1331-9268-19/" * 4,
@@ -122,7 +127,8 @@ ODD: dict[str, dict[str, Any]] = {
     "equal parts": {
         "asset": "USD",
         "principal": Decimal("1000.01"),
-        "product": {"day_count": "ACT/365F", "schedule_kind": "equal_principal"},
+        "product": {"day_count": "ACT/365F", "schedule_kind": "equal_principal", "prepayment": "share",
+                    "prepayment_rate": Decimal("0.000000000001")},
         "maturity_date": date(2021, 9, 19),
     },
     "until either side ends it": {
@@ -194,7 +200,11 @@ def read(paper: bytes) -> dict[str, str]:
     for label in labels:
         value = []
         for line in found[found.index(label) + 1 :]:
-            if line in stops or line == "Due" or line.startswith(("LTV is the debt", "Loan ", "Plimsoll")):
+            if (
+                line in stops
+                or line == "Due"
+                or line.startswith(("LTV is the debt", "What principal costs", "Loan ", "Plimsoll"))
+            ):
                 break
             value.append(line)
         figures[label] = "".join(value)
@@ -234,6 +244,7 @@ def test_what_was_printed_is_what_runs(loan: Loan) -> None:
     rules = {
         "decimals": loan.asset.decimals,
         "default_after": interest.DEFAULT_AFTER.total_seconds(),
+        "prepayment_notice": obligations.NOTICE.total_seconds(),
         "secures": "this loan alone",
     }
     assert interest.default_at(loan) == obligations.agreed_default(loan)

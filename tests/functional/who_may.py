@@ -58,6 +58,7 @@ READ = {
     "/portal/loans/{loan}/history/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/activity/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/payments/":           "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
+    "/portal/loans/{loan}/prepayment/":         "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/what-if/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/exchange/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/reserved/":            "rrr    Y--   Y-- -Y-     xxx   xxx  xxx  xxx  xxx  xxx",
@@ -128,6 +129,7 @@ PRESS = {
     "/admin/amend/{loan_pk}/":                  "rrr    rrr   rrr rrr     ?--   xxx  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/take-back/":  "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
+    "/admin/corrections/{loan_pk}/waive/":      "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
     "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
 }

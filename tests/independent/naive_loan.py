@@ -21,6 +21,8 @@ class Payment:
     at: dt.datetime
     amount: Decimal
     gone: bool = False
+    freed: bool = False
+    cost: Decimal = Decimal(0)
     interest: Decimal = Decimal(0)
     principal: Decimal = Decimal(0)
     surplus: Decimal = Decimal(0)
@@ -28,7 +30,12 @@ class Payment:
 
 @dataclass
 class NaiveLoan:
-    """A bullet loan: a principal, rates and default rates that hold from instants on, its default, payments."""
+    """
+    A bullet loan: a principal, rates and default rates that hold from instants on, its default, payments.
+
+    `ends` says when it was to end, as agreed at instants; `early` what principal costs that is paid more than five days
+    before: a share of it, or the interest until then at what it bears less `early_rate`.
+    """
 
     start: dt.datetime
     lent: Decimal
@@ -36,6 +43,9 @@ class NaiveLoan:
     rates: list[tuple[dt.datetime, Fraction]]
     default_rates: list[tuple[dt.datetime, Fraction]]
     default_at: dt.datetime
+    ends: list[tuple[dt.datetime, dt.datetime]] = field(default_factory=list)
+    early: str = ""
+    early_rate: Fraction = Fraction(0)
     cent: Decimal = Decimal("0.01")
     payments: list[Payment] = field(default_factory=list)
 
@@ -46,9 +56,33 @@ class NaiveLoan:
             owed = self.lent - sum((p.principal for p in done), Decimal(0))
             interest = self.earned(payment.at, done) - sum((p.interest for p in done), Decimal(0))
             payment.interest = min(payment.amount, interest)
-            payment.principal = min(payment.amount - payment.interest, owed)
-            payment.surplus = payment.amount - payment.interest - payment.principal
+            left = payment.amount - payment.interest
+            each = Fraction(0) if payment.freed else self.price(payment.at)
+            payment.principal = min(self.cents(Fraction(left) / (1 + each), up=False), owed)
+            while payment.principal + self.cents(Fraction(payment.principal) * each) > left:
+                payment.principal -= self.cent
+            payment.cost = self.cents(Fraction(payment.principal) * each)
+            payment.surplus = left - payment.principal - payment.cost
             done.append(payment)
+
+    def price(self, at: dt.datetime) -> Fraction:
+        """Return what each unit of principal costs that is paid at an instant."""
+        end = [end for since, end in self.ends if since <= at][-1] if self.ends else at
+        if not self.early or at >= self.default_at or end - at <= 5 * DAY:
+            return Fraction(0)
+        if self.early == "share":
+            return self.early_rate
+        years, lost = Fraction(0), max(self._held(self.rates, at) - self.early_rate, Fraction(0))
+        while at < end:
+            midnight = dt.datetime.combine(at.date(), dt.time(), tzinfo=dt.UTC) + DAY
+            years += Fraction((midnight - at) // dt.timedelta(microseconds=1), 86_400_000_000) * self._day(at.date())
+            at = midnight
+        return lost * years
+
+    def cents(self, exact: Fraction, *, up: bool = True) -> Decimal:
+        """Return an amount in whole cents."""
+        found = exact / Fraction(self.cent)
+        return self.cent * (-(-found.numerator // found.denominator) if up else found.numerator // found.denominator)
 
     def in_order(self) -> list[Payment]:
         """Return the payments that stand, by the time at which they count; the list holds them as they became known."""
@@ -66,8 +100,7 @@ class NaiveLoan:
     def earned(self, until: dt.datetime, done: list[Payment] | None = None) -> Decimal:
         """Return all interest to an instant, a started cent counting as a whole one."""
         normal, default = self.exact(until, done)
-        cents = (normal + default) / Fraction(self.cent)
-        return self.cent * -(-cents.numerator // cents.denominator)
+        return self.cents(normal + default)
 
     def exact(self, until: dt.datetime, done: list[Payment] | None = None) -> tuple[Fraction, Fraction]:
         """Return interest at the agreed rates and at the default rate, from change to change and day to day."""
