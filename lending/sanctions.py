@@ -185,7 +185,7 @@ def current(watchlist: SanctionsList) -> SanctionsVersion | None:
 def current_versions() -> list[SanctionsVersion]:
     """Return the version that stands of each list that has one, by the lists' codes."""
     newest = SanctionsVersion.objects.order_by("watchlist__code", "-number").distinct("watchlist__code")
-    return list(newest.select_related("watchlist"))
+    return list(newest.select_related("watchlist", "upload"))
 
 
 def _kept(file: Sent, whole: Any) -> tuple[SanctionsFile, bytes]:

@@ -345,7 +345,8 @@ def _rated(
 
 def _names(versions: Sequence[SanctionsVersion]) -> _Names:
     """Return all names of the lists that stand but those of ships and aircraft, kept until a list changes."""
-    key = ",".join(str(version.pk) for version in versions)
+    # Not by the versions' numbers: a database that was restored, or another one, gives the same number again.
+    key = ",".join(str(version.upload.public_id) for version in versions)
     if key not in _kept:
         rows = SanctionsName.objects.filter(
             entry__closed_by=None, entry__watchlist__in=[v.watchlist_id for v in versions]

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 import pytest
-from django.contrib.auth.hashers import get_hasher, make_password
 
 from lending.models import Client, ClientUser, Role, RoleGrant, User
 from tests.factories import files
+from tests.factories.lending import hashed
 
 NOW = datetime(2021, 5, 19, 12, 0, tzinfo=UTC)
 PASSWORD = "draught-marks-amidships-41"
@@ -32,12 +31,6 @@ class Cast:
     quayside: Client
 
 
-@cache
-def _hash(hasher: str) -> str:
-    """Hash the one password once for each way of hashing: a good one is slow on purpose."""
-    return make_password(PASSWORD, hasher=hasher)
-
-
 _STAFF = {
     "rhea": Role.RISK,
     "rolf": Role.RISK_HEAD,
@@ -57,11 +50,10 @@ _BORROWERS = {
 
 def assemble() -> Cast:
     """Create everybody: alice signs and bob looks for one client, charlie belongs to another. Both may borrow."""
-    hashed = _hash(get_hasher().algorithm)
     addresses = {name: f"{name}@plimsoll.example" for name in _STAFF}
     addresses |= {name: f"{name}@{client.split()[0].lower()}.example" for name, (client, _) in _BORROWERS.items()}
     made = User.objects.bulk_create(
-        User(email=email, password=hashed, name=name.title(), is_staff=name in _STAFF)
+        User(email=email, password=hashed(PASSWORD), name=name.title(), is_staff=name in _STAFF)
         for name, email in addresses.items()
     )
     people = dict(zip(addresses, made, strict=True))

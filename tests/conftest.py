@@ -1,5 +1,6 @@
 """The databases every test runs on, and the cast."""
 
+import gc
 from collections.abc import Iterator
 
 import hypothesis
@@ -54,3 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if (mark and mark.kwargs.get("transaction")) or "transactional_db" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a test that commits asks for the fixture real_db")
     items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("browser", "processes")))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported alone from here on: looking for rubbish in it takes long."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

@@ -24,7 +24,7 @@ def pytest_load_initial_conftests() -> None:
     os.environ["BEHIND_TLS"] = "false"
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if not os.environ.get("DATABASE_URL") or (worker and os.environ.get(_OURS)):
-        joined = session.join(default_data_dir() / worker)
+        joined = session.join(default_data_dir() / worker, durable=not worker)
         os.environ[_OURS] = "yes"
         _held.append(joined)
         os.environ.update(joined.environment())

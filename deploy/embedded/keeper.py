@@ -21,6 +21,7 @@ from deploy.embedded.servers import Postgres, Server, UnableToStart, Valkey
 
 _POLL_S = 0.1
 _TRIES = 5
+FLEETING = "fleeting"  # said by whoever starts a keeper whose servers may spare the disk
 
 
 def hold(path: Path, mode: int, *, patience_s: float) -> IO[str] | None:
@@ -39,12 +40,12 @@ def hold(path: Path, mode: int, *, patience_s: float) -> IO[str] | None:
             return file
 
 
-def serve(layout: Layout) -> None:
+def serve(layout: Layout, *, durable: bool) -> None:
     """Run both servers, restarting whichever ends, until nobody holds the users' lock."""
     keeper = hold(layout.locks / "keeper.lock", fcntl.LOCK_EX, patience_s=3)
     if keeper is None:
         return  # another keeper is at work
-    postgres, valkey = Postgres(layout), Valkey(layout)
+    postgres, valkey = Postgres(layout, durable=durable), Valkey(layout)
     servers: list[Server] = [postgres, valkey]
     left_alone: IO[str] | None = None
     try:
@@ -105,9 +106,9 @@ def _mind_signals() -> None:
 
 
 def main() -> None:
-    """Serve the data folder named on the command line."""
+    """Serve the data folder named on the command line, and say "fleeting" after it if nothing there must last."""
     _mind_signals()
-    serve(Layout.of(Path(sys.argv[1])))
+    serve(Layout.of(Path(sys.argv[1])), durable=FLEETING not in sys.argv[2:])
 
 
 if __name__ == "__main__":

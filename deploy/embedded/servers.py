@@ -98,6 +98,10 @@ class Postgres(Server):
     name = "postgres"
     stop_signal = signal.SIGINT  # fast shutdown
 
+    def __init__(self, layout: Layout, *, durable: bool = True) -> None:
+        super().__init__(layout)
+        self.durable = durable
+
     def command(self) -> list[str]:
         settings = {
             "listen_addresses": "",
@@ -109,6 +113,8 @@ class Postgres(Server):
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
+        if not self.durable:  # it outlives any process that is killed, though not a power cut
+            settings |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes", "autovacuum"), "off")
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self._bin() / "postgres"), "-D", str(self.layout.postgres), *flags]
 

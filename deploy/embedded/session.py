@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from deploy.embedded.keeper import hold
+from deploy.embedded.keeper import FLEETING, hold
 from deploy.embedded.layout import CHECKOUT, Layout, default_data_dir, postgres_bin
 from deploy.embedded.processes import alive
 from deploy.embedded.servers import DATABASE
@@ -31,6 +31,7 @@ class Session:
     sockets: Path
     valkey: Path
     users: IO[str]
+    durable: bool = True
 
     def database_url(self, role: str, name: str = DATABASE) -> str:
         """Return an address that psql, psycopg and the settings all understand."""
@@ -52,7 +53,7 @@ class Session:
     def ensure(self) -> None:
         """Have a keeper again, when somebody killed it."""
         if not _keeper_runs(self.layout):
-            _wait_until_served(self.layout)
+            _wait_until_served(self.layout, durable=self.durable)
 
     def leave(self, *, wait_s: float = 0) -> None:
         """Stop using the servers; with `wait_s`, give the keeper that long to end if we were the last."""
@@ -62,26 +63,30 @@ class Session:
             time.sleep(0.05)
 
 
-def join(data: Path | None = None) -> Session:
-    """Return a session on the servers of a data folder, started if nobody had."""
+def join(data: Path | None = None, *, durable: bool = True) -> Session:
+    """
+    Return a session on the servers of a data folder, started if nobody had.
+
+    Servers that are not durable, started for tests, spare the disk: what they hold is lost when the machine stops.
+    """
     layout = Layout.of(data or default_data_dir())
     layout.make()
     users = hold(layout.locks / "users.lock", fcntl.LOCK_SH, patience_s=_JOIN_S)  # a stopping keeper has it
     if users is None:
         raise UnableToJoin(f"the keeper of {layout.data} is stopping and does not end")
     try:
-        state = _wait_until_served(layout)
+        state = _wait_until_served(layout, durable=durable)
     except BaseException:
         users.close()
         raise
-    return Session(layout, Path(str(state["sockets"])), Path(str(state["valkey"])), users)
+    return Session(layout, Path(str(state["sockets"])), Path(str(state["valkey"])), users, durable)
 
 
-def _wait_until_served(layout: Layout) -> dict[str, object]:
+def _wait_until_served(layout: Layout, *, durable: bool) -> dict[str, object]:
     deadline = time.monotonic() + _JOIN_S
     while time.monotonic() < deadline:
         if not _keeper_runs(layout):
-            _start_keeper(layout)
+            _start_keeper(layout, durable=durable)
         state = _read(layout)
         if "error" in state:
             raise UnableToJoin(f"{state['error']} (see {layout.logs})")
@@ -91,7 +96,7 @@ def _wait_until_served(layout: Layout) -> dict[str, object]:
     raise UnableToJoin(f"the servers of {layout.data} did not answer within {_JOIN_S:.0f} s, see {layout.logs}")
 
 
-def _start_keeper(layout: Layout) -> None:
+def _start_keeper(layout: Layout, *, durable: bool) -> None:
     """Start a keeper unless a neighbour just did; return once it holds its lock."""
     starting = hold(layout.locks / "start.lock", fcntl.LOCK_EX, patience_s=_JOIN_S)
     if starting is None:
@@ -102,7 +107,7 @@ def _start_keeper(layout: Layout) -> None:
         layout.state.unlink(missing_ok=True)
         with (layout.logs / "keeper.log").open("ab") as log:
             keeper = subprocess.Popen(
-                [sys.executable, "-m", "deploy.embedded.keeper", str(layout.data)],
+                [sys.executable, "-m", "deploy.embedded.keeper", str(layout.data), *([] if durable else [FLEETING])],
                 cwd=CHECKOUT,
                 env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
                 stdin=subprocess.DEVNULL,

@@ -45,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: DealerServer
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave as one: else the second waits 40 ms for the first to be acknowledged
     timeout = 30  # an idle connection is let go
 
     def do_GET(self) -> None:

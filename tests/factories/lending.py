@@ -2,9 +2,11 @@
 
 import datetime as dt
 from decimal import Decimal
+from functools import cache
 from itertools import count
 
 import factory
+from django.contrib.auth.hashers import get_hasher, make_password
 from factory.django import DjangoModelFactory
 
 from lending import collateral, ledger, loans, margin_accounts, offers, permits, ports
@@ -40,6 +42,17 @@ ASSETS = {
     "LINK": ("Chainlink", "crypto", 18),
 }
 _numbers = count(1)
+
+
+def hashed(password: str) -> str:
+    """Return a password as it is stored."""
+    return _hashed(password, get_hasher().algorithm)
+
+
+@cache
+def _hashed(password: str, hasher: str) -> str:
+    """Hash a password once for each way of hashing: a good one is slow on purpose."""
+    return make_password(password, hasher=hasher)
 
 
 class AssetFactory(DjangoModelFactory):
@@ -89,7 +102,7 @@ class UserFactory(DjangoModelFactory):
 
     email = factory.Sequence(lambda n: f"person{n}@plimsoll.example")
     name = factory.LazyAttribute(lambda row: row.email.split("@")[0].title())
-    password = factory.django.Password(PASSWORD)
+    password = factory.LazyFunction(lambda: hashed(PASSWORD))
 
 
 class ClientFactory(DjangoModelFactory):
