@@ -108,6 +108,7 @@ GROUPS = (
         "Set-up",
         (
             Link("lending_product_changelist", "Products", "inventory_2"),
+            Link("lending_benchmarks", "Benchmarks", "show_chart"),
             Link("lending_agreements", "Master agreement", "contract"),
             Link("lending_ladderterms_changelist", "Ladders", "stairs"),
             Link("lending_asset_changelist", "Assets", "toll"),

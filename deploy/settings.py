@@ -293,6 +293,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "risk.admin.funding.button",
         "risk.admin.drawing.part",
         "lending.admin.recalls.part",
+        "lending.admin.benchmarks.part",
         "risk.admin.releases.part",
         "risk.admin.freezes.form",
     ),

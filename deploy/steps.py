@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, rolling
+from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, resets, rolling
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
 from risk import instructions, liquidations, margin_calls, reserved_cures
@@ -42,6 +42,7 @@ TRADING: tuple[Step, ...] = (
 EACH_MINUTE: tuple[Step, ...] = (
     interest.accrue_due,
     amendments.work_due,
+    resets.work_due,
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,

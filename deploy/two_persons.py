@@ -9,6 +9,7 @@ EXECUTORS: dict[str, str] = {
     "clear_match": "lending.matches.carry_out",
     "bank_line": "lending.bank_lines.carry_out",
     "product": "lending.products.carry_out",
+    "benchmark_fixings": "lending.benchmarks.carry_out",
     "close_period": "lending.closing.carry_out",
     "reopen_period": "lending.closing.carry_out",
     "withdrawal_address": "lending.allow_list.carry_out",
@@ -39,6 +40,7 @@ WORDS: dict[str, str] = {
     "clear_match": "clear a confirmed match with a sanctions list",
     "bank_line": "account for a line of a bank statement",
     "product": "change what a product offers",
+    "benchmark_fixings": "record what a benchmark was fixed at",
     "close_period": "close a month",
     "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
@@ -80,5 +82,6 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
+    "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),
     **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),
 }

@@ -33,6 +33,15 @@ def after(calendar: str, day: date, count: int) -> date:
     return day
 
 
+def before(calendar: str, day: date, count: int) -> date:
+    """Return the day that is a number of business days before a day."""
+    for _ in range(count):
+        day -= _DAY
+        while not is_business_day(calendar, day):
+            day -= _DAY
+    return day
+
+
 @cache
 def _holidays(calendar: str) -> HolidayBase:
     return financial_holidays(calendar)

@@ -208,7 +208,7 @@ def take_back(approval: Approval, *, now: datetime) -> Correction:
         said = f"a payment was taken back: {cause.label}"
         loans.transition(loan, _reopened(loan, now), actor=approval.checker, cause=said, now=now)
     again = obligations.recount(loan, replays.received(loan), now=now)
-    notices.enqueue([_letter(row, again, key=f"taken_back:{approval.public_id}")], now=now)
+    notices.enqueue([_letter(row, payment, again, key=f"taken_back:{approval.public_id}")], now=now)
     return row
 
 
@@ -219,9 +219,9 @@ def _reopened(loan: Loan, now: datetime) -> LoanState:
     return loans.by_its_dates(loan, now=now)
 
 
-def _letter(row: Correction, again: list[Obligation], *, key: str) -> Letter:
+def _letter(row: Correction, payment: Repayment, again: list[Obligation], *, key: str) -> Letter:
     loan = row.loan
-    what = stated(loan, row.repayment.amount)
+    what = stated(loan, payment.amount)
     where = (
         "The transfer that brought it came back."
         if row.cause == Correction.Cause.BOUNCED

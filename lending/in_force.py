@@ -63,6 +63,8 @@ def put(row: Amendment, loan: Loan, *, actor: User | None, now: datetime) -> Non
     """Have the loan run by the sheet that both sides agreed on."""
     agreed = term_sheets.of(row.sheet).loan
     values = {**agreed, "default_at": loan.default_at}
+    if loan.floats:  # its rates are those of its newest reset, whatever they were when the sheet was drawn
+        values = {name: value for name, value in values.items() if name not in RATES} | {"next_reset_at": None}
     if agreed["maturity_date"] != loan.maturity_date:
         values["default_at"] = obligations.default_of(agreed)
     if row.from_at and loan.accrued_at and loan.accrued_at < row.from_at:

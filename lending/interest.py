@@ -75,8 +75,8 @@ class History:
     """
     What happened to a loan that its interest depends on, as it is known now, each list ascending by instant.
 
-    `rates` are those that were agreed since its funding, the first of them what held then; of a loan whose rates were
-    never changed there are none, and its columns hold throughout.
+    `rates` are those that were agreed or fixed since its funding, the first of them what held then; of a loan whose
+    rates were never changed there are none, and its columns hold throughout. Of the same instant the last one holds.
     """
 
     paid: list[Paid] = field(default_factory=list)
@@ -315,17 +315,25 @@ def principal_steps(loan: Loan, known: History) -> list[Step]:
     return principal
 
 
+def agreed_rates(loan: Loan) -> Rates:
+    """Return what a funded loan's columns say, as if it had held from the funding on."""
+    return Rates(_started(loan), loan.annual_rate, loan.default_rate)
+
+
 def rate_steps(loan: Loan, known: History, *, default_from: datetime | None = None) -> tuple[Step, ...]:
-    """Return a funded loan's rate as it was agreed and changed: in default, from then or another instant on, that."""
+    """Return a funded loan's rate as it was agreed, changed, reset and stepped up; in default, that in default."""
     start_at = _started(loan)
-    agreed = known.rates or [Rates(start_at, loan.annual_rate, loan.default_rate)]
+    agreed = known.rates or [agreed_rates(loan)]
     switch_at = max(default_from or default_at(loan), start_at)
     in_default = next(row.default_rate for row in reversed(agreed) if row.at <= switch_at)
-    return (
+    steps = (
         *(Step(row.at, row.annual_rate) for row in agreed if row.at < switch_at or row is agreed[0]),
         Step(switch_at, in_default),
         *(Step(row.at, row.default_rate) for row in agreed if row.at > switch_at),
     )
+    if loan.step_up_date is None:
+        return steps
+    return interest.stepped_up(steps, loan.step_up, max(_midnight(loan.step_up_date), start_at))
 
 
 def _started(loan: Loan) -> datetime:
@@ -343,16 +351,21 @@ def histories(loan_ids: Iterable[int]) -> defaultdict[int, History]:
     """Return what happened to some loans that their interest depends on, after all corrections; one query for all."""
     keys = list(loan_ids)
     paid, rates = Value("paid"), Value("rates")
-    rows = Repayment.objects.filter(loan__in=keys).values_list("loan_id", "received_at", "interest", "principal", paid)
+    rows = Repayment.objects.filter(loan__in=keys).values_list(
+        "loan_id", "received_at", "interest", "principal", paid, Value(0)
+    )
     changes = SplitChange.objects.filter(repayment__loan__in=keys).values_list(
-        "repayment__loan_id", "repayment__received_at", "interest", "principal", paid
+        "repayment__loan_id", "repayment__received_at", "interest", "principal", paid, Value(0)
     )
     drawn = Draw.objects.filter(loan__in=keys, state=Draw.State.PAID_OUT).values_list(
-        "loan_id", "decided_at", Value(money.ZERO, output_field=AmountField()), F("amount") * -1, paid
+        "loan_id", "decided_at", Value(money.ZERO, output_field=AmountField()), F("amount") * -1, paid, Value(0)
     )
-    agreed = RateStep.objects.filter(loan__in=keys).values_list("loan_id", "at", "annual_rate", "default_rate", rates)
+    agreed = RateStep.objects.filter(loan__in=keys).values_list(
+        "loan_id", "at", "annual_rate", "default_rate", rates, "number"
+    )
     found: defaultdict[int, History] = defaultdict(History)
-    for loan_id, at, first, second, what in sorted(rows.union(changes, drawn, agreed, all=True), key=itemgetter(1)):
+    every = rows.union(changes, drawn, agreed, all=True)
+    for loan_id, at, first, second, what, _ in sorted(every, key=itemgetter(1, 5)):
         if what == "paid":
             found[loan_id].paid.append(Paid(at, interest=first, principal=second))
         else:
@@ -377,9 +390,7 @@ def _first_end(at: datetime) -> datetime:
 
 
 def _accrued_at(loan: Loan) -> datetime:
-    if loan.accrued_at is None:
-        raise UnableToAccrue(f"{loan} was never funded")
-    return loan.accrued_at
+    return loan.accrued_at or _started(loan)
 
 
 def _midnight(day: date) -> datetime:

@@ -184,6 +184,9 @@ QUESTIONS = (
         ) AND NOT (s.from_state = s.to_state AND EXISTS (
             SELECT FROM lending_amendment a JOIN lending_termsheet t ON t.id = a.sheet_id
             WHERE a.state = 'in_force' AND encode(t.content_hash, 'hex') = s.evidence ->> 'sha256'
+            UNION ALL
+            SELECT FROM lending_ratestep r WHERE r.loan_id = s.loan_id AND r.fixing_id IS NOT NULL
+               AND r.at = (s.evidence ->> 'at')::timestamptz AND r.number = (s.evidence ->> 'number')::integer
         ))
         UNION ALL
         SELECT s.loan_id, s.from_state, s.to_state, l.state, 'a step is missing'

@@ -11,6 +11,7 @@ from django.db import transaction
 from lending import (
     access,
     authority,
+    benchmarks,
     ids,
     loans,
     margin_accounts,
@@ -22,7 +23,7 @@ from lending import (
     screening,
     term_sheets,
 )
-from lending.engine import money
+from lending.engine import floating, money
 from lending.engine.terms import UnableToWrite
 from lending.models import (
     Client,
@@ -33,6 +34,7 @@ from lending.models import (
     MarginAccount,
     Product,
     Role,
+    ScheduleKind,
     SigningRule,
     User,
 )
@@ -51,12 +53,15 @@ def quote(
     client: Client,
     product: Product,
     principal: Decimal,
-    annual_rate: Decimal,
+    annual_rate: Decimal | None,
     maturity_date: date | None,
     quoted_until: datetime,
     made_by: User,
     now: datetime,
     default_rate: Decimal | None = None,
+    spread: Decimal | None = None,
+    step_up: Decimal = money.ZERO,
+    step_up_date: date | None = None,
     terms: LadderTerms | None = None,
     margin_account: MarginAccount | None = None,
     payout_address: str = "",
@@ -68,14 +73,16 @@ def quote(
 
     Its term sheet is drawn first: the loan's columns and its ladder are read from that. Without a default rate it is
     the annual rate plus five points; without terms the product's ladder. `collateral` is what is expected, in units by
-    asset code.
+    asset code. Of a product whose rate floats no rate is given: until the first reset it is what the newest fixing
+    comes to with the spread, without another one the product's.
 
     Raises
     ------
     UnableToQuote
         If compliance has stopped the client's business, it is not onboarded or not eligible, the principal is not
-        positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, the maturity is not
-        one that `check_end` takes, the offer ends in the past, or the margin account is another client's.
+        positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, missing, or given
+        though it floats, a step-up is none that `check_step_up` takes, the maturity is not one that `check_end` takes,
+        the offer ends in the past, or the margin account is another client's.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -85,8 +92,11 @@ def quote(
         screening.check_new_business(client)
     except screening.UnableToDeal as refusal:
         raise UnableToQuote(str(refusal)) from refusal
+    spread = product.spread if spread is None else spread
+    annual_rate = first_rate(product, annual_rate, spread, now=now)
     with money.exact():
         default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
+    check_step_up(product, step_up, step_up_date, maturity_date, now=now)
     check_terms(client, product, principal, annual_rate, default_rate, margin_account)
     if reason := onboarding.refusal(client, product, now=now):
         raise UnableToQuote(reason)
@@ -103,6 +113,9 @@ def quote(
             "principal": principal,
             "annual_rate": annual_rate,
             "default_rate": default_rate,
+            "spread": spread,
+            "step_up": step_up,
+            "step_up_date": step_up_date,
             "maturity_date": maturity_date,
             "quoted_until": quoted_until,
             "payout_address": payout_address,
@@ -149,7 +162,8 @@ def drawn_sheet(
 
     Haircuts are the product's, unless others were agreed.
     """
-    given = {name: getattr(product, name) for name in products.TERMS} | dict(loan_terms)
+    given = {name: getattr(product, name) for name in products.TERMS}
+    given |= {"step_up": money.ZERO, "step_up_date": None, **loan_terms}
     off = products.haircuts(product) if haircuts is None else haircuts
     try:
         return term_sheets.draw(product=product, loan_terms=given, haircuts=off, now=now, **sheet)
@@ -277,6 +291,40 @@ def check_end(product: Product, maturity_date: date | None, *, now: datetime) ->
         raise UnableToQuote(f"{product} is a fixed term: say on which day it matures")
     elif maturity_date <= now.astimezone(UTC).date():
         raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
+
+
+def first_rate(product: Product, annual_rate: Decimal | None, spread: Decimal, *, now: datetime) -> Decimal:
+    """Return what a loan of a product costs a year until its first reset: as agreed, or by the newest fixing."""
+    if not product.floats:
+        if annual_rate is None:
+            raise UnableToQuote(f"{product} has a fixed rate: say which")
+        if spread:
+            raise UnableToQuote(f"{product} has a fixed rate, which is over no benchmark")
+        return annual_rate
+    if annual_rate is not None:
+        raise UnableToQuote(f"the rate of {product} is {product.how_it_floats}: say no other")
+    if not 0 <= spread < 1:
+        raise UnableToQuote(f"{spread} is not a spread; 2 % is 0.02")
+    known = benchmarks.Known([product.benchmark])
+    today = benchmarks.fixing_date(product, now.astimezone(UTC).date())
+    fixing = known.on(product.benchmark, today)
+    if fixing is None:
+        raise UnableToQuote(f"no fixing of {product.benchmark} is known of {today:%d %b %Y} or before: record it first")
+    return floating.rate(fixing.rate, spread=spread, floor=product.rate_floor, cap=product.rate_cap)
+
+
+def check_step_up(
+    product: Product, step_up: Decimal, step_up_date: date | None, maturity_date: date | None, *, now: datetime
+) -> None:
+    """Check that a step-up is a rate from a day after today and before the maturity on, or none; UnableToQuote."""
+    if not step_up and step_up_date is None:
+        return
+    if not 0 < step_up < 1 or step_up_date is None:
+        raise UnableToQuote("a step-up is a rate above 0 and the day from which it is added: 1 % is 0.01")
+    if step_up_date <= now.astimezone(UTC).date() or (maturity_date and step_up_date >= maturity_date):
+        raise UnableToQuote(f"a step-up on {step_up_date} is not after today and before the loan ends")
+    if product.schedule_kind == ScheduleKind.EQUAL_INSTALMENT:
+        raise UnableToQuote(f"{product} has equal instalments, which need one rate throughout")
 
 
 def check_terms(

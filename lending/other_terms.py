@@ -198,6 +198,8 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
         raise UnableToAmend("nothing would change: the loan has these terms already")
     if "maturity_date" in changed and not loan.has_fixed_end:
         raise UnableToAmend(f"it has no maturity: either side ends it with {loan.notice}")
+    if loan.floats and not RATES.isdisjoint(changed):
+        raise UnableToAmend(f"its rate is {loan.how_it_floats}, and is not amended: pay it off by a new loan")
     annual, default = (changed.get(name, getattr(loan, name)) for name in ("annual_rate", "default_rate"))
     if not 0 <= annual < 1:
         raise UnableToAmend(f"{money.text(annual)} is not an annual rate; 8.5 % is 0.085")

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from lending import access, approvals, audit
 from lending.engine import money
-from lending.models import Approval, Asset, Book, LadderTerms, Product, ProductHaircut, Role, User
+from lending.models import Approval, Asset, Benchmark, Book, LadderTerms, Product, ProductHaircut, Role, User
 
 KIND = "product"
 MAKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
@@ -27,6 +27,12 @@ TERMS = (
     "tenor",
     "notice_days",
     "unused_fee",
+    "benchmark",
+    "spread",
+    "rate_floor",
+    "rate_cap",
+    "reset_months",
+    "fixing_lag_days",
     "schedule_kind",
     "frequency_months",
     "calendar",
@@ -182,6 +188,8 @@ def _check(wanted: Wanted, standing: Product | None) -> None:
         row.validate_constraints()
     except ValidationError as refused:
         raise UnableToChange("; ".join(refused.messages)) from refused
+    if row.benchmark and not Benchmark.objects.filter(code=row.benchmark).exists():
+        raise UnableToChange(f"no benchmark is called {row.benchmark}: record its first fixing")
     if not 0 <= row.origination_fee < 1:
         raise UnableToChange("an origination fee is at least 0 and less than all of the loan")
     for code, value in wanted.haircuts.items():

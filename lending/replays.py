@@ -104,17 +104,23 @@ def as_they_stand(loan: Loan) -> list[tuple[Repayment, Parts, bool]]:
 
 
 def plan(
-    loan: Loan, *, added: Flow | None = None, taken_back: Repayment | None = None, freed: Repayment | None = None
+    loan: Loan,
+    *,
+    added: Flow | None = None,
+    taken_back: Repayment | None = None,
+    freed: Repayment | None = None,
+    reset_at: datetime | None = None,
 ) -> Plan:
     """
     Return what would change about a loan if a payment had been made, one had not been, or its make-whole were waived.
 
-    Nothing is written.
+    Nothing is written. With none of them it is what its rates change, which were reset from an instant on.
     """
     every = standing(loan)
     before = parts_now(every)
     kept: list[Repayment | None] = [row for row in every if row != taken_back]
-    since = min([row.received_at for row in (taken_back, freed) if row] + [flow.at for flow in (added,) if flow])
+    changed = (*(row and row.received_at for row in (taken_back, freed)), added and added.at, reset_at)
+    since = min(at for at in changed if at)
     if added is not None:
         # Behind those of the same instant: they were known first.
         kept.insert(sum(1 for row in every if row.received_at <= added.at), None)

@@ -80,6 +80,8 @@ def planned(
     brought: Decimal = money.ZERO,
     to_come: Sequence[Part] = (),
     is_line: bool = False,
+    step_up: Decimal = money.ZERO,
+    step_up_date: date | None = None,
 ) -> Schedule:
     """
     Return the schedule of a loan that is funded at an instant, if nothing is paid before.
@@ -91,6 +93,7 @@ def planned(
 
     Of a loan that is taken over from another system, `since` is when its first period began, `brought` the interest
     that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come.
+    `step_up` is added to the rate from the start of its day on. A rate that floats is taken to stay as it is.
 
     Raises
     ------
@@ -98,8 +101,9 @@ def planned(
         If maturity is not after the start, or the terms are none of `engine.schedule.build`.
     """
     start_date = start_at.astimezone(UTC).date()
+    later = _later(annual_rate, step_up, step_up_date, start_at)
     if maturity_date is None:
-        found = _first_year(principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar)
+        found = _first_year(principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar, later)
         return _summed(principal, origination_fee, decimals, found, is_line=is_line)
     if maturity_date <= start_date:
         raise UnableToSchedule(f"a loan can not mature on {maturity_date:%d %b %Y}, that is not after it starts")
@@ -117,7 +121,9 @@ def planned(
             )  # fmt: skip
         pay_dates = [calendars.following(calendar, day) for day in dates]
         level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT and not to_come
-        rows = schedule.booked(rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since)
+        rows = schedule.booked(
+            rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since, later=later
+        )
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     with money.exact():
@@ -136,6 +142,7 @@ def _first_year(
     start_at: datetime,
     frequency_months: int,
     calendar: str,
+    later: Sequence[Step],
 ) -> list[Row]:
     day = start_date = start_at.astimezone(UTC).date()
     days: list[tuple[date, date]] = []
@@ -143,13 +150,21 @@ def _first_year(
         while len(days) * frequency_months < _MONTHS_SHOWN:
             day = schedule.next_due_date(start_date, frequency_months, day)
             days.append((day, calendars.following(calendar, day)))
-        rows = schedule.rolling(principal, annual_rate, day_count, start_at, days, decimals)
+        rows = schedule.rolling(principal, annual_rate, day_count, start_at, days, decimals, later=later)
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     return [
         Row(row.due_date, pay_date, row.principal, row.interest, row.balance)
         for row, (_, pay_date) in zip(rows, days, strict=True)
     ]
+
+
+def _later(annual_rate: Decimal, step_up: Decimal, step_up_date: date | None, start_at: datetime) -> list[Step]:
+    """Return the rate that an agreed step brings after, or at, the start."""
+    if step_up_date is None:
+        return []
+    with money.exact():
+        return [Step(max(_midnight(step_up_date), start_at), annual_rate + step_up)]
 
 
 def of_loan(loan: Loan, *, now: datetime) -> Schedule:
@@ -298,6 +313,8 @@ def _planned(loan: Loan, start_at: datetime, to_come: Sequence[Part] = ()) -> Sc
         brought=loan.interest_brought,
         to_come=to_come,
         is_line=loan.is_line,
+        step_up=loan.step_up,
+        step_up_date=loan.step_up_date,
     )
 
 

@@ -172,6 +172,8 @@ class _Reader:
             cell.wrong("product", f"{cell['product']!r} is none of {', '.join(sorted(self._products))}")
         if product is not None and not product.has_fixed_end:
             cell.wrong("product", "has no fixed end, and is not taken over by this file: offer such a loan anew")
+        if product is not None and product.floats:
+            cell.wrong("product", f"floats with {product.benchmark}, which this file says nothing of: offer it anew")
         self._rows[reference] = cell.row
         self.loans[reference] = None
         decimals = product.asset.decimals if product else None

@@ -18,6 +18,7 @@ from lending import (
     notices,
     outbox,
     reconciliation,
+    resets,
     rolling,
     sanctions,
     screening,
@@ -69,6 +70,12 @@ def amend_loans() -> None:
 def accrue_interest() -> None:
     """Post the interest of the days that have ended."""
     interest.accrue_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def reset_rates() -> None:
+    """Reset the rates of loans that follow a benchmark."""
+    resets.work_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

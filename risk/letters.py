@@ -105,6 +105,12 @@ def later(call: MarginCall, kind: str, subject: str, body: str, *, key: str) -> 
     )
 
 
+def _moves(loan: Loan) -> str:
+    """Return in words how a rate that is offered will change."""
+    first = f" until its first reset, as it is {loan.how_it_floats}," if loan.floats else ""
+    return first + (f" and {loan.how_it_steps_up}," if loan.how_it_steps_up else "")
+
+
 def offered(loan: Loan, *, now: datetime) -> None:
     """Tell a client that an offer waits for a decision."""
     terms = loan.margin_account.terms
@@ -113,8 +119,8 @@ def offered(loan: Loan, *, now: datetime) -> None:
         client=loan.client,
         kind="loan_offer",
         subject=f"An offer to you: {amount(loan.principal, loan.asset.code)}",
-        body=f"You are offered {amount(loan.principal, loan.asset.code)} at {percent(loan.annual_rate)} a year until "
-        f"{until}, against collateral: an LTV of {percent(terms.initial_ltv)} at most when it is "
+        body=f"You are offered {amount(loan.principal, loan.asset.code)} at {percent(loan.annual_rate)} a year"
+        f"{_moves(loan)} until {until}, against collateral: an LTV of {percent(terms.initial_ltv)} at most when it is "
         f"paid out. It stands until {instant(loan.quoted_until, loan.client)}. Sign in to read its terms and to accept "
         "them.",
         key=f"offer:{loan.public_id}",

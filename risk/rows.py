@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ _PLEDGES = """
 # Interest runs from accrued_at, at the default rate from the instant of default on: never, of what nobody has ended.
 # Rates that were agreed for a later instant are in the columns within seconds of it; what is decided exactly counts
 # them to the microsecond.
+# A step-up counts from its day on: a book is read anew at each midnight, when every loan's interest is posted.
 # What is not drawn of a line costs a fee besides, until its default.
 _LOANS = """
     SELECT array_agg(l.margin_account_id), array_agg(l.asset_id),
@@ -55,13 +56,15 @@ _LOANS = """
            array_agg(CASE WHEN l.state = ANY(%(accruing)s) THEN l.principal_outstanding ELSE 0 END::float8),
            array_agg(CASE WHEN l.state = ANY(%(accruing)s)
                           THEN (l.principal - l.principal_outstanding) * l.unused_fee ELSE 0 END::float8),
-           array_agg((l.annual_rate * 1000000000000)::bigint), array_agg((l.default_rate * 1000000000000)::bigint),
+           array_agg(((l.annual_rate + s.more) * 1000000000000)::bigint),
+           array_agg(((l.default_rate + s.more) * 1000000000000)::bigint),
            array_agg(array_position(%(conventions)s::text[], l.day_count::text)::bigint - 1),
            array_agg(coalesce(date_part('epoch', date_trunc('day', l.start_at, 'UTC')) / 86400, 0)::bigint),
            array_agg(coalesce(date_part('epoch', l.accrued_at), 0)),
            array_agg(coalesce(date_part('epoch', l.default_at),
                               (l.maturity_date + 1 - DATE '1970-01-01') * 86400.0, 'infinity')::float8)
       FROM lending_loan l
+     CROSS JOIN LATERAL (SELECT CASE WHEN l.step_up_date <= %(today)s THEN l.step_up ELSE 0 END AS more) s
      WHERE l.margin_account_id %% 64 = ANY(%(shards)s)
        AND (%(ids)s::bigint[] IS NULL OR l.margin_account_id = ANY(%(ids)s))
        AND (l.principal_outstanding > 0 OR l.interest_due > 0 OR l.fees_due > 0)
@@ -126,6 +129,7 @@ def read(
         "ids": None if ids is None else "{" + ",".join(map(str, ids.tolist())) + "}",
         "states": list(STATES),
         "block": BLOCK,
+        "today": reference.astimezone(UTC).date(),
         "conventions": list(CONVENTIONS),
         "accruing": [str(state) for state in interest.ACCRUING],
     }

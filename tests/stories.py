@@ -26,11 +26,10 @@ def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = De
         client=client,
         product=_product(),
         principal=principal,
-        annual_rate=Decimal("0.10"),
         quoted_until=NOW + timedelta(days=1),
         made_by=client.relationship_manager,
         now=NOW,
-        **{"maturity_date": date(2021, 11, 19), **terms},
+        **{"annual_rate": Decimal("0.10"), "maturity_date": date(2021, 11, 19), **terms},
     )
 
 

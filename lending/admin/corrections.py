@@ -170,6 +170,8 @@ class CorrectionAdmin(Table):
 
     @admin.display(description="by")
     def by(self, row: Correction) -> str:
+        if row.kind == Correction.Kind.RATE:
+            return "its fixing"
         return f"{row.maker} and {row.checker}" if row.maker else "the custodian's report"
 
 

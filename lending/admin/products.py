@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from lending import clock, products
 from lending.admin.base import Table
 from lending.engine import money
-from lending.models import Asset, Book, LadderTerms, Prepayment, Product
+from lending.models import Asset, Benchmark, Book, LadderTerms, Prepayment, Product
 from lending.products import UnableToChange, Wanted
 from lending.staff import roles
 from lending.templatetags.plimsoll import percent
@@ -36,8 +36,16 @@ class ProductForm(forms.ModelForm):
     """What a product is to offer, each share in per cent, and why."""
 
     _OFF = "haircut_"
+    _SHARES = {"over": "spread", "floor": "rate_floor", "cap": "rate_cap"}
 
     fee = _per_cent("Origination fee")
+    benchmark = forms.ModelChoiceField(
+        queryset=Benchmark.objects.order_by("code"), to_field_name="code", required=False, label="Rate follows",
+        empty_label="no benchmark: it is fixed",
+    )  # fmt: skip
+    over = _per_cent("Spread over the benchmark", required=False, help_text="Of a rate that follows one, as the rest.")
+    floor = _per_cent("Rate at least", required=False)
+    cap = _per_cent("Rate at most", required=False, help_text="Empty: no cap.")
     unused = _per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
     early = _per_cent(
         "That share, or what a year earns elsewhere", required=False, help_text="Of what is paid early; else 0."
@@ -48,13 +56,15 @@ class ProductForm(forms.ModelForm):
         model = Product
         fields = (
             "code", "name", "asset", "book", "day_count", "tenor", "notice_days", "schedule_kind", "frequency_months",
-            "calendar", "grace_days", "prepayment", "terms",
+            "calendar", "grace_days", "reset_months", "fixing_lag_days", "prepayment", "terms",
         )  # fmt: skip
         labels = {
             "tenor": "Runs for",
             "terms": "Ladder",
             "schedule_kind": "Paid back",
             "frequency_months": "Pays",
+            "reset_months": "Rate is reset",
+            "fixing_lag_days": "Business days from fixing to reset",
             "day_count": "Days",
             "prepayment": "Principal paid before its time costs",
         }
@@ -68,6 +78,9 @@ class ProductForm(forms.ModelForm):
             self.initial["fee"] = money.text(instance.origination_fee * 100)
             self.initial["unused"] = money.text(instance.unused_fee * 100)
             self.initial["early"] = money.text(instance.prepayment_rate * 100)
+            self.initial["benchmark"] = instance.benchmark
+            for name, column in self._SHARES.items():
+                self.initial[name] = money.text(getattr(instance, column) * 100)
         ladder: Any = self.fields["terms"]
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()
@@ -102,6 +115,9 @@ class ProductForm(forms.ModelForm):
             columns["origination_fee"] = said["fee"] / 100
             columns["unused_fee"] = (said["unused"] or money.ZERO) / 100
             columns["prepayment_rate"] = (said["early"] or money.ZERO) / 100
+            columns |= {column: (said[name] or money.ZERO) / 100 for name, column in self._SHARES.items()}
+            columns["benchmark"] = said["benchmark"].code if said["benchmark"] else ""
+            columns |= {name: said[name] or 0 for name in ("reset_months", "fixing_lag_days")}
         return Wanted(code=code, columns=columns, haircuts=off, asset=asset, book=book)
 
 

@@ -152,6 +152,16 @@ def cumulative(
     return total / (_YEAR * _MICROSECONDS_A_DAY)
 
 
+def stepped_up(rate: Sequence[Step], more: Decimal, at: datetime) -> tuple[Step, ...]:
+    """Return a rate to which something is added from an instant on; the first step may lie before or after it."""
+    held = [step for step in rate if step.at <= at]
+    with money.exact():
+        raised = [Step(step.at, step.value + more) for step in rate if step.at > at]
+        if held:
+            raised.insert(0, Step(at, held[-1].value + more))
+    return (*(step for step in held if step.at < at), *raised)
+
+
 def left_of(limit: Decimal, drawn: Sequence[Step]) -> list[Step]:
     """Return what is left of a limit of which something is drawn, at the same instants."""
     with money.exact():

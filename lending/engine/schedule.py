@@ -152,6 +152,7 @@ def booked(
     *,
     level: bool = False,
     since: date | None = None,
+    later: Sequence[Step] = (),
 ) -> tuple[Row, ...]:
     """
     Return rows with the interest that the books will have posted when each is paid at 00:00 UTC of its pay date.
@@ -176,6 +177,8 @@ def booked(
         row takes what is left either way.
     since : date, optional
         As `interest.cumulative` takes it.
+    later : sequence of Step
+        Rates that hold from later instants on, ascending.
 
     Raises
     ------
@@ -184,7 +187,7 @@ def booked(
     """
     principal = [Step(start_at, rows[0].principal + rows[0].balance)]
     return continued(
-        rows, principal, [Step(start_at, annual_rate)], convention, start_at, pay_dates, decimals,
+        rows, principal, [Step(start_at, annual_rate), *later], convention, start_at, pay_dates, decimals,
         level=level, since=since,
     )  # fmt: skip
 
@@ -250,13 +253,15 @@ def rolling(
     start_at: datetime,
     dates: Sequence[tuple[date, date]],
     decimals: int,
+    *,
+    later: Sequence[Step] = (),
 ) -> tuple[Row, ...]:
     """
     Return rows that ask for interest alone, period by period, of a principal that stays until somebody ends the loan.
 
     Parameters
     ----------
-    principal, annual_rate, convention, start_at, decimals
+    principal, annual_rate, convention, start_at, decimals, later
         As `booked` takes them.
     dates : sequence of (date, date)
         Due date and pay date of each period, ascending, after the start; interest counts to the start of the pay date.
@@ -269,7 +274,8 @@ def rolling(
     ends = [datetime.combine(pay_date, time.min, tzinfo=UTC) for _, pay_date in dates]
     if any(after <= before for before, after in pairwise([start_at, *ends])):
         raise UnableToBuild(f"pay dates come after the start, {start_at:%Y-%m-%d}, and in order")
-    lent, rate, posted, found = [Step(start_at, principal)], [Step(start_at, annual_rate)], money.ZERO, []
+    lent, rate = [Step(start_at, principal)], [Step(start_at, annual_rate), *later]
+    posted, found = money.ZERO, []
     for (day, _), end in zip(dates, ends, strict=True):
         so_far = interest.round_up(interest.cumulative(convention, lent, rate, end), decimals)
         with money.exact():

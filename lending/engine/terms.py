@@ -74,6 +74,14 @@ TERMS = (
     Term("loan", "asset", "Lent in", Unit.WORDS),
     Term("loan", "principal", "Principal", Unit.AMOUNT),
     Term("loan", "annual_rate", "Interest a year", Unit.RATIO),
+    Term("loan", "benchmark", "The rate follows", Unit.WORDS, (("", "nothing: it is fixed"),), before=""),
+    Term("loan", "spread", "Spread over that, a year", Unit.RATIO, before="0"),
+    Term("loan", "rate_floor", "Once it is reset, at least, a year", Unit.RATIO, (("0 %", "zero"),), before="0"),
+    Term("loan", "rate_cap", "Once it is reset, at most, a year", Unit.RATIO, (("0 %", "no cap"),), before="0"),
+    Term("loan", "reset_months", "Months from reset to reset", Unit.COUNT, (("0", "never"),), before=0),
+    Term("loan", "fixing_lag_days", "Business days from its fixing to a reset", Unit.COUNT, (("0", "none"),), before=0),
+    Term("loan", "step_up", "Step-up, on top of every rate", Unit.RATIO, (("0 %", "none"),), before="0"),
+    Term("loan", "step_up_date", "Stepped up from 00:00 UTC of", Unit.DATE, (("", "no day"),), before=""),
     Term("loan", "day_count", "Day count", Unit.WORDS),
     Term("rules", "interest_decimals", "Interest rounds up at the decimal place", Unit.COUNT),
     Term("loan", "schedule_kind", "Paid back", Unit.WORDS, _KINDS),
@@ -171,7 +179,7 @@ def write(term: Term, value: Any) -> str | int | None:
 
 def read(term: Term, text: str | int | None) -> Any:
     """Return the value that `write` wrote."""
-    if text is None:
+    if text is None or (text == "" and term.unit is Unit.DATE):
         return None
     if term.unit in (Unit.AMOUNT, Unit.USD, Unit.RATIO):
         return Decimal(text)

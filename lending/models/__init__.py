@@ -11,6 +11,7 @@ from lending.models.amendments import (
 from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.authority import JointSignature
 from lending.models.bank import BankAccount, BankLine, BankStatement
+from lending.models.benchmarks import Benchmark, Fixing
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
@@ -100,6 +101,7 @@ __all__ = [
     "BankAccount",
     "BankLine",
     "BankStatement",
+    "Benchmark",
     "Book",
     "Calendar",
     "CaseFact",
@@ -119,6 +121,7 @@ __all__ = [
     "Entry",
     "Event",
     "EventStream",
+    "Fixing",
     "Freeze",
     "Frequency",
     "GlCode",

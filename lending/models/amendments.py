@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
+from lending.models.benchmarks import Fixing
 from lending.models.clients import Client
 from lending.models.fields import PublicIdField, RatioField
 from lending.models.loans import Loan
@@ -108,7 +109,9 @@ class RateStep(models.Model):
     """
     The rates of a loan from an instant on. A loan whose rates were never changed has none: its columns hold throughout.
 
-    The first row of a loan says what held from its funding on; each later one names what it was agreed by.
+    The first row of a loan says what held from its funding on; each later one names what it was agreed by, or the
+    fixing that it was reset by. A reset whose fixing was corrected, or came late, has another row of the same instant:
+    the last number counts.
     """
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
@@ -117,9 +120,20 @@ class RateStep(models.Model):
     annual_rate = RatioField()
     default_rate = RatioField()
     amendment = models.OneToOneField(Amendment, on_delete=models.PROTECT, related_name="rate_step", null=True)
+    fixing = models.ForeignKey(Fixing, on_delete=models.PROTECT, related_name="rate_steps", null=True)
+    fixing_date = models.DateField(null=True, help_text="whose fixing a reset is by, or the last that is known before")
+    number = models.PositiveSmallIntegerField(default=1, db_default=1)
+    recorded_at = models.DateTimeField(null=True, help_text="when a reset was recorded")
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="rate_step_once", fields=["loan", "at"])]
+        constraints = [
+            models.UniqueConstraint(name="rate_step_once", fields=["loan", "at", "number"]),
+            models.CheckConstraint(
+                name="rate_step_by_amendment_or_fixing",
+                condition=Q(fixing__isnull=True, fixing_date__isnull=True, recorded_at__isnull=True, number=1)
+                | Q(amendment__isnull=True, fixing_date__isnull=False, recorded_at__isnull=False, fixing__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.annual_rate:.2%} from {self.at:%d %b %Y %H:%M} UTC"

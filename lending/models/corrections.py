@@ -13,13 +13,15 @@ class Correction(models.Model):
     """
     A change of a loan's past: from `effective_at` on everything was worked out again, and the differences were posted.
 
-    A payment that the custodian saw in time and reported late has no maker; everything else has two persons.
+    A payment that the custodian saw in time and reported late has no maker, and a rate that is reset late follows from
+    its fixing, which two persons have recorded; everything else has two persons.
     """
 
     class Kind(models.TextChoices):
         PAYMENT = "payment", "earlier payment"
         REVERSAL = "reversal", "payment taken back"
         WAIVER = "waiver", "make-whole waived"
+        RATE = "rate", "rate reset late"
 
     class Cause(models.TextChoices):
         LATE = "late", "recorded late"
@@ -33,7 +35,11 @@ class Correction(models.Model):
     kind = models.CharField(max_length=12, choices=Kind.choices)
     cause = models.CharField(max_length=12, choices=Cause.choices)
     repayment = models.ForeignKey(
-        Repayment, on_delete=models.PROTECT, related_name="corrections", help_text="entered late, taken back, or freed"
+        Repayment,
+        on_delete=models.PROTECT,
+        related_name="corrections",
+        null=True,
+        help_text="entered late, taken back, or freed; of a rate that was reset late there is none",
     )
     reason = models.CharField(max_length=400)
     maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
@@ -51,7 +57,10 @@ class Correction(models.Model):
             ),
             models.CheckConstraint(
                 name="payment_taken_back_by_two_persons",
-                condition=Q(kind="payment") | Q(maker__isnull=False, checker__isnull=False),
+                condition=Q(kind__in=["payment", "rate"]) | Q(maker__isnull=False, checker__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="correction_of_a_payment_or_a_rate", condition=Q(kind="rate") ^ Q(repayment__isnull=False)
             ),
             models.UniqueConstraint(name="payment_taken_back_once", fields=["repayment"], condition=Q(kind="reversal")),
             models.UniqueConstraint(name="make_whole_waived_once", fields=["repayment"], condition=Q(kind="waiver")),

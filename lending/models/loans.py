@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from lending.engine import figures
+from lending.models.benchmarks import RATE_OF_A_PRODUCT, RATES_OF_A_LOAN, RateTerms, StepUp
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.margin_accounts import LadderTerms, MarginAccount
@@ -111,7 +112,7 @@ class Payments(models.Model):
         }[ScheduleKind(self.schedule_kind)]
 
 
-class Product(Payments):
+class Product(RateTerms, Payments):
     """What a relationship manager can offer: defaults that never reach back to a signed loan."""
 
     code = models.CharField(max_length=30, unique=True)
@@ -145,6 +146,7 @@ class Product(Payments):
                 violation_error_message="What is paid before its time can cost something on a fixed term alone: a "
                 "share above 0 and below all of it, or the interest lost less a rate from 0 on; else the rate is 0.",
             ),
+            RATE_OF_A_PRODUCT,
         ]
 
     def __str__(self) -> str:
@@ -239,7 +241,7 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
 )
 
 
-class Loan(Payments):
+class Loan(RateTerms, StepUp, Payments):
     """A loan against the collateral of its margin account, until its maturity or until either side ends it."""
 
     named_by = ("asset",)
@@ -274,6 +276,9 @@ class Loan(Payments):
     interest_brought = AmountField(
         default=0, db_default=0, help_text="interest that was due already when it was taken over"
     )
+    next_reset_at = models.DateTimeField(
+        null=True, help_text="when its rate is reset next; empty: its resets are to be looked at anew"
+    )
     quoted_until = models.DateTimeField()
     payout_address = models.CharField(
         max_length=120, blank=True, help_text="where the proceeds go; empty: they stay in the client's free balance"
@@ -292,6 +297,7 @@ class Loan(Payments):
                 | Q(notice_days__gt=0, schedule_kind=ScheduleKind.INTEREST_ONLY, maturity_date__isnull=True)
                 & ~Q(tenor=Tenor.FIXED),
             ),
+            *RATES_OF_A_LOAN,
             models.CheckConstraint(
                 name="loan_within_its_limit", condition=Q(principal_outstanding__lte=F("principal"))
             ),

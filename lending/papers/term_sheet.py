@@ -37,6 +37,7 @@ _OUTSIDE = (
     "taken over; its principal is what was left then."
 )
 _FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
+_AS_FIXED = "It is as if the benchmark stayed as it is: what comes after the first reset is expected, not fixed."
 _ALL_DRAWN = "It is as if all of the line was drawn at once."
 _PREPAYING = (
     "What principal costs that is paid before its time is worked out for the principal that a payment pays early and "
@@ -44,6 +45,13 @@ _PREPAYING = (
     "rate that the loan bears then and from the payment to when the schedule asks for that principal, not discounted "
     "and never below zero. Nothing is charged for what the schedule asks for, for what is paid while a margin call is "
     "open, for what a sale of collateral brings, or once the loan is due or in default."
+)
+_FLOATS = (
+    "The interest a year stands as above until the first reset. Resets come at the start of each day on which a period "
+    "of so many months is paid, counted back from the day it falls due, or from the day it is paid out where no such "
+    "day is agreed. At a reset the rate becomes what the benchmark was fixed at, so many business days before, plus "
+    "the spread, at least and at most as above. Where no fixing of that day is known, the last one before it counts; "
+    "once it is known, the difference of the interest is posted. In default the rate is as much higher as it is above."
 )
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
@@ -61,6 +69,8 @@ def render(sheet: TermSheet) -> bytes:
     for heading, parts in PARTS:
         found = [term for term in terms.TERMS if term.part in parts]
         story += [words(heading, HEAD), facts([(term.label, term_sheets.printed(term, drawn)) for term in found])]
+        if "loan" in parts and drawn.loan["benchmark"]:
+            story += [Spacer(1, 1.5 * mm), words(_FLOATS, SMALL)]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
     if drawn.loan["prepayment"]:
         story += [Spacer(1, 1.5 * mm), words(_PREPAYING, SMALL)]
@@ -118,6 +128,7 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
             + (f"{_FIRST_YEAR} " if goes_on else "")
+            + (f"{_AS_FIXED} " if drawn.loan["benchmark"] else "")
             + (f"{_ALL_DRAWN} " if drawn.loan["tenor"] == Tenor.REVOLVING else "")
             + f"The table is in {asset}.",
             SMALL,

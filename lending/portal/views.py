@@ -23,10 +23,12 @@ from lending import (
     loans,
     obligations,
     offers,
+    outlook,
     panels,
     prepayments,
     recalls,
     repayments,
+    resets,
     schedules,
     term_sheets,
 )
@@ -199,6 +201,20 @@ def payments(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     context = {"now": now, "loan": shown, "schedule": _schedule(shown, now), "obligations": obligations.near(shown)}
     part = request.headers.get("HX-Request")
     return render(request, "portal/schedule.html" if part else "portal/schedule_page.html", context)
+
+
+@require_safe
+@borrower_only
+def rate(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
+    """Show how a loan comes by its rate, and what is still to be paid: the part of its page or a page of its own."""
+    shown, now = own_loan(request, public_id), request.reading.now
+    runs = shown.floats and shown.start_at is not None and shown.state in interest.ACCRUING
+    context = {
+        "now": now, "loan": shown, "asset": shown.asset.code, "steps": resets.history(shown),
+        "ahead": outlook.ahead(shown, now=now) if runs else [],
+    }  # fmt: skip
+    part = request.headers.get("HX-Request")
+    return render(request, "components/rate.html" if part else "portal/rate_page.html", context)
 
 
 def _schedule(shown: Loan, now: datetime) -> schedules.Schedule | None:

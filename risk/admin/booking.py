@@ -1,7 +1,8 @@
 """The way from a new client to an offer: client, people, terms, collateral, review; with what is missing in sight."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from lending import access, authority, eligibility, kyc, offers, onboarding, people, products, schedules, staff
 from lending.admin.onboarding import PAGES
+from lending.engine import money
 from lending.kyc import Gap
-from lending.models import Client, ClientUser, Loan, Role
+from lending.models import Client, ClientUser, Loan, Product, Role
 from lending.staff import Page
 from risk import letters, previews, prices
 from risk.admin.booking_forms import PersonForm, TermsForm
@@ -121,7 +123,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
                 client=client,
                 product=asked["product"],
                 principal=asked["principal"],
-                annual_rate=asked["rate"] / 100,
+                **form.rates,
                 maturity_date=asked["maturity_date"],
                 quoted_until=now + timedelta(hours=asked["hours"]),
                 payout_address=asked["payout_address"],
@@ -155,6 +157,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     missing += [] if signs else ["somebody who can sign for the client"]
     found: Preview | None = None
     schedule: schedules.Schedule | None = None
+    rate: Decimal | None = None
     if form.is_bound:
         form.is_valid()
     asked = form.cleaned_data if form.is_bound else {"maturity_date": form["maturity_date"].initial}
@@ -162,6 +165,8 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     product, principal = asked.get("product"), asked.get("principal")
     if product is not None and not product.has_fixed_end:
         del names["maturity_date"]
+    if product is not None and product.floats:
+        del names["rate"]
     missing += [words for name, words in names.items() if asked.get(name) is None]
     refused = "" if product is None else eligibility.refusal(eligibility.in_force(on=now.date()), client, product)
     missing += [f"a product that it is eligible for: {refused}"] if refused else []
@@ -169,22 +174,40 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
         marks = prices.current(now=now)
         off = products.haircuts(product)
         found = previews.of_terms(product.terms, product.asset, principal, form.planned(), haircuts=off, marks=marks)
-        if asked.get("rate") is not None and (asked.get("maturity_date") is not None or not product.has_fixed_end):
+        if ends := asked.get("maturity_date") is not None or not product.has_fixed_end:
+            rate, refused = _first_rate(form, product, now)
+            missing += [refused] if refused else []
+        if ends and rate is not None:
+            step_up, step_up_date = form.rates["step_up"], form.rates["step_up_date"]
             schedule = schedules.planned(
-                principal=principal, annual_rate=asked["rate"] / 100, day_count=product.day_count,
+                principal=principal, annual_rate=rate, day_count=product.day_count,
                 origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
                 maturity_date=asked.get("maturity_date"), schedule_kind=product.schedule_kind,
                 frequency_months=product.frequency_months, calendar=product.calendar,
-                is_line=product.is_line,
+                is_line=product.is_line, step_up=step_up if step_up_date else money.ZERO,
+                step_up_date=step_up_date if step_up else None,
             )  # fmt: skip
         if not found.fits:
             missing.append("marks that can be used" if found.unusable else "enough collateral")
     elif not any(form.planned().values() if form.is_bound else ()):
         missing.append("the collateral")
     return {
+        "first_rate": rate,
         "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,
         "asset": product.asset.code if product is not None else "", "gaps": gaps,
     }  # fmt: skip
+
+
+def _first_rate(form: TermsForm, product: Product, now: datetime) -> tuple[Decimal | None, str]:
+    """Return the rate until the first reset, where it is known, and why not where that is another's to mend."""
+    asked = form.rates
+    if not product.floats:
+        return asked["annual_rate"], ""
+    spread = product.spread if asked["spread"] is None else asked["spread"]
+    try:
+        return offers.first_rate(product, None, spread, now=now), ""
+    except offers.UnableToQuote as refusal:
+        return None, str(refusal)
 
 
 def _client(request: HttpRequest, public_id: UUID) -> Client:

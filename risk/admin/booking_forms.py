@@ -41,8 +41,20 @@ class TermsForm(forms.Form):
     )
     rate = Figure(
         label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
-        widget=forms.TextInput(attrs=_NUMBER),
+        widget=forms.TextInput(attrs=_NUMBER), required=False, help_text="Of a fixed rate; one that floats is fixed.",
     )  # fmt: skip
+    spread = Figure(
+        label="Spread, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
+        widget=forms.TextInput(attrs=_NUMBER), required=False,
+        help_text="Over the benchmark of a product that follows one. Empty: the product's.",
+    )  # fmt: skip
+    step_up = Figure(
+        label="Step-up, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
+        widget=forms.TextInput(attrs=_NUMBER), required=False, help_text="Added to every rate from a day on; or empty.",
+    )  # fmt: skip
+    step_up_date = forms.DateField(
+        label="Stepped up from", widget=forms.DateInput(attrs={"type": "date"}), required=False
+    )
     maturity_date = forms.DateField(
         widget=forms.DateInput(attrs={"type": "date"}), required=False,
         help_text="Of a fixed term; without a meaning where the product has no fixed end.",
@@ -97,6 +109,13 @@ class TermsForm(forms.Form):
         """Say beside its field what the verb would refuse about the amount."""
         asked: dict[str, Any] = super().clean() or {}
         product, principal = asked.get("product"), asked.get("principal")
+        if product is not None and "rate" in asked:
+            if product.floats:
+                asked["rate"] = None
+            elif asked["rate"] is None:
+                self.add_error("rate", "Say at which rate.")
+        if product is not None and not product.floats:
+            asked["spread"] = None
         if product is not None and principal is not None:
             asset = product.asset
             if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
@@ -121,7 +140,21 @@ class TermsForm(forms.Form):
     @property
     def terms(self) -> list[forms.BoundField]:
         """Return the fields of the offer."""
-        return [self[name] for name in ("product", "principal", "rate", "maturity_date", "hours", "payout_address")]
+        first = ("product", "principal", "rate", "spread", "maturity_date", "hours", "payout_address")
+        return [self[name] for name in (*first, "step_up", "step_up_date")]
+
+    @property
+    def rates(self) -> dict[str, Any]:
+        """Return what was typed of the rate, as fractions of a year, by the names that an offer takes."""
+        asked = self.cleaned_data
+        with money.exact():
+            shares = {name: asked[name] / 100 for name in ("rate", "spread", "step_up") if asked.get(name) is not None}
+        return {
+            "annual_rate": shares.get("rate"),
+            "spread": shares.get("spread"),
+            "step_up": shares.get("step_up", money.ZERO),
+            "step_up_date": asked.get("step_up_date"),
+        }
 
     @property
     def calls(self) -> list[forms.BoundField]:

@@ -74,6 +74,9 @@ def _payments(loan: Loan) -> Iterable[Happening]:
         yield Happening(row.received_at, "payments", title, said, tone, row.amount, code)
     for made in loan.corrections.select_related("repayment").order_by("-pk")[:MOST_OF_EACH]:
         when = f"as of {made.effective_at:%d %b %Y %H:%M} UTC: {made.get_cause_display()}"
+        if made.repayment is None:
+            yield Happening(made.recorded_at, "loan", "Rate reset late", made.reason, "warn", made.interest, code)
+            continue
         title, tone = {
             made.Kind.REVERSAL: ("Payment taken back", "bad"), made.Kind.WAIVER: ("Make-whole waived", "good"),
         }.get(made.Kind(made.kind), ("Earlier payment recorded", "good"))  # fmt: skip

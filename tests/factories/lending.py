@@ -290,7 +290,7 @@ def quoted_loan(
     client: Client | None = None,
     *,
     principal: str | Decimal = "500000",
-    annual_rate: str = "0.09",
+    annual_rate: str | None = "0.09",
     days: int | None = 30,
     now: dt.datetime = NOW,
     product: Product | None = None,
@@ -302,7 +302,7 @@ def quoted_loan(
         client=client,
         product=product or ProductFactory(),
         principal=Decimal(principal),
-        annual_rate=Decimal(annual_rate),
+        annual_rate=None if annual_rate is None else Decimal(annual_rate),
         maturity_date=(now + dt.timedelta(days=days)).date() if days is not None else None,
         quoted_until=now + dt.timedelta(hours=1),
         made_by=client.relationship_manager,
@@ -313,7 +313,10 @@ def quoted_loan(
 
 def pending_loan(client: Client | None = None, *, now: dt.datetime = NOW, **terms: object) -> Loan:
     """Return a loan that waits for its collateral: quoted, accepted by the client, approved by rhea."""
-    loan = quoted_loan(client, now=now, **terms)  # type: ignore[arg-type]
+    return _pending(quoted_loan(client, now=now, **terms), now)  # type: ignore[arg-type]
+
+
+def _pending(loan: Loan, now: dt.datetime) -> Loan:
     offers.accept(loan, by=borrower(f"signer{loan.client_id}", loan.client), now=now)
     offers.approve(loan, by=staff("rhea", Role.RISK), now=now)
     return offers.collateral_pending(loan, actor=None, now=now)
@@ -327,7 +330,15 @@ def active_loan(
     **terms: object,
 ) -> Loan:
     """Return a funded loan with its collateral, everything done by the verbs."""
-    loan = pending_loan(client, now=now, **terms)
+    return _paid_out(pending_loan(client, now=now, **terms), pledged, now)
+
+
+def funded(loan: Loan, *, now: dt.datetime = NOW) -> Loan:
+    """Return a quoted loan once everybody has done their part."""
+    return _paid_out(_pending(loan, now), None, now)
+
+
+def _paid_out(loan: Loan, pledged: dict[str, str] | None, now: dt.datetime) -> Loan:
     capital(loan.asset.code, loan.principal * 2, now=now)
     for code, quantity in (pledged or {"BTC": "25"}).items():
         give(loan.client, code, quantity, now=now)

@@ -16,7 +16,7 @@ import pytest
 import time_machine
 from pypdf import PdfReader
 
-from lending import interest, obligations, offers, schedules, term_sheets
+from lending import approvals, benchmarks, interest, obligations, offers, schedules, term_sheets
 from lending.models import LadderTerms, Loan, MarginAccount, Pledge, Product, TermSheet
 from lending.papers import term_sheet
 from tests import stories
@@ -28,6 +28,7 @@ NO_TERMS = {
     "id", "public_id", "client", "margin_account", "product", "book", "start_at", "state", "principal_outstanding",
     "interest_due", "fees_due", "interest_posted", "accrued_at", "ends_on", "default_at", "made_by",
     "accepted_by", "approved_by", "began_date", "interest_brought", "unused_posted",
+    "next_reset_at",
 }  # fmt: skip
 
 WORDS = "words"
@@ -35,6 +36,14 @@ PAPER = {
     "Lent in": ("loan", "asset", WORDS),
     "Principal": ("loan", "principal", "amount"),
     "Interest a year": ("loan", "annual_rate", "percent"),
+    "The rate follows": ("loan", "benchmark", WORDS),
+    "Spread over that, a year": ("loan", "spread", "percent"),
+    "Once it is reset, at least, a year": ("loan", "rate_floor", "percent"),
+    "Once it is reset, at most, a year": ("loan", "rate_cap", "percent"),
+    "Months from reset to reset": ("loan", "reset_months", "count"),
+    "Business days from its fixing to a reset": ("loan", "fixing_lag_days", "count"),
+    "Step-up, on top of every rate": ("loan", "step_up", "percent"),
+    "Stepped up from 00:00 UTC of": ("loan", "step_up_date", "date"),
     "Day count": ("loan", "day_count", WORDS),
     "Interest rounds up at the decimal place": ("rule", "decimals", "count"),
     "Paid back": ("loan", "schedule_kind", WORDS),
@@ -75,6 +84,7 @@ PAPER = {
     "A release leaves LTV at, at most": ("ladder", "release_to", "percent"),
 }
 CALLED = {
+    "benchmark": {"": "nothing: it is fixed"},
     "tenor": {"fixed": "a fixed term", "open": "an open term: until either side ends it",
               "revolving": "a revolving line: until either side ends it"},
     "payout_address": {"": "the client's free balance"},
@@ -86,7 +96,10 @@ CALLED = {
                    "interest": "interest lost, less what it earns elsewhere"},
     "calendar": {"": "every day", "XFED": "Fedwire's business days", "XECB": "TARGET's business days"},
 }  # fmt: skip
-NOTHING = {("date", "the day its notice is over"): None, ("count", "none"): 0}
+NOTHING = {
+    ("date", "the day its notice is over"): None, ("date", "no day"): None, ("count", "none"): 0,
+    ("count", "never"): 0, ("percent", "zero"): 0, ("percent", "no cap"): 0, ("percent", "none"): 0,
+}  # fmt: skip
 SUMS = {
     "Origination fee at the start": "fee",
     "Paid out": "paid_out",
@@ -143,6 +156,16 @@ ODD: dict[str, dict[str, Any]] = {
                     "unused_fee": Decimal("0.0051")},
         "maturity_date": None,
     },
+    "a rate that follows a benchmark, and steps up": {
+        "asset": "USDC",
+        "annual_rate": None,
+        "spread": Decimal("0.021"),
+        "step_up": Decimal("0.000000000001"),
+        "step_up_date": date(2021, 8, 1),
+        "product": {"schedule_kind": "interest_only", "benchmark": "SOFR", "spread": Decimal("0.5"),
+                    "rate_floor": Decimal("0.01"), "rate_cap": Decimal("0.123456789012"), "reset_months": 3,
+                    "fixing_lag_days": 2, "calendar": "XFED"},
+    },
     "bitcoin over years": {
         "asset": "BTC",
         "principal": Decimal("12345678.12345678"),
@@ -164,6 +187,8 @@ def offer(
     cast: Cast, *, asset: str, fee: Decimal = Decimal(0), product: dict[str, Any] | None = None,
     ladder: dict[str, Any] | None = None, **terms: Any,
 ) -> Loan:  # fmt: skip
+    if (product or {}).get("benchmark"):
+        fixed(cast, "0.0531")
     sold: Product = ProductFactory(
         code="odd", asset=AssetFactory(code=asset), origination_fee=fee, terms=LadderTermsFactory(**(ladder or {})),
         **(product or {}),
@@ -174,6 +199,13 @@ def offer(
     }  # fmt: skip
     given = {**usual, **terms}
     return offers.quote(client=cast.harbourside, product=sold, made_by=cast.robin, now=NOW, **given)
+
+
+def fixed(cast: Cast, rate: str) -> None:
+    """Have two persons record what a benchmark was fixed at, two days before the offer."""
+    table = f"date,rate\n{NOW.date() - timedelta(days=2)},{rate}"
+    asked = benchmarks.ask("SOFR", "Overnight rate", table, reason="its publisher", maker=cast.olga, now=NOW)
+    approvals.decide(asked, checker=cast.rhea, approve=True, now=NOW)
 
 
 @pytest.fixture(params=ODD, ids=str)
@@ -203,7 +235,9 @@ def read(paper: bytes) -> dict[str, str]:
             if (
                 line in stops
                 or line == "Due"
-                or line.startswith(("LTV is the debt", "What principal costs", "Loan ", "Plimsoll"))
+                or line.startswith(
+                    ("LTV is the debt", "What principal costs", "The interest a year stands", "Loan ", "Plimsoll")
+                )
             ):
                 break
             value.append(line)

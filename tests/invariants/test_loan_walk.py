@@ -1,5 +1,6 @@
 """A seeded walk over a loan's verbs, late, reversed and amended, beside a clerk's paper: equal to the cent."""
 
+import calendar
 import datetime as dt
 import random
 from decimal import Decimal
@@ -11,6 +12,7 @@ from django.db.models import Sum
 from lending import (
     amendments,
     approvals,
+    benchmarks,
     corrections,
     dunning,
     interest,
@@ -18,12 +20,13 @@ from lending import (
     ledger,
     repayments,
     replays,
+    resets,
     waivers,
 )
 from lending.debts import owed_over
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
-from lending.models import Amendment, Correction, Loan, LoanState, Posting, Repayment, Role
+from lending.models import Amendment, Correction, Loan, LoanState, Posting, RateStep, Repayment, Role
 from lending.other_terms import UnableToAmend, Wanted
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan, Payment
@@ -34,6 +37,10 @@ STEPS = 50
 FREE = Decimal(9_000_000)
 D = Decimal
 NOTHING = ("", "0")
+FLOATING = {
+    "benchmark": "SOFR", "spread": D("0.02"), "rate_floor": D("0.03"), "rate_cap": D("0.11"), "reset_months": 1,
+    "fixing_lag_days": 1,
+}  # fmt: skip
 RATES = [(None, None), (D("0.01"), D("0.02")), (D("0.0731"), D("0.15")), (D("0.12"), D("0.125"))]
 
 
@@ -44,15 +51,24 @@ def midnight(day: dt.date) -> dt.datetime:
 class Walk:
     """One loan on the books and on paper, and a clock that only goes forward."""
 
-    def __init__(self, seed: int, day_count: str, early: tuple[str, str]) -> None:
+    def __init__(self, seed: int, day_count: str, early: tuple[str, str], *, floats: bool = False) -> None:
         self.rng = random.Random(seed)
+        self.floats = floats
         kind, rate = early
-        product = make.ProductFactory(day_count=day_count, prepayment=kind, prepayment_rate=D(rate))
         self.now = make.NOW
-        loan = make.active_loan(product=product, principal=Decimal(self.rng.randrange(10**7, 10**8)) / 100, days=40)
-        self.pk, self.client = loan.pk, loan.client
         self.olga, self.rhea = make.staff("olga", Role.OPERATIONS), make.staff("rhea", Role.RISK)
         self.rolf = make.staff("rolf", Role.RISK_HEAD)
+        self.fixings: dict[dt.date, Decimal] = {}
+        self.reset_at: list[dt.datetime] = []
+        terms: dict[str, object] = {}
+        if floats:
+            self.record(self.now.date() - DAY, D("0.04"))
+            terms = {"annual_rate": None, "days": 70}
+        sold = {"prepayment": kind, "prepayment_rate": D(rate), **(FLOATING if floats else {})}
+        product = make.ProductFactory(day_count=day_count, **sold)
+        principal = Decimal(self.rng.randrange(10**7, 10**8)) / 100
+        loan = make.active_loan(product=product, principal=principal, **{"days": 40, **terms})
+        self.pk, self.client = loan.pk, loan.client
         make.give(loan.client, "USD", FREE)
         self.begun_with = self.free()
         self.paper = NaiveLoan(
@@ -100,6 +116,10 @@ class Walk:
         amendments.work_due(now=self.now)
         verbs = [self.accrue, self.pay, self.pay_late, self.pay_back_dated, self.pay_back_dated, self.take_back]
         verbs += [self.amend, *([self.waive] if self.paper.early else [])]
+        if self.floats:
+            verbs += [self.fix, self.fix]
+            if self.rng.random() < 0.7:  # now and then nobody resets anything for a day or two
+                self.reset()
         verb = self.rng.choice(verbs)
         self.did.append(f"{self.now:%d.%m. %H:%M:%S} {verb.__name__}")
         verb()
@@ -179,6 +199,44 @@ class Walk:
         if maturity:
             self.paper.default_at = midnight(maturity) + DAY
             self.paper.ends.append((self.now, midnight(maturity)))
+
+    def fix(self) -> None:
+        """A fixing of today, or of a day that was fixed otherwise or not at all."""
+        day = self.now.date() - DAY * self.rng.choice([0, 0, 1, 3, 20, 40])
+        rate = self.rng.choice([D("-0.005"), D("0.0125"), D("0.04"), D("0.053100000001"), D("0.2")])
+        if self.fixings.get(day) != rate:
+            self.record(day, rate)
+
+    def record(self, day: dt.date, rate: Decimal) -> None:
+        asked = benchmarks.ask(
+            "SOFR", "Overnight", f"date,rate\n{day},{rate}", reason="its page", maker=self.olga, now=self.now
+        )
+        approvals.decide(asked, checker=self.rhea, approve=True, now=self.now)
+        self.fixings[day] = rate
+
+    def reset(self) -> None:
+        """Reset what is due, and have the clerk write down anew at which rate each period runs."""
+        resets.work_due(now=self.now)
+        loan, paper = self.loan, self.paper
+        if loan.state not in interest.ACCRUING:
+            return
+        ends = sorted(day for day in (self.months_before(loan.maturity_date, n) for n in range(1, 30)))
+        for day in ends:
+            at = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+            last = self.reset_at[-1] if self.reset_at else paper.start
+            if last.date() < day and paper.start.date() + 7 * DAY <= day and at <= self.now:
+                self.reset_at.append(at)
+        margin = paper.default_rates[0][1] - paper.rates[0][1]
+        del paper.rates[1:], paper.default_rates[1:]
+        for at in self.reset_at:
+            known = max(day for day in self.fixings if day <= at.date() - DAY)
+            rate = min(max(Fraction(self.fixings[known]) + Fraction(2, 100), Fraction(3, 100)), Fraction(11, 100))
+            paper.rates.append((at, rate))
+            paper.default_rates.append((at, rate + margin))
+
+    def months_before(self, day: dt.date, months: int) -> dt.date:
+        year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+        return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
     def paid(self, row: Repayment) -> None:
         self.rows.append(row)
@@ -266,3 +324,15 @@ def test_a_walk_over_a_loan_agrees_with_a_clerk(seed: int, day_count: str, early
     assert Correction.objects.filter(kind=Correction.Kind.PAYMENT).count() >= 4
     by_verb = Correction.objects.filter(kind=Correction.Kind.WAIVER) if walk.paper.early else Amendment.objects.all()
     assert by_verb.exists()
+
+
+def test_a_walk_over_a_loan_that_floats_agrees_with_a_clerk() -> None:
+    walk = Walk(19, "30/360", NOTHING, floats=True)
+    for _ in range(STEPS):
+        walk.step()
+        walk.compare()
+    walk.compare_income()
+    assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11", "I15"}] == []
+    assert len(walk.reset_at) >= 2
+    assert RateStep.objects.filter(number__gt=1).exists()
+    assert Correction.objects.filter(kind=Correction.Kind.RATE).exists()
