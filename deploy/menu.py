@@ -50,6 +50,7 @@ GROUPS = (
         (
             Link("risk_margincall_changelist", "Margin calls", "notifications_active"),
             Link("risk_marginstatus_changelist", "Margin states", "speed"),
+            Link("risk_conditional_credit", "Conditional credit", "hourglass_top"),
             Link("risk_salecause_changelist", "Reasons to sell", "gavel"),
             Link("risk_liquidationorder_changelist", "Liquidation orders", "sell"),
             Link("risk_incident_changelist", "Incidents", "report"),

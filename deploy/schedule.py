@@ -17,6 +17,7 @@ EVERY_S: dict[str, float] = {
     "risk.tasks.order_sales": 1,
     "risk.tasks.complete_sales": 1,
     "risk.tasks.carry_out_instructions": 1,
+    "risk.tasks.credit_conditionally": 1,
     "risk.tasks.exchange_collateral": 3,
     "risk.tasks.end_instructions": 5,
     "lending.tasks.relay_events": 0.5,

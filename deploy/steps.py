@@ -6,7 +6,7 @@ from typing import Protocol
 from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, resets, rolling
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
-from risk import instructions, liquidations, margin_calls, reserved_cures
+from risk import conditional_credits, instructions, liquidations, margin_calls, reserved_cures
 from risk.models import LIVE_ORDER_STATES, LiquidationOrder, SaleCause
 
 
@@ -21,6 +21,7 @@ EACH_ROUND: tuple[Step, ...] = (
     custody.poll_due,
     custody.credit_due,
     reserved_cures.carry_out_due,
+    conditional_credits.work_due,
     notices.send_due,
     margin_calls.assess_due,
     margin_calls.expire_due,

@@ -25,6 +25,8 @@ EXECUTORS: dict[str, str] = {
     "recall_loan": "lending.recalls.carry_out",
     "keep_loan": "lending.recalls.carry_out",
     "close_quote": "otc.fills.carry_out",
+    "credit_policy": "risk.credit_policies.carry_out",
+    "end_credit_policy": "risk.credit_policies.carry_out_end",
     "waive_call": "risk.waivers.carry_out",
     "dispute_amend": "risk.disputes.carry_out",
     "dispute_withdraw": "risk.disputes.carry_out",
@@ -56,6 +58,8 @@ WORDS: dict[str, str] = {
     "eligibility_rule": "put a rule of eligibility in force",
     "end_eligibility_rule": "end a rule of eligibility",
     "close_quote": "end a dealer's quote",
+    "credit_policy": "let transfers count before they are final",
+    "end_credit_policy": "let transfers count no more before they are final",
     "waive_call": "waive a margin call",
     "dispute_amend": "amend a margin call after a dispute",
     "dispute_withdraw": "withdraw a margin call after a dispute",
@@ -80,6 +84,7 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("close_period", "reopen_period", "product", "take_over", "waive_make_whole"), ("desk_head", "risk_head")
     ),
+    **dict.fromkeys(("credit_policy", "end_credit_policy"), ("risk_head", "desk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
     "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 from celery import shared_task
 
 from lending import clock, events
-from risk import cycle, instructions, leases, liquidations, margin_calls, reserved_cures, substitutions
+from risk import (
+    conditional_credits,
+    cycle,
+    instructions,
+    leases,
+    liquidations,
+    margin_calls,
+    reserved_cures,
+    substitutions,
+)
 from risk.models import ShardLease
 
 log = logging.getLogger(__name__)
@@ -60,6 +69,12 @@ def complete_sales() -> None:
 def carry_out_instructions() -> None:
     """Use what clients have set aside for the calls that were made."""
     reserved_cures.carry_out_due(now=clock.now())
+
+
+@shared_task
+def credit_conditionally() -> None:
+    """Let transfers count that are not final yet, where a policy says so, and end what counts no more."""
+    conditional_credits.work_due(now=clock.now())
 
 
 @shared_task

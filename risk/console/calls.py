@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from lending.models import NoticeDelivery
 from lending.portal.doors import SignedIn
-from risk import handling, margin_calls, positions, reserved_cures, sales, two_keys
+from risk import conditional_credits, handling, margin_calls, positions, reserved_cures, sales, two_keys
 from risk.console.doors import frame, risk_only
 from risk.models import (
     OPEN_CALL_STATES,
@@ -66,6 +66,9 @@ def _page(request: SignedIn, public_id: uuid.UUID, *, status: int = 200, **more:
         "mine": shown.claimed_by_id == request.user.pk,
         "standing": positions.standing(account, now=around["now"], marks=around["market"].marks),
         "cures": shown.cures,
+        "conditional": conditional_credits.standing(shown, now=around["now"])
+        if shown.state in OPEN_CALL_STATES
+        else None,
         "set_aside": shown.set_aside,
         "steps": shown.events.select_related("actor").order_by("-happened_at", "-pk"),
         "orders": _orders(shown) if shown.state in _SOLD else (),

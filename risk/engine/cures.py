@@ -99,6 +99,15 @@ def cheapest_first(ways: Mapping[str, Way]) -> list[str]:
     return sorted((name for name, way in ways.items() if way.whole > 0), key=lambda name: (ways[name].value, name))
 
 
+def conditional_quantity(
+    quantity: Decimal, share: Decimal, cap_usd: Decimal, price: Decimal, *, decimals: int
+) -> Decimal:
+    """Return the units of a transfer that count before it is final: its share, worth at most a cap, rounded down."""
+    with money.exact():
+        counted = quantity * share
+    return min(money.quantize_down(counted, decimals), money.div_down(max(cap_usd, ZERO), price, decimals))
+
+
 def max_release(
     exposed: Exposure, release_to: Decimal, weight: Decimal, *, market_value: Decimal, decimals: int = 2
 ) -> Decimal:

@@ -1,5 +1,6 @@
 """Prices, margin state, calls and liquidation orders."""
 
+from risk.models.credit import LEAST_WAIT_S, LONGEST_WAIT_S, ConditionalCredit, CreditPolicy
 from risk.models.margin import (
     LIVE_ORDER_STATES,
     OPEN_CALL_STATES,
@@ -33,7 +34,9 @@ from risk.models.prices import (
 from risk.models.verdicts import Dispute, Waiver
 
 __all__ = [
+    "LEAST_WAIT_S",
     "LIVE_ORDER_STATES",
+    "LONGEST_WAIT_S",
     "OPEN_CALL_STATES",
     "AssetOutage",
     "AssetPolicy",
@@ -41,6 +44,8 @@ __all__ = [
     "CallLevel",
     "CallState",
     "CollateralCure",
+    "ConditionalCredit",
+    "CreditPolicy",
     "DecisionLog",
     "Dispute",
     "Incident",

@@ -15,7 +15,7 @@ from lending.models import DepositAddress
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import TransferForm
 from lending.portal.views import free_balance, own_loan
-from risk import confirming, cures, margin_calls, positions, prices, reserved_cures, sales
+from risk import conditional_credits, confirming, cures, margin_calls, positions, prices, reserved_cures, sales
 from risk.models import OPEN_CALL_STATES, MarginCall
 from risk.portal import activity, charts
 from risk.portal.panels import what_if_context
@@ -117,10 +117,13 @@ def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     shown = own_call(request, public_id)
     coming = deposits.of_account(shown.margin_account_id)
     now = request.reading.now
+    conditional = conditional_credits.standing(shown, now=now) if shown.state in OPEN_CALL_STATES else None
     if request.headers.get("HX-Request"):
         owed = shown.margin_account.loans.select_related("asset").order_by("pk").first()
         free = free_balance(owed) if owed and shown.state in OPEN_CALL_STATES else money.ZERO
-        context = {"deposits": coming, "call": shown, "now": now, "loan": owed, "free": free}
+        context = {
+            "deposits": coming, "call": shown, "now": now, "loan": owed, "free": free, "conditional": conditional,
+        }  # fmt: skip
         return render(request, "portal/deposits.html", context)
     where = deposits.addresses(shown.margin_account_id, now=now)
     asked = bool(request.GET)
@@ -131,7 +134,15 @@ def transfers(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     return render(
         request,
         "portal/transfers.html",
-        {"now": now, "call": shown, "deposits": coming, "addresses": where.values(), "form": form, "found": found},
+        {
+            "now": now,
+            "call": shown,
+            "deposits": coming,
+            "addresses": where.values(),
+            "form": form,
+            "found": found,
+            "conditional": conditional,
+        },
         status=422 if form.errors else 200,
     )
 

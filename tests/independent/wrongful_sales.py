@@ -90,10 +90,15 @@ ORDER BY c.id
 """
 
 # What lacked its last confirmation, and was screened, from when to when; what was dropped by its network never counts.
+# What counted before that by a policy, as far as it did, until it ended, its time was over, or it counted in full.
 _COMING = """
 SELECT d.margin_account_id, a.code, x.quantity, d.purpose, x.final_since, x.credited_at
 FROM lending_deposit x JOIN lending_depositaddress d ON d.id = x.address_id JOIN lending_asset a ON a.id = x.asset_id
 WHERE x.final_since IS NOT NULL AND x.screened AND x.state <> 'reorged'
+UNION ALL
+SELECT d.margin_account_id, a.code, k.quantity, d.purpose, k.begun_at, least(k.ended_at, k.until_at, x.final_since)
+FROM risk_conditionalcredit k JOIN lending_deposit x ON x.id = k.deposit_id
+JOIN lending_depositaddress d ON d.id = x.address_id JOIN lending_asset a ON a.id = x.asset_id
 """
 _WAITS = """
 SELECT c.margin_account_id, c.episode, e.happened_at, t.final_wait_s
