@@ -12,9 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from selenium import webdriver
 
 from lending import clock
-from tests.browser.visitor import PATIENCE_S, NoBrowser, Visitor, chromium
+from tests.browser.visitor import DESKTOP, PATIENCE_S, NoBrowser, Visitor, chromium
 from tests.cast import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +70,9 @@ def web(real_db: str, tmp_path: Path) -> Iterator[Web]:
     server.stop()
 
 
-@pytest.fixture
-def visitor(web: Web) -> Iterator[Visitor]:
+@pytest.fixture(scope="session")
+def browser() -> Iterator[webdriver.Chrome]:
+    """Start one Chromium for all tests of this process: each has a window of its own, and nobody is signed in."""
     try:
         driver = chromium()
     except NoBrowser as problem:
@@ -78,6 +80,21 @@ def visitor(web: Web) -> Iterator[Visitor]:
             pytest.fail(str(problem))
         pytest.skip(str(problem))
     try:
-        yield Visitor(driver, web.base, PASSWORD)
+        yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def visitor(web: Web, browser: webdriver.Chrome) -> Visitor:
+    before = browser.window_handles
+    browser.switch_to.new_window("window")
+    mine = browser.current_window_handle
+    for handle in before:
+        browser.switch_to.window(handle)
+        browser.close()
+    browser.switch_to.window(mine)
+    browser.set_window_size(*DESKTOP)
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    browser.get_log("browser")  # what the windows before had to complain of
+    return Visitor(browser, web.base, PASSWORD)

@@ -52,7 +52,7 @@ def replayed(django_db_setup: None, django_db_blocker: Any) -> dict[str, set[tup
 @pytest.fixture(scope="module")
 def lived() -> dict[str, set[tuple[Any, ...]]]:
     options = {
-        "SPEED": "10",  # a round that the worker can not keep up with is passed over, and decides nothing
+        "SPEED": "16",  # a round that the worker can not keep up with is passed over, and decides nothing
         "START": START.isoformat(),
         "PLIMSOLL_DEMO_LOANS": str(LOANS),
         "PLIMSOLL_SEED": str(SEED),
