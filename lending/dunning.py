@@ -6,7 +6,7 @@ from functools import partial
 
 from django.db import transaction
 
-from lending import interest, ledger, loans, margin_accounts, notices, obligations
+from lending import interest, late_fees, ledger, loans, margin_accounts, notices, obligations
 from lending.engine import money
 from lending.models import WHOLE, Loan, LoanState, Obligation
 from lending.notices import Letter
@@ -89,8 +89,9 @@ def _fall_due(loan: Loan, row: Obligation, now: datetime) -> None:
 
 
 def _default(loan: Loan, row: Obligation, now: datetime) -> None:
+    late_fees.charge(loan, row, grace_over_at=row.act_at or row.default_at, now=now)
     row.state, row.act_at = _State.DEFAULTED, None
-    row.save(update_fields=["state", "act_at"])
+    row.save(update_fields=["state", "act_at", "late_fee", "late_fee_entry"])
     loans.transition(
         loan,
         LoanState.DEFAULTED,
@@ -154,7 +155,7 @@ def _asks(loan: Loan, row: Obligation) -> str:
     ]
     if row.kind in WHOLE:
         lines.append("Interest runs until it is paid: the portal says what pays the loan off at each instant.")
-    lines.append(f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default.")
+    lines.append(f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default{_and_fee(loan, row)}.")
     return "\n".join(lines)
 
 
@@ -163,14 +164,21 @@ def _late(loan: Loan, row: Obligation) -> str:
         missing = row.asks - row.paid
     return (
         f"{_money(loan, missing)} was to be paid on {row.due_at:%d %b %Y} and has not arrived. "
-        f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default."
+        f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default{_and_fee(loan, row)}."
     )
 
 
+def _and_fee(loan: Loan, row: Obligation) -> str:
+    """Return what a late fee adds to the word on a default to come."""
+    fee = late_fees.of(loan, row)
+    return f", and a late fee of {_money(loan, fee)} is charged" if fee else ""
+
+
 def _defaulted(loan: Loan, row: Obligation) -> str:
+    charged = f" A late fee of {_money(loan, row.late_fee)} was charged." if row.late_fee else ""
     return (
         f"What was to be paid on {row.due_at:%d %b %Y} has not arrived. The whole loan is due now, at the default rate "
-        f"of {loan.default_rate:.2%} a year from {row.default_at:%d %b %Y %H:%M} UTC on."
+        f"of {loan.default_rate:.2%} a year from {row.default_at:%d %b %Y %H:%M} UTC on.{charged}"
     )
 
 

@@ -205,6 +205,15 @@ def unmet(loan: Loan, paid: Sequence[Received]) -> list[tuple[Obligation, Decima
         ]
 
 
+def in_time(loan: Loan, paid: Sequence[Received]) -> list[Obligation]:
+    """Return what a late fee was charged for and would have been paid within its grace, if this was paid."""
+    if not loan.late_fee:
+        return []
+    rows = list(Obligation.objects.filter(loan=loan).select_related("late_fee_entry").order_by("due_at", "pk"))
+    found = _counted(rows, paid)
+    return [row for row, _, met_at in found if row.late_fee and met_at is not None and met_at < row.default_at]
+
+
 def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: datetime) -> list[Obligation]:
     """
     Count anew what was paid towards what a locked loan was asked for, its past put right; return what is open again.

@@ -37,6 +37,7 @@ TERMS = (
     "frequency_months",
     "calendar",
     "grace_days",
+    "late_fee",
     "prepayment",
     "prepayment_rate",
 )

@@ -38,6 +38,7 @@ class Plan:
     `payments` names them; None is the one that would be added. `taken_back` pays nothing from then on. `asked_again`
     are the obligations that would not be met any more, each with what would be missing of it. `heals` says that what
     is added was there before the default that it undoes; `default_from` is when the default rate begins then.
+    `not_late` are the obligations whose late fee was charged for nothing: it goes.
     """
 
     since: datetime
@@ -50,6 +51,7 @@ class Plan:
     heals: bool = False
     asked_again: tuple[tuple[Obligation, Decimal], ...] = ()
     taken_back: Repayment | None = None
+    not_late: tuple[Obligation, ...] = ()
 
     @property
     def rows(self) -> list[tuple[Repayment | None, Parts, Parts]]:
@@ -129,12 +131,13 @@ def plan(
     paid = [Received(flow.at, at, flow.amount) for flow, at in zip(flows, known, strict=True)]
     heals = added is not None and obligations.heals(loan, paid)
     default_from = obligations.agreed_default(loan) if heals else interest.default_at(loan)
-    life = replay.live(facts(loan, flows, default_from=default_from))
+    not_late = tuple(obligations.in_time(loan, paid)) if added is not None else ()
+    life = replay.live(facts(loan, flows, default_from=default_from, not_late=not_late))
     now = tuple(NONE if row is None else before[row.pk] for row in kept)
     with money.exact():
         more = life.earned(_accrued_at(loan)) - loan.interest_posted
     if taken_back is None:
-        return Plan(since, life, tuple(kept), now, life.parts, more, default_from, heals)
+        return Plan(since, life, tuple(kept), now, life.parts, more, default_from, heals, not_late=not_late)
     return Plan(
         since,
         life,
@@ -169,15 +172,15 @@ def _counting(rows: Sequence[Repayment | None], parts: Sequence[Parts]) -> list[
         ]
 
 
-def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime) -> Facts:
-    """Return what happened to a loan, with these payments and the default rate from an instant on."""
+def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime, not_late: Sequence[Obligation] = ()) -> Facts:
+    """Return what happened to a loan, with these payments, the default rate from an instant on, and some fees gone."""
     rate = interest.rate_steps(loan, interest.history(loan), default_from=default_from)
     return Facts(
         day_count=loan.day_count,
         decimals=loan.asset.decimals,
         lent=tuple(_lent(loan, rate[0].at)),
         rate=rate,
-        fees=tuple(_fees(loan)),
+        fees=tuple(_fees(loan, not_late)),
         paid=tuple(paid),
         brought=loan.interest_brought,
         since=loan.began_date,
@@ -228,6 +231,9 @@ def book(
     posted = iter(ledger.post_many(drafts, now=now, actor=actor))
     added = next(posted) if None in wanted.payments else None
     changes += [(row, change, entry) for (row, change), entry in zip(moved, posted, strict=False)]
+    # Behind the payments that no longer pay them: what is receivable is never below zero.
+    for obligation in wanted.not_late:
+        _give_back(obligation, now=now, actor=actor)
     _settle(loan, wanted)
     return Booked(added, tuple(changes), wanted.interest)
 
@@ -259,10 +265,12 @@ def _lent(loan: Loan, start_at: datetime) -> Iterable[Flow]:
             yield Flow(row.decided_at, row.amount)
 
 
-def _fees(loan: Loan) -> Iterable[Flow]:
-    """Return what was charged to a loan beside its interest, as the ledger has it."""
+def _fees(loan: Loan, not_late: Sequence[Obligation]) -> Iterable[Flow]:
+    """Return what was charged to a loan beside its interest, as the ledger has it, but for what was taken back."""
     account = accounts.of_loan(AccountKind.FEES_RECEIVABLE, loan.asset.code, loan.client_id, loan.pk)
-    charged = Posting.objects.filter(account__key=account.text(), entry__kind__in=("fee", "loan_taken_over"))
+    kinds = ("fee", "late_fee", "loan_taken_over")
+    charged = Posting.objects.filter(account__key=account.text(), entry__kind__in=kinds, entry__reversed_by=None)
+    charged = charged.exclude(entry__in=[row.late_fee_entry_id for row in not_late])
     rows = charged.order_by("entry__effective_at", "pk")
     for at, amount in rows.values_list("entry__effective_at", "amount"):
         yield Flow(at, amount)
@@ -278,6 +286,19 @@ def _payment(loan: Loan, wanted: Plan, key: str) -> entries.Draft:
 def _reallocation(loan: Loan, row: Repayment, change: Parts, *, key: str, cause: str) -> entries.Draft:
     about = heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
     return entries.reallocation(about, asset=loan.asset.code, change=dues(change), surplus=change.surplus)
+
+
+def _give_back(row: Obligation, *, now: datetime, actor: User | None) -> None:
+    """Reverse the late fee of an obligation that was paid in time, as of when it was charged."""
+    entry = row.late_fee_entry
+    if entry is None:
+        return
+    ledger.reverse(
+        entry, key=_reversal_key(entry), now=now, cause="it was paid in time", actor=actor,
+        effective_at=entry.effective_at,
+    )  # fmt: skip
+    row.late_fee, row.late_fee_entry = money.ZERO, None
+    row.save(update_fields=["late_fee", "late_fee_entry"])
 
 
 def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: User | None) -> Entry:

@@ -202,7 +202,7 @@ class _Reader:
             "principal": principal, "annual_rate": rate, "maturity_date": matures, "origination_fee": money.ZERO,
             "default_rate": max(usual, rate) if default_rate is None else default_rate,  # type: ignore[type-var]
             "quoted_until": self.cut_over_at, "payout_address": "", "schedule_kind": kind, **more,
-            "prepayment": Prepayment.NOTHING, "prepayment_rate": money.ZERO,  # what was agreed outside names none
+            "prepayment": Prepayment.NOTHING, "prepayment_rate": money.ZERO, "late_fee": money.ZERO,
         }  # fmt: skip
         trial = Loan(asset=product.asset, began_date=began, **values)
         try:

@@ -275,6 +275,7 @@ def _products(book: Book) -> None:
                     "calendar": Calendar.FEDWIRE if ladder.family in _KINDS and code == "USD" else Calendar.EVERY_DAY,
                     "tenor": _TENORS.get(ladder.family, Tenor.FIXED),
                     "unused_fee": Decimal("0.005") if ladder.family == "line" else Decimal(0),
+                    "late_fee": Decimal("0.05") if ladder.family in _KINDS else Decimal(0),
                     # Instalments that are paid early cost the interest lost, less what money earns overnight.
                     "prepayment": Prepayment.INTEREST if ladder.family == "instalment" else Prepayment.NOTHING,
                     "prepayment_rate": Decimal("0.03") if ladder.family == "instalment" else Decimal(0),

@@ -47,6 +47,7 @@ class ProductForm(forms.ModelForm):
     floor = _per_cent("Rate at least", required=False)
     cap = _per_cent("Rate at most", required=False, help_text="Empty: no cap.")
     unused = _per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
+    late = _per_cent("Late fee", required=False, help_text="Once, of interest or a part unpaid after its grace.")
     early = _per_cent(
         "That share, or what a year earns elsewhere", required=False, help_text="Of what is paid early; else 0."
     )
@@ -77,6 +78,7 @@ class ProductForm(forms.ModelForm):
                 del self.fields[name]
             self.initial["fee"] = money.text(instance.origination_fee * 100)
             self.initial["unused"] = money.text(instance.unused_fee * 100)
+            self.initial["late"] = money.text(instance.late_fee * 100)
             self.initial["early"] = money.text(instance.prepayment_rate * 100)
             self.initial["benchmark"] = instance.benchmark
             for name, column in self._SHARES.items():
@@ -91,7 +93,7 @@ class ProductForm(forms.ModelForm):
             )
         choice: Any = self.fields["prepayment"]
         choice.choices = Prepayment.choices
-        last = ("prepayment", "early", "reason")
+        last = ("late", "prepayment", "early", "reason")
         self.order_fields([*(name for name in self.fields if name not in last), *last])
 
     @property
@@ -114,6 +116,7 @@ class ProductForm(forms.ModelForm):
             columns = {name: said[name] for name in ("name", "terms", *products.TERMS) if name in said}
             columns["origination_fee"] = said["fee"] / 100
             columns["unused_fee"] = (said["unused"] or money.ZERO) / 100
+            columns["late_fee"] = (said["late"] or money.ZERO) / 100
             columns["prepayment_rate"] = (said["early"] or money.ZERO) / 100
             columns |= {column: (said[name] or money.ZERO) / 100 for name, column in self._SHARES.items()}
             columns["benchmark"] = said["benchmark"].code if said["benchmark"] else ""

@@ -131,9 +131,8 @@ def fee(heading: Heading, *, asset: str, amount: Decimal, category: Category = C
     """Return the entry that charges a fee to a loan."""
     check_positive(heading, amount)
     receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, client_of(heading), loan_of(heading))
-    return draft(
-        heading, "fee", Line(receivable, amount), credit(house(AccountKind.FEE_INCOME, asset), amount, category)
-    )
+    income = credit(house(AccountKind.FEE_INCOME, asset), amount, category)
+    return draft(heading, "late_fee" if category == Category.LATE_FEE else "fee", Line(receivable, amount), income)
 
 
 def accrual(heading: Heading, *, asset: str, amount: Decimal, default: bool = False, late: bool = False) -> Draft:

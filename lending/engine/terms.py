@@ -92,6 +92,7 @@ TERMS = (
     Term("loan", "notice_days", "Business days of notice, from the next on", Unit.COUNT, (("0", "none"),), before=0),
     Term("rules", "default_after_s", "In default if unpaid after it falls due for", Unit.SPAN),
     Term("loan", "grace_days", "Business days of grace besides", Unit.COUNT),
+    Term("loan", "late_fee", "Late fee, of interest or a part unpaid after its grace", Unit.RATIO, before="0"),
     Term("loan", "default_rate", "Interest a year in default", Unit.RATIO),
     Term("loan", "origination_fee", "Origination fee, of the principal", Unit.RATIO),
     Term("loan", "unused_fee", "Fee a year, of what is not drawn", Unit.RATIO, before="0"),

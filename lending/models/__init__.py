@@ -48,7 +48,6 @@ from lending.models.loans import (
     LoanEvent,
     LoanState,
     LoanTransition,
-    Prepayment,
     Product,
     ProductHaircut,
     Repayment,
@@ -74,7 +73,7 @@ from lending.models.sanctions import (
     SanctionsUpload,
     SanctionsVersion,
 )
-from lending.models.schedules import Calendar, Frequency, ScheduleKind, ScheduleRow, Tenor
+from lending.models.schedules import Calendar, Frequency, Prepayment, ScheduleKind, ScheduleRow, Tenor
 from lending.models.screening import Screening, ScreeningMatch, ScreeningRule
 from lending.models.takeovers import LoanOrigin, Takeover
 from lending.models.term_sheets import TermSheet, TermSheetAcceptance

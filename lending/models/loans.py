@@ -10,7 +10,7 @@ from lending.models.benchmarks import RATE_OF_A_PRODUCT, RATES_OF_A_LOAN, RateTe
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.margin_accounts import LadderTerms, MarginAccount
-from lending.models.schedules import Calendar, Frequency, ScheduleKind, Tenor
+from lending.models.schedules import Calendar, Frequency, Prepayment, ScheduleKind, Tenor
 from lending.models.users import User
 
 
@@ -20,14 +20,6 @@ class DayCount(models.TextChoices):
     ACT_ACT_ISDA = "ACT/ACT ISDA", "ACT/ACT ISDA"
     THIRTY_360 = "30/360", "30/360"
     THIRTY_E_360 = "30E/360", "30E/360"
-
-
-class Prepayment(models.TextChoices):
-    """What principal costs that is paid before its time; equal to `lending.engine.prepayment.Kind`."""
-
-    NOTHING = "", "nothing"
-    SHARE = "share", "a share of what is prepaid"
-    INTEREST = "interest", "interest lost, less what it earns elsewhere"
 
 
 class Payments(models.Model):
@@ -57,6 +49,9 @@ class Payments(models.Model):
 
     grace_days = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="business days after the day of payment before what is unpaid is in default"
+    )
+    late_fee = RatioField(
+        default=0, db_default=0, help_text="of interest or a part of the principal that is unpaid after its grace, once"
     )
     prepayment = models.CharField(
         max_length=8,
@@ -137,6 +132,11 @@ class Product(RateTerms, Payments):
                 condition=Q(unused_fee=0) | Q(tenor=Tenor.REVOLVING, unused_fee__gt=0, unused_fee__lt=1),
                 violation_error_message="A fee on what is not drawn belongs to a revolving line, and is at least 0 and "
                 "less than all of it.",
+            ),
+            models.CheckConstraint(
+                name="product_late_fee_below_one",
+                condition=Q(late_fee__gte=0, late_fee__lt=1),
+                violation_error_message="A late fee is at least 0 and less than all of what is late.",
             ),
             models.CheckConstraint(
                 name="product_prepayment_of_a_fixed_term",

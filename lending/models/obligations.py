@@ -48,6 +48,8 @@ class Obligation(models.Model):
     paid = AmountField(default=0)
     act_at = models.DateTimeField(null=True, help_text="when something is to be done about it next")
     met_at = models.DateTimeField(null=True)
+    late_fee = AmountField(default=0, db_default=0, help_text="charged when its grace was over, and not taken back")
+    late_fee_entry = models.ForeignKey("lending.Entry", on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         indexes = [models.Index(name="obligation_to_act", fields=["act_at"], condition=Q(act_at__isnull=False))]
@@ -57,6 +59,13 @@ class Obligation(models.Model):
                 condition=Q(paid=0) | Q(amount__isnull=False, paid__gt=0, paid__lte=F("amount")),
             ),
             models.CheckConstraint(name="obligation_default_after_due", condition=Q(default_at__gt=F("due_at"))),
+            models.CheckConstraint(
+                name="obligation_late_fee_by_an_entry",
+                condition=Q(late_fee=0, late_fee_entry__isnull=True)
+                | Q(late_fee__gt=0, late_fee_entry__isnull=False, amount__isnull=False)
+                & ~Q(state__in=["expected", "noticed", "due"])
+                & ~Q(kind__in=["maturity", "recall"]),
+            ),
             models.CheckConstraint(
                 name="obligation_over_needs_no_act",
                 condition=Q(act_at__isnull=True, state__in=["defaulted", "met", "cancelled", "replaced"])

@@ -37,6 +37,14 @@ class Calendar(models.TextChoices):
     TARGET = "XECB", "TARGET"
 
 
+class Prepayment(models.TextChoices):
+    """What principal costs that is paid before its time; equal to `lending.engine.prepayment.Kind`."""
+
+    NOTHING = "", "nothing"
+    SHARE = "share", "a share of what is prepaid"
+    INTEREST = "interest", "interest lost, less what it earns elsewhere"
+
+
 class ScheduleRow(models.Model):
     """
     What is to be paid at the end of one period, in the loan's asset, if nothing is paid before.

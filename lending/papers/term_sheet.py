@@ -53,6 +53,11 @@ _FLOATS = (
     "the spread, at least and at most as above. Where no fixing of that day is known, the last one before it counts; "
     "once it is known, the difference of the interest is posted. In default the rate is as much higher as it is above."
 )
+_LATE = (
+    "The late fee is charged once for each payment of interest or of a part of the principal, of what is unpaid of it "
+    "when its grace is over, and taken back if it comes to be known that it was paid in time. What ends the loan has "
+    "none: it bears the default rate."
+)
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -72,6 +77,8 @@ def render(sheet: TermSheet) -> bytes:
         if "loan" in parts and drawn.loan["benchmark"]:
             story += [Spacer(1, 1.5 * mm), words(_FLOATS, SMALL)]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
+    if drawn.loan["late_fee"]:
+        story += [Spacer(1, 1.5 * mm), words(_LATE, SMALL)]
     if drawn.loan["prepayment"]:
         story += [Spacer(1, 1.5 * mm), words(_PREPAYING, SMALL)]
     story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]

@@ -54,6 +54,7 @@ PAPER = {
     "Business days of notice, from the next on": ("loan", "notice_days", "count"),
     "In default if unpaid after it falls due for": ("rule", "default_after", "span"),
     "Business days of grace besides": ("loan", "grace_days", "count"),
+    "Late fee, of interest or a part unpaid after its grace": ("loan", "late_fee", "percent"),
     "Interest a year in default": ("loan", "default_rate", "percent"),
     "Origination fee, of the principal": ("loan", "origination_fee", "percent"),
     "Fee a year, of what is not drawn": ("loan", "unused_fee", "percent"),
@@ -116,7 +117,8 @@ ODD: dict[str, dict[str, Any]] = {
         "default_rate": Decimal("0.2"),
         "fee": Decimal("0.001234567891"),
         "product": {"day_count": "ACT/ACT ISDA", "schedule_kind": "equal_instalment", "calendar": "XFED",
-                    "grace_days": 3, "prepayment": "interest", "prepayment_rate": Decimal("0.0312345")},
+                    "grace_days": 3, "late_fee": Decimal("0.0512345"),
+                    "prepayment": "interest", "prepayment_rate": Decimal("0.0312345")},
         "maturity_date": date(2024, 2, 29),
         "quoted_until": NOW + timedelta(hours=5, microseconds=7),
         "payout_address": "wire:" + "GB29-NWBK-6016-1331-9268-19/" * 4,
@@ -153,7 +155,7 @@ ODD: dict[str, dict[str, Any]] = {
     "a line, drawn and repaid until either side ends it": {
         "asset": "USDC",
         "product": {"tenor": "revolving", "notice_days": 10, "schedule_kind": "interest_only",
-                    "unused_fee": Decimal("0.0051")},
+                    "unused_fee": Decimal("0.0051"), "late_fee": Decimal("0.05")},
         "maturity_date": None,
     },
     "a rate that follows a benchmark, and steps up": {
@@ -236,7 +238,14 @@ def read(paper: bytes) -> dict[str, str]:
                 line in stops
                 or line == "Due"
                 or line.startswith(
-                    ("LTV is the debt", "What principal costs", "The interest a year stands", "Loan ", "Plimsoll")
+                    (
+                        "LTV is the debt",
+                        "What principal costs",
+                        "The interest a year stands",
+                        "The late fee is",
+                        "Loan ",
+                        "Plimsoll",
+                    )
                 )
             ):
                 break
