@@ -4,13 +4,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
 
 from lending import access, approvals, audit, events, ledger, margin_accounts
 from lending.engine import entries, money
-from lending.models import Approval, Asset, CustodyBreak, Role, User
+from lending.engine.chart import AccountKind
+from lending.models import Approval, Asset, CustodyBreak, LedgerBalance, Posting, Role, User
 
 KIND = "book_break"
+TAKEN_OVER = "arrival_taken_over"  # begins the key of the entry by which what was taken over has come
+_OPENING = "balance_taken_over"
+_THEIRS = (AccountKind.CLIENT_FREE, AccountKind.CLIENT_RESERVED, AccountKind.CLIENT_PLEDGED)
 WORKERS = frozenset({Role.OPERATIONS}) | access.RISK_ROLES
 # Long enough for a custodian's own hiccup; after that nothing of the asset leaves any more.
 AGED = timedelta(minutes=30)
@@ -25,23 +29,77 @@ def standing() -> QuerySet[CustodyBreak]:
     return CustodyBreak.objects.filter(closed_at=None).order_by("found_at", "pk")
 
 
-def blocks_releases(asset: Asset) -> str:
-    """Return why nothing of an asset is released, from the first moment of a break on; "" when it may be."""
-    row = standing().filter(asset=asset).first()
+def blocks_releases(asset: Asset, client_id: int) -> str:
+    """Return why nothing of an asset is released to a client, from a break's first moment on; "" when it may be."""
+    row = _in_the_way(standing(), asset, client_id)
     return f"{row.words}: releases wait until that is explained" if row else ""
 
 
-def blocks_withdrawals(asset: Asset, *, now: datetime) -> str:
-    """Return why nothing of an asset leaves, once a break has aged; "" when it may."""
-    row = _aged(now).filter(asset=asset).first()
+def blocks_withdrawals(asset: Asset, client_id: int | None, *, now: datetime) -> str:
+    """Return why nothing of an asset leaves to a client, once a break has aged; "" when it may."""
+    row = _in_the_way(_aged(now), asset, client_id)
     if row is None:
         return ""
     return f"{row.words}, since {row.found_at:%Y-%m-%d %H:%M} UTC: nothing of it leaves until that is explained"
 
 
-def blocked_assets(*, now: datetime) -> QuerySet[CustodyBreak, int]:
-    """Return the keys of the assets of which nothing leaves, to be asked for within another question."""
-    return _aged(now).order_by().values_list("asset_id", flat=True)
+def holds_back(*, now: datetime) -> Q:
+    """Return which of some rows with an asset and a client are held back by breaks that have aged."""
+    found = Q(pk__in=[])
+    for row in _aged(now).select_related("asset"):
+        mine = Q(asset=row.asset)
+        found |= mine & Q(client__in=_taken_over(row).values("client")) if is_awaited(row) else mine
+    return found
+
+
+def is_aged(row: CustodyBreak, *, now: datetime) -> bool:
+    """Return whether a break holds back what would leave, and not only what would be released."""
+    return row.closed_at is None and row.found_at <= now - AGED
+
+
+def is_awaited(row: CustodyBreak) -> bool:
+    """
+    Return whether a break is no more than what was taken over from another system and has not come yet.
+
+    What everybody else has is at the custodian then, as long as those whose coins are awaited still have as much: it
+    holds back them alone. What two persons have given up, by taking it on the desk's books, is awaited no more.
+    """
+    missing = difference(row).copy_negate()
+    if row.kind != CustodyBreak.Kind.BALANCE or missing <= 0:
+        return False
+    given_up = _at(row.asset, row.custodian).filter(entry__kind="custody_difference", amount__lt=0)
+    theirs = LedgerBalance.objects.filter(
+        account__client__in=_taken_over(row).values("client"), account__asset=row.asset, account__kind__in=_THEIRS
+    )
+    with money.exact():
+        awaited = to_come(row.asset, row.custodian) + _sum(given_up)
+        return missing <= min(awaited, -_sum(theirs))
+
+
+def to_come(asset: Asset, custodian: str) -> Decimal:
+    """Return how much of an asset was taken over at a custodian, and has not come as far as is known."""
+    came = Q(entry__idempotency_key__startswith=f"{TAKEN_OVER}:")
+    return _sum(_at(asset, custodian).filter(Q(entry__kind=_OPENING) | came))
+
+
+def _in_the_way(rows: QuerySet[CustodyBreak], asset: Asset, client_id: int | None) -> CustodyBreak | None:
+    """Return the first of some breaks that can touch what a client has of an asset."""
+    for row in rows.filter(asset=asset).select_related("asset"):
+        if not is_awaited(row) or _taken_over(row).filter(client=client_id).exists():
+            return row
+    return None
+
+
+def _taken_over(row: CustodyBreak) -> QuerySet[Posting]:
+    return _at(row.asset, row.custodian).filter(entry__kind=_OPENING)
+
+
+def _at(asset: Asset, custodian: str) -> QuerySet[Posting]:
+    return Posting.objects.filter(account__kind=AccountKind.CUSTODY, account__asset=asset, account__party=custodian)
+
+
+def _sum(rows: QuerySet[Posting] | QuerySet[LedgerBalance]) -> Decimal:
+    return rows.aggregate(sum=Sum("amount"))["sum"] or money.ZERO
 
 
 def _aged(now: datetime) -> QuerySet[CustodyBreak]:

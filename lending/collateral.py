@@ -266,7 +266,7 @@ def _check_releasable(account: MarginAccount, asset: Asset) -> None:
     broken = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.WORKOUT)
     if loan := Loan.objects.filter(margin_account=account, state__in=broken).first():
         raise UnableToRelease(f"nothing is released while {loan} is {loan.get_state_display().lower()}")
-    if why := breaks.blocks_releases(asset):
+    if why := breaks.blocks_releases(asset, account.client_id):
         raise UnableToRelease(why)
 
 

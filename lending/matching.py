@@ -6,14 +6,13 @@ as a break with the custodian until it comes, and is not put there a second time
 """
 
 from datetime import datetime
-from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import QuerySet
 
-from lending import access, approvals, arrivals, audit, ledger, loans, margin_accounts
+from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts
+from lending.breaks import TAKEN_OVER
 from lending.engine import entries, money
-from lending.engine.chart import AccountKind
 from lending.models import (
     Approval,
     Asset,
@@ -22,14 +21,12 @@ from lending.models import (
     Entry,
     Loan,
     LoanState,
-    Posting,
     Role,
     Takeover,
     User,
 )
 
 KIND = "match_deposit"
-TAKEN_OVER = "arrival_taken_over"
 MATCHERS = frozenset({Role.OPERATIONS})
 # A loan that waits for collateral can be sent some, and one in recovery be paid; nothing is owed to the others.
 _OPEN = (*loans.OWING, LoanState.COLLATERAL_PENDING)
@@ -78,17 +75,6 @@ def ask(deposit: Deposit, loan: Loan, *, reason: str, maker: User, now: datetime
         "reason": said[:400],
     }
     return approvals.request(KIND, payload, maker=maker, now=now, client=loan.client)
-
-
-def to_come(deposit: Deposit) -> Decimal:
-    """Return how much of a deposit's asset was taken over at its custodian, and has not come as far as is known."""
-    held = Posting.objects.filter(
-        Q(entry__kind="balance_taken_over") | Q(entry__idempotency_key__startswith=f"{TAKEN_OVER}:"),
-        account__kind=AccountKind.CUSTODY,
-        account__asset=deposit.asset,
-        account__party=deposit.custodian,
-    )
-    return held.aggregate(sum=Sum("amount"))["sum"] or money.ZERO
 
 
 def ask_taken_over(deposit: Deposit, *, reason: str, maker: User, now: datetime) -> Approval:
@@ -150,7 +136,7 @@ def carry_out_taken_over(approval: Approval, *, now: datetime) -> Deposit:
 def _check_taken_over(deposit: Deposit) -> None:
     if deposit.state != Deposit.State.UNMATCHED:
         raise UnableToMatch(f"the deposit is {deposit.get_state_display().lower()}")
-    left = to_come(deposit)
+    left = breaks.to_come(deposit.asset, deposit.custodian)
     if deposit.quantity > left:
         raise UnableToMatch(f"{money.text(left)} {deposit.asset.code} were taken over and have not come yet")
 

@@ -87,7 +87,7 @@ def request(
         raise UnableToWithdraw(f"a withdrawal of {wanted} needs a destination")
     if maker.pk == checker.pk:
         raise UnableToWithdraw(f"{maker} can not both ask for and approve a withdrawal")
-    if why := breaks.blocks_withdrawals(asset, now=now):
+    if why := breaks.blocks_withdrawals(asset, client.pk, now=now):
         raise UnableToWithdraw(why)
     free = ledger.owed(accounts.client_free(asset.code, client.pk))
     if quantity > free:
@@ -146,10 +146,10 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
     Send what was asked for, ask about what got no answer, and return how many withdrawals came to an end.
 
     The claim is committed before anything is sent; whatever was claimed before is queried first, and sent again only
-    when the custodian never accepted its id. What was never sent waits while a break of its asset has aged.
+    when the custodian never accepted its id. What was never sent waits while a break that can touch it has aged.
     """
     due = Withdrawal.objects.filter(state__in=ON_THE_WAY, next_attempt_at__lte=now)
-    due = due.exclude(state=Withdrawal.State.REQUESTED, asset__in=breaks.blocked_assets(now=now))
+    due = due.exclude(breaks.holds_back(now=now), state=Withdrawal.State.REQUESTED)
     due = due.exclude(state=Withdrawal.State.REQUESTED, client__in=screening.held_clients())
     keys = list(due.order_by("next_attempt_at", "key").values_list("pk", flat=True)[:limit])
     if not keys:

@@ -92,7 +92,7 @@ def issue_release(margin_account: MarginAccount, asset: Asset, quantity: Decimal
     facts, marks = _facts(margin_account, now=now)
     _check_earmarked([facts.account])
     _check(facts, facts.position, marks)
-    if why := breaks.blocks_releases(asset):
+    if why := breaks.blocks_releases(asset, facts.account.client_id):
         raise UnableToPermit(why)
     pledge = next((row for row in facts.pledges if row.asset_id == asset.pk), None)
     if pledge is None or quantity > pledge.quantity:
@@ -137,7 +137,7 @@ def issue_substitution(
     facts, marks = _facts(margin_account, now=now)
     _check(facts, facts.position, marks)
     for asset in (out, other):  # what has come is given for what leaves: both have to be there
-        if why := breaks.blocks_releases(asset):
+        if why := breaks.blocks_releases(asset, facts.account.client_id):
             raise UnableToPermit(why)
     weights = {pledge.asset_id: 1 - pledge.haircut for pledge in facts.pledges if pledge.quantity}
     if out.pk not in weights or other.pk not in weights:

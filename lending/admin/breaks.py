@@ -84,7 +84,8 @@ class CustodyBreakAdmin(Table):
                 "difference": abs(breaks.difference(shown)),
                 "less": breaks.difference(shown) < 0,
                 "now": now,
-                "aged": breaks.blocks_withdrawals(shown.asset, now=now) if shown.closed_at is None else "",
+                "aged": breaks.is_aged(shown, now=now),
+                "awaited": shown.closed_at is None and breaks.is_awaited(shown),
                 "may": shown.closed_at is None and bool(roles(request) & breaks.WORKERS),
                 "asked": breaks.waiting(shown, now=now) if shown.closed_at is None else None,
                 "explain_form": ExplainForm(

@@ -56,7 +56,7 @@ class DepositAdmin(Table):
             asked = matching.waiting(shown, now=now)
             may = asked is None and bool(roles(request) & matching.MATCHERS)
             extras = {"deposit": shown, "asked": asked, "match_form": _form(shown, extra_context) if may else None}
-            extras["to_come"] = matching.to_come(shown) if may else 0
+            extras["to_come"] = breaks.to_come(shown.asset, shown.custodian) if may else 0
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def match(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -107,7 +107,7 @@ class WithdrawalAdmin(Table):
         shown: Withdrawal | None = self.get_object(request, object_id)
         held = ""
         if shown is not None and shown.state == Withdrawal.State.REQUESTED:
-            held = breaks.blocks_withdrawals(shown.asset, now=staff.now(request))
+            held = breaks.blocks_withdrawals(shown.asset, shown.client_id, now=staff.now(request))
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "held": held})
 
 

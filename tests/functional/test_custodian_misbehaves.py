@@ -167,7 +167,7 @@ def test_a_transfer_that_is_gone_after_it_was_credited_is_found_in_one_reconcili
     assert reconciliation.reconcile(now=NOW + 41 * MINUTE) == 1
     row = CustodyBreak.objects.get()
     assert (row.ref, row.words) == ("d1", "2 BTC credited here, and gone from the chain at the custodian")
-    assert "gone from the chain" in breaks.blocks_releases(row.asset)
+    assert "gone from the chain" in breaks.blocks_releases(row.asset, world.loan.client_id)
     world.custodian.simulate_return("d1", at=NOW + 42 * MINUTE)
     world.pass_minutes(60, 90)
     row.refresh_from_db()

@@ -273,7 +273,7 @@ def test_an_aged_break_holds_back_what_would_leave(loan: Loan, custodian: PaperC
     waits.refresh_from_db()
     assert sent.state == "done"  # what was sent before is asked about as ever
     assert (waits.state, waits.attempts) == ("requested", 0)
-    assert breaks.blocks_withdrawals(make.asset("ETH"), now=LATER) == ""
+    assert breaks.blocks_withdrawals(make.asset("ETH"), loan.client_id, now=LATER) == ""
 
 
 # --- who works on it, and how it ends ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ The opening entries of the one loan of these files, as T-accounts (debits positi
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.test import Client as Browser
@@ -19,6 +20,7 @@ from django.test import Client as Browser
 from lending import (
     access,
     approvals,
+    breaks,
     collateral,
     corrections,
     custody,
@@ -32,6 +34,7 @@ from lending import (
     schedules,
     takeovers,
     term_sheets,
+    withdrawals,
 )
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.models import (
@@ -46,11 +49,12 @@ from lending.models import (
     Pledge,
     Posting,
     ScheduleRow,
+    Withdrawal,
 )
 from otc import pnl
 from tests import stories
 from tests.cast import NOW, Cast
-from tests.factories.lending import AssetFactory, AssetNetworkFactory
+from tests.factories.lending import AssetFactory, AssetNetworkFactory, give
 from tests.factories.takeovers import CUT_OVER, INTEREST, LOAN, PLEDGE, SHA, files, taken_over
 
 pytestmark = pytest.mark.django_db
@@ -189,6 +193,32 @@ def test_coins_that_are_not_at_the_custodian_are_breaks(cast: Cast) -> None:
     assert found == {"BTC": (20, 0), "USD": (D("1000.5"), 0)}
 
 
+def test_coins_that_have_not_come_hold_back_those_alone_whose_they_are(cast: Cast) -> None:
+    taken_over(cast)
+    give(cast.quayside, "BTC", "3")
+    assert reconciliation.reconcile(now=NOW) == 2
+    later = NOW + breaks.AGED
+    bitcoin, dollars = Asset.objects.get(code="BTC"), Asset.objects.get(code="USD")
+    theirs, others = cast.harbourside.pk, cast.quayside.pk
+    assert "20 BTC less at the custodian than the ledger has" in breaks.blocks_releases(bitcoin, theirs)
+    assert breaks.blocks_releases(bitcoin, others) == ""
+    asked: dict[str, Any] = {"destination": "bc1", "purpose": "release", "maker": cast.olga, "checker": cast.rhea}
+    asked["book"] = Loan.objects.get().book
+    early = withdrawals.request(cast.harbourside, dollars, D(1), now=NOW, key="w1", **asked)
+    free = withdrawals.request(cast.quayside, bitcoin, D(1), now=later, key="w2", **asked)
+    with pytest.raises(withdrawals.UnableToWithdraw, match="nothing of it leaves until that is explained"):
+        withdrawals.request(cast.harbourside, dollars, D(1), now=later, key="w3", **asked)
+    held = Withdrawal.objects.order_by("pk")
+    assert list(held.filter(breaks.holds_back(now=later))) == [early]
+    # What their money has paid is the desk's by now, and is not there: it may be anybody's.
+    repayments.record(Loan.objects.get(), D(500), key="r1", received_at=later, now=later)
+    assert breaks.blocks_releases(dollars, others)
+    # And more is missing than was taken over.
+    CustodyBreak.objects.filter(asset=bitcoin).update(ledger_quantity=24)
+    assert breaks.blocks_releases(bitcoin, others)
+    assert list(held.filter(breaks.holds_back(now=later))) == [early, free]
+
+
 def test_coins_that_come_later_end_their_break(cast: Cast, custodian: PaperCustodian, client: Browser) -> None:
     """What comes stands on the books already: two persons say so, and it is not put there a second time."""
     taken_over(cast)
@@ -218,7 +248,7 @@ def test_coins_that_come_later_end_their_break(cast: Cast, custodian: PaperCusto
         matching.ask_taken_over(part, reason="ours", maker=cast.olga, now=later)
     approvals.decide(asked_for, checker=cast.rhea, approve=True, now=later)
     assert Deposit.objects.get(pk=part.pk).state == "credited"
-    assert matching.to_come(part) == 5
+    assert breaks.to_come(part.asset, "paper") == 5
     with pytest.raises(matching.UnableToMatch, match="the deposit is credited"):
         matching.ask_taken_over(Deposit.objects.get(pk=part.pk), reason="ours", maker=cast.olga, now=later)
     left = standing()
