@@ -11,11 +11,11 @@ def reserve(heading: Heading, *, asset: str, quantity: Decimal, margin_account_i
     """Return the entry that sets a part of the free balance aside for the calls of a margin account."""
     client_id = client_of(heading)
     target = client_reserved(asset, client_id, margin_account_id)
-    return move(heading, "reserve", target, client_free(asset, client_id), quantity)
+    return move(heading, "set_aside", target, client_free(asset, client_id), quantity)
 
 
 def unreserve(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
     """Return the entry that makes free again what was set aside: to be used for a call, or to be the client's."""
     client_id = client_of(heading)
     source = client_reserved(asset, client_id, margin_account_id)
-    return move(heading, "unreserve", client_free(asset, client_id), source, quantity)
+    return move(heading, "set_free", client_free(asset, client_id), source, quantity)

@@ -125,6 +125,21 @@ def test_nothing_is_sold_before_what_is_set_aside_was_used(desk: Desk) -> None:
     assert not SaleCause.objects.exists()
 
 
+def test_a_worker_that_was_killed_leaves_nothing_half_done(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    loan = desk.loan("20000", BTC="1")
+    row = reserve(desk, loan, "USD", "9000")
+    desk.round(BTC="28000")
+    with monkeypatch.context() as killed:
+        killed.setattr(reserved_cures.letters, "told", lambda *args, **kwargs: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            reserved_cures.carry_out_due(now=desk.now)
+    row.refresh_from_db()
+    assert (row.quantity, row.used, Repayment.objects.count()) == (9000, 0, 0)
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    assert Repayment.objects.get().amount == desk.call(loan).cash_cure
+    sound()
+
+
 def test_what_comes_after_the_deadline_by_our_fault_is_in_time(desk: Desk) -> None:
     loan = desk.loan("20000", BTC="1")
     reserve(desk, loan, "BTC", "0.5")
