@@ -58,6 +58,7 @@ _LATE = (
     "when its grace is over, and taken back if it comes to be known that it was paid in time. What ends the loan has "
     "none: it bears the default rate."
 )
+_SAID = {"benchmark": _FLOATS, "late_fee": _LATE, "prepayment": _PREPAYING}  # of a term that a sheet has
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -74,13 +75,10 @@ def render(sheet: TermSheet) -> bytes:
     for heading, parts in PARTS:
         found = [term for term in terms.TERMS if term.part in parts]
         story += [words(heading, HEAD), facts([(term.label, term_sheets.printed(term, drawn)) for term in found])]
-        if "loan" in parts and drawn.loan["benchmark"]:
-            story += [Spacer(1, 1.5 * mm), words(_FLOATS, SMALL)]
+        if "loan" in parts:
+            said = [text for name, text in _SAID.items() if drawn.loan[name]]
+            story += [part for text in said for part in (Spacer(1, 1.5 * mm), words(text, SMALL))]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
-    if drawn.loan["late_fee"]:
-        story += [Spacer(1, 1.5 * mm), words(_LATE, SMALL)]
-    if drawn.loan["prepayment"]:
-        story += [Spacer(1, 1.5 * mm), words(_PREPAYING, SMALL)]
     story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]
     foot = (
         f"Loan {names['loan']} · term sheet version {sheet.version}",

@@ -47,6 +47,8 @@ def prepayment(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     closing, quote = prepayments.paid_off(shown, owed, later)
     context = {
         "now": now, "loan": shown, "asset": shown.asset.code, "closing": closing, "quote": quote,
+        # What a prepayment costs may fall by then, or go: good is what is enough at any instant between.
+        "enough": max(closing.total, quote.total),
         "part": bool(request.headers.get("HX-Request")),
     }  # fmt: skip
     if not owed.total:

@@ -88,6 +88,11 @@ def test_it_is_read_before_it_is_paid(cast: Cast) -> None:
         ("0.001", "USD has at most 2 decimal places."),
     ):  # fmt: skip
         assert says in read(cast.alice, f"{own}prepayment/?amount={amount}", status=422)
+    # Half an hour before the notice begins, within which nothing is early, the quote still has to be enough.
+    with time_machine.travel(NOW.replace(month=11, day=13, hour=23, minute=30), tick=False):
+        page = read(cast.alice, f"{own}prepayment/")
+        assert "To pay it off now 641,746.53 USD pays the loan off if it counts by 14 Nov 2021 00:30:00 UTC" in page
+        assert "Make-whole, for paying early 12,000.00 USD Payoff now 641,746.53 USD" in page
     for user in (cast.robin, cast.rhea):
         due = read(user, f"/admin/lending/loan/{loan.pk}/payments/")
         assert "Make-whole, for paying early 12,000.00 USD Payoff now 612,000.28 USD" in due
