@@ -40,7 +40,7 @@ def available(loan: Loan) -> Decimal:
     if not loan.is_line or loan.state not in _DRAWN_ON:
         return money.ZERO
     with money.exact():
-        return loan.principal - loan.principal_outstanding
+        return max(loan.principal - loan.principal_outstanding, money.ZERO)
 
 
 def waiting(loan: Loan) -> Draw | None:

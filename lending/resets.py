@@ -214,12 +214,15 @@ def _put_right(one: _Looked, begun: bool, now: datetime) -> bool:
                     recorded_at=now,
                 )
                 replays.remember(booked, row)
+            if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
+                loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
     except replays.UnableToSettle as refusal:
         # It stays due: what is missing may come.
         log.warning("loan %s is not reset: %s", loan.public_id, refusal)
         return False
-    if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
-        loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
+    except Exception:  # whatever is wrong about this loan, the others are reset
+        log.exception("loan %s is not reset", loan.public_id)
+        return False
     return True
 
 

@@ -55,7 +55,7 @@ _LOANS = """
            array_agg((l.principal_outstanding + l.interest_due + l.fees_due)::float8),
            array_agg(CASE WHEN l.state = ANY(%(accruing)s) THEN l.principal_outstanding ELSE 0 END::float8),
            array_agg(CASE WHEN l.state = ANY(%(accruing)s)
-                          THEN (l.principal - l.principal_outstanding) * l.unused_fee ELSE 0 END::float8),
+                          THEN greatest(l.principal - l.principal_outstanding, 0) * l.unused_fee ELSE 0 END::float8),
            array_agg(((l.annual_rate + s.more) * 1000000000000)::bigint),
            array_agg(((l.default_rate + s.more) * 1000000000000)::bigint),
            array_agg(array_position(%(conventions)s::text[], l.day_count::text)::bigint - 1),

@@ -163,9 +163,9 @@ def stepped_up(rate: Sequence[Step], more: Decimal, at: datetime) -> tuple[Step,
 
 
 def left_of(limit: Decimal, drawn: Sequence[Step]) -> list[Step]:
-    """Return what is left of a limit of which something is drawn, at the same instants."""
+    """Return what is left of a limit of which something is drawn, at the same instants: never less than nothing."""
     with money.exact():
-        return [Step(step.at, limit - step.value) for step in drawn]
+        return [Step(step.at, max(limit - step.value, money.ZERO)) for step in drawn]
 
 
 def round_up(value: Fraction, decimals: int) -> Decimal:

@@ -5,8 +5,23 @@ from django.db import migrations, models
 import lending.ids
 import lending.models.fields
 
-# What was paid out or dropped is final; what waits is decided once.
+# What was paid out or dropped is final; what waits is decided once. What is drawn was available when it was paid out;
+# a line can owe more than its limit all the same, once a payment is taken back that it was drawn against.
 GUARDS = """
+CREATE FUNCTION lending_check_draw() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NEW.amount > (
+        SELECT l.principal - l.principal_outstanding FROM public.lending_loan l WHERE l.id = NEW.loan_id FOR UPDATE
+    ) THEN
+        RAISE EXCEPTION 'no more is drawn of a line than its limit leaves'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'draw_within_its_limit';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER lending_draw_is_within_its_limit BEFORE UPDATE ON lending_draw
+    FOR EACH ROW WHEN (NEW.state = 'paid_out' AND OLD.state <> 'paid_out')
+    EXECUTE FUNCTION lending_check_draw();
 CREATE TRIGGER lending_draw_is_decided_once BEFORE UPDATE ON lending_draw
     FOR EACH ROW WHEN (OLD.state <> 'requested'
                        OR (OLD.loan_id, OLD.client_id, OLD.amount, OLD.asked_by_id, OLD.asked_at, OLD.public_id)
@@ -19,6 +34,8 @@ CREATE TRIGGER lending_draw_stays BEFORE TRUNCATE ON lending_draw
     FOR EACH STATEMENT EXECUTE FUNCTION lending_refuse_change();
 """
 UNGUARD = """
+DROP TRIGGER lending_draw_is_within_its_limit ON lending_draw;
+DROP FUNCTION lending_check_draw();
 DROP TRIGGER lending_draw_is_decided_once ON lending_draw;
 DROP TRIGGER lending_draw_is_kept ON lending_draw;
 DROP TRIGGER lending_draw_stays ON lending_draw;
@@ -145,7 +162,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="loan",
             constraint=models.CheckConstraint(
-                condition=models.Q(("principal_outstanding__lte", models.F("principal"))), name="loan_within_its_limit"
+                condition=models.Q(
+                    ("tenor", "revolving"), ("principal_outstanding__lte", models.F("principal")), _connector="OR"
+                ),
+                name="loan_within_its_limit",
             ),
         ),
         migrations.AddConstraint(

@@ -298,8 +298,10 @@ class Loan(RateTerms, StepUp, Payments):
                 & ~Q(tenor=Tenor.FIXED),
             ),
             *RATES_OF_A_LOAN,
+            # A payment that is taken back can leave more of a line drawn than its limit: there the draws are bounded.
             models.CheckConstraint(
-                name="loan_within_its_limit", condition=Q(principal_outstanding__lte=F("principal"))
+                name="loan_within_its_limit",
+                condition=Q(tenor=Tenor.REVOLVING) | Q(principal_outstanding__lte=F("principal")),
             ),
             models.CheckConstraint(
                 name="loan_ends_once_recalled",

@@ -31,11 +31,24 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import access, draws, dunning, interest, ledger, loans, permits, recalls, repayments, rolling
+from lending import (
+    access,
+    approvals,
+    corrections,
+    draws,
+    dunning,
+    interest,
+    ledger,
+    loans,
+    permits,
+    recalls,
+    repayments,
+    rolling,
+)
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
-from lending.models import Draw, Loan, LoanState, MarginAccount, Obligation, Role
+from lending.models import Draw, Loan, LoanState, MarginAccount, Obligation, Repayment, Role
 from otc import pnl
 from tests.factories import lending as make
 
@@ -179,6 +192,35 @@ def test_an_earlier_payment_is_lived_again_with_the_draws(custodian: PaperCustod
     assert draws.available(story.loan) == D("240050")
 
 
+def test_a_payment_it_was_drawn_against_is_taken_back(custodian: PaperCustodian) -> None:
+    story = Story()
+    story.draws("300000")
+    story.until(dt.date(2021, 5, 20))
+    story.pays("121600")
+    assert story.owed() == (D(180_000), D(0), D(0))
+    story.draws("120000")
+    asked = corrections.ask_reversal(
+        Repayment.objects.get(), cause="wrong", reason="another's", maker=story.olga, now=story.now
+    )
+    approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=story.now)
+    story.read()
+    # More than its limit is drawn, by nobody's draw: 100.00 a day until now, 140.00 from now on.
+    assert story.owed() == (D(420_000), D("100.00"), D(1_500))
+    assert draws.available(story.loan) == 0
+    with pytest.raises(draws.UnableToDraw, match="0 USD are available, not 1"):
+        draws.ask(story.loan, D(1), by=story.signer, now=story.now)
+    row = Draw.objects.create(
+        client=story.loan.client, loan=story.loan, amount=D(1), asked_by=story.signer, asked_at=story.now
+    )
+    with pytest.raises(DatabaseError, match="no more is drawn of a line than its limit leaves"), transaction.atomic():
+        Draw.objects.filter(pk=row.pk).update(state="paid_out")
+    # Nothing is given for what was drawn beyond it: a day of 2.50 on the 150,000 that are available in the end.
+    story.until(dt.date(2021, 5, 21))
+    story.pays("271740")
+    story.until(dt.date(2021, 5, 22))
+    assert story.owed() == (D(150_000), D("50.00"), D("2.50"))
+
+
 def test_what_can_not_be_drawn() -> None:
     story = Story()
     fixed = make.active_loan(make.ClientFactory(), now=FUNDED)
@@ -201,8 +243,6 @@ def test_what_can_not_be_drawn() -> None:
     for wrong in ({"state": "paid_out"}, {"amount": D(5)}):
         with pytest.raises(DatabaseError), transaction.atomic():
             Draw.objects.filter(pk=row.pk).update(**wrong)
-    with pytest.raises(DatabaseError, match="loan_within_its_limit"), transaction.atomic():
-        Loan.objects.filter(pk=story.loan.pk).update(principal_outstanding=D(300_001))
     draws.drop_waiting(story.loan, by=story.signer, now=FUNDED)
     with pytest.raises(draws.UnableToDraw, match="no draw waits"):
         draws.pay_out(row, permit=story.permit("100"), actor=story.olga, now=FUNDED)

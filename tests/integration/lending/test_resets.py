@@ -3,13 +3,25 @@
 import datetime as dt
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
-from lending import approvals, benchmarks, dunning, interest, invariants, offers, repayments, resets, schedules
+from lending import (
+    approvals,
+    benchmarks,
+    dunning,
+    interest,
+    invariants,
+    offers,
+    repayments,
+    replays,
+    resets,
+    schedules,
+)
 from lending.engine.chart import Category
 from lending.models import Correction, Fixing, Loan, LoanEvent, Notice, Obligation, Posting, Product, RateStep, Role
 from lending.other_terms import UnableToAmend, Wanted, preview
@@ -153,6 +165,26 @@ def test_an_outage_is_caught_up_and_only_the_difference_is_posted() -> None:
     assert Correction.objects.filter(kind=Correction.Kind.RATE).count() == 2
     assert "which corrects what we told you before" in Notice.objects.filter(kind="rate_reset").latest("pk").body
     assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11", "I15"}] == []
+
+
+def test_what_fails_about_one_loan_leaves_the_others_to_be_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded("2021-05-17,0.04")
+    product, at, plan = floating(), START + 31 * DAY, replays.plan
+    broken, sound = running(product), running(product, client=make.ClientFactory())
+    recorded("2021-06-17,0.05", now=at - DAY)
+    interest.accrue_due(now=at + DAY)
+
+    def plan_all_but_one(loan: Loan, **more: Any) -> replays.Plan:
+        if loan.pk == broken.pk:
+            raise ZeroDivisionError
+        return plan(loan, **more)
+
+    monkeypatch.setattr(replays, "plan", plan_all_but_one)
+    assert resets.work_due(now=at + DAY) == 1
+    assert (again(sound).annual_rate, again(broken).annual_rate) == (D("0.07"), D("0.06"))
+    monkeypatch.undo()
+    assert resets.work_due(now=at + DAY) == 1
+    assert again(broken).annual_rate == D("0.07")
 
 
 def test_one_pass_takes_the_same_queries_however_many_loans() -> None:
