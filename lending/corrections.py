@@ -234,8 +234,7 @@ def _letter(row: Correction, payment: Repayment, again: list[Obligation], *, key
             missing = asked.asks - asked.paid
         lines.append(
             f"Open again: {stated(loan, missing)}, {asked.get_kind_display()} due on {asked.due_at:%d %b %Y}. "
-            f"Not paid by {max(asked.default_at, asked.act_at or asked.default_at):%d %b %Y %H:%M} UTC, the loan is in "
-            "default."
+            f"Not paid by {asked.default_at:%d %b %Y %H:%M} UTC, the loan is in default."
         )
     return Letter(
         client=loan.client,

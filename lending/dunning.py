@@ -92,6 +92,8 @@ def _default(loan: Loan, row: Obligation, now: datetime) -> None:
     late_fees.charge(loan, row, grace_over_at=row.act_at or row.default_at, now=now)
     row.state, row.act_at = _State.DEFAULTED, None
     row.save(update_fields=["state", "act_at", "late_fee", "late_fee_entry"])
+    # A grace that ran again gives time to pay, but interest is as if the payment that was taken back had never been.
+    agreed_at = min(row.default_at, obligations.default_at(loan.calendar, row.due_date, loan.grace_days))
     loans.transition(
         loan,
         LoanState.DEFAULTED,
@@ -99,7 +101,7 @@ def _default(loan: Loan, row: Obligation, now: datetime) -> None:
         cause=f"{row.get_kind_display()} of {row.due_date:%d %b %Y} was not paid by the end of its grace",
         evidence={"asked": money.text(row.asks), "paid": money.text(row.paid)},
         now=now,
-        default_at=min(row.default_at, loan.default_at or row.default_at),
+        default_at=min(agreed_at, loan.default_at or agreed_at),
     )
     _book_since(loan, now)
     _tell(loan, row, "loan_default", f"Loan {_short(loan)} is in default", _defaulted(loan, row), now)
@@ -178,7 +180,7 @@ def _defaulted(loan: Loan, row: Obligation) -> str:
     charged = f" A late fee of {_money(loan, row.late_fee)} was charged." if row.late_fee else ""
     return (
         f"What was to be paid on {row.due_at:%d %b %Y} has not arrived. The whole loan is due now, at the default rate "
-        f"of {loan.default_rate:.2%} a year from {row.default_at:%d %b %Y %H:%M} UTC on.{charged}"
+        f"of {loan.default_rate:.2%} a year from {interest.default_at(loan):%d %b %Y %H:%M} UTC on.{charged}"
     )
 
 

@@ -194,6 +194,11 @@ def heals(loan: Loan, paid: Sequence[Received]) -> bool:
     return bool(broken) and all((at := met.get(row.pk)) is not None and at < row.default_at for row in broken)
 
 
+def broken_after(loan: Loan, at: datetime) -> bool:
+    """Return whether what was paid at an instant came before something that a loan's default rests on was over."""
+    return Obligation.objects.filter(loan=loan, state=_State.DEFAULTED, default_at__gt=at).exists()
+
+
 def unmet(loan: Loan, paid: Sequence[Received]) -> list[tuple[Obligation, Decimal]]:
     """Return what stands as paid and would not be if this was paid, each with what would be missing; it only looks."""
     rows = Obligation.objects.filter(loan=loan, state__in=(*_PAYABLE, _State.MET)).order_by("due_at", "pk")
@@ -241,7 +246,7 @@ def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: 
         elif row.state in (_State.MET, _State.DEFAULTED, _State.CANCELLED):
             _reopen(loan, row, now)
             again.append(row)
-        row.save(update_fields=["state", "amount", "announced_at", "paid", "met_at", "act_at"])
+        row.save(update_fields=["state", "amount", "announced_at", "default_at", "paid", "met_at", "act_at"])
     return again
 
 
@@ -290,7 +295,9 @@ def _reopen(loan: Loan, row: Obligation, now: datetime) -> None:
         row.state, row.act_at = _State.DUE, row.due_at + interest.DEFAULT_AFTER
     else:
         again = default_at(loan.calendar, now.astimezone(UTC).date(), loan.grace_days)
-        row.state, row.act_at = _State.LATE, max(row.default_at, again)
+        # What the client is told now is what a payment that comes to be known later is held against.
+        row.state, row.default_at = _State.LATE, max(row.default_at, again)
+        row.act_at = row.default_at
 
 
 def near(loan: Loan) -> list[Obligation]:

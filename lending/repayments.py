@@ -85,8 +85,8 @@ def record(
     check(loan, amount, asset, received_at, by_hand=actor is not None, agreed=agreed is not None, now=now)
     flow = prepayments.flow(loan, amount, at=received_at, arrived_at=arrived_at)
     in_default = loan.state in (LoanState.DEFAULTED, LoanState.LIQUIDATING)
-    before_default = in_default and received_at < interest.default_at(loan) <= now
-    if before_default or (loan.accrued_at and received_at < loan.accrued_at):
+    before_default = received_at < interest.default_at(loan) <= now or obligations.broken_after(loan, received_at)
+    if (in_default and before_default) or (loan.accrued_at and received_at < loan.accrued_at):
         payment = _late(account, loan, flow, key, agreed, actor, arrived_at, now)
     else:
         interest.catch_up(loan, until=received_at, reason=key, now=now)

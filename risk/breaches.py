@@ -16,6 +16,8 @@ from risk.prices import Marks
 
 # What numeric(20, 12) shows of an LTV without collateral value.
 INFINITE_LTV = Decimal(999_999)
+# The steps that a call's openings are written down as: the first, and each after the market had closed it.
+OPENED = ("issued", "reopened")
 _ACCELERATED = (MarginState.ACCELERATED, MarginState.LIQUIDATE)
 
 
@@ -119,7 +121,7 @@ def _openings(calls: Sequence[MarginCall]) -> dict[int, int]:
     """Return how often each of some calls has been issued or reopened."""
     if not calls:
         return {}
-    found = CallEvent.objects.filter(call__in=calls, kind__in=("issued", "reopened"))
+    found = CallEvent.objects.filter(call__in=calls, kind__in=OPENED)
     return dict(found.values_list("call").annotate(times=Count("pk")).order_by())
 
 

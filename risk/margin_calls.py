@@ -10,9 +10,9 @@ from django.db.models import F, Manager, Q, QuerySet
 from lending import bulk, margin_accounts, notices
 from lending.models import MarginAccount, User
 from risk import clocks, confirming, cures, exposures, incidents, letters, prices, restraints, sales
-from risk.breaches import Breach, UnableToIssue, issue, level_of, shown_ltv, stored_ltv
+from risk.breaches import OPENED, Breach, UnableToIssue, issue, level_of, shown_ltv, stored_ltv
 from risk.exposures import AccountFacts, Judgement
-from risk.models import OPEN_CALL_STATES, CallLevel, CallState, Dispute, MarginCall, SaleCause
+from risk.models import OPEN_CALL_STATES, CallEvent, CallLevel, CallState, Dispute, MarginCall, SaleCause
 from risk.prices import Marks
 
 __all__ = [
@@ -38,6 +38,14 @@ __all__ = [
 
 RUNNING = (CallState.ISSUED, CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
 RECEIVED = (CallState.NOTIFIED, CallState.ACKNOWLEDGED, CallState.PARTIALLY_CURED)
+# The step that a call's end is written down as.
+_CLOSED = {
+    CallState.CURED: "cured",
+    CallState.CURED_BY_MARKET: "cured",
+    CallState.LIQUIDATED: "liquidated",
+    CallState.WAIVED: "waived",
+    CallState.WITHDRAWN: "withdrawn",
+}
 
 
 class UnableToAcknowledge(Exception):
@@ -51,9 +59,17 @@ def open_of(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> list[MarginCal
 
 
 def under_call(margin_account_id: int, *, at: datetime) -> bool:
-    """Return whether a margin call was open at an instant, or its sale under way: what is paid then is a cure."""
-    issued = MarginCall.objects.filter(margin_account=margin_account_id, issued_at__lte=at)
-    return issued.filter(Q(closed_at=None) | Q(closed_at__gt=at)).exists()
+    """
+    Return whether what arrived at an instant and is booked now is a cure: a margin call, or its sale, stood or stands.
+
+    A call that stands counts whatever is booked after it, also what arrived before. Of one that stood its steps say
+    when: a call that is opened again forgets its earlier opening.
+    """
+    if MarginCall.objects.filter(margin_account=margin_account_id, closed_at=None).exists():
+        return True
+    steps = CallEvent.objects.filter(call__margin_account=margin_account_id, happened_at__lte=at)
+    last = steps.filter(kind__in=(*OPENED, *_CLOSED.values())).order_by("-happened_at", "-pk").first()
+    return last is not None and last.kind in OPENED
 
 
 def set_levels(running: Sequence[tuple[MarginCall, AccountFacts, Judgement]], *, now: datetime) -> None:
@@ -114,7 +130,7 @@ def _close(calls: Sequence[MarginCall], state: CallState, reason: str, *, now: d
     bulk.update(calls, ["state", "closed_at", "close_reason", "paused_s", "remaining_s"])
     margin_accounts.touch(*(call.margin_account for call in calls))
     _end_disputes(calls, now=now)
-    kind = "cured" if state in (CallState.CURED, CallState.CURED_BY_MARKET) else str(state.value)
+    kind = _CLOSED[state]
     facts = {"state": state.value, "reason": reason}
     letters.record_many(
         [letters.Step(call=call, kind=kind, facts=facts, public=reason.capitalize()) for call in calls], now=now

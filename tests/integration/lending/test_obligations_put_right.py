@@ -150,6 +150,26 @@ def test_who_does_not_pay_it_again_is_in_default_after_a_new_grace(loan: Loan, o
     assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
 
 
+def test_who_pays_within_the_new_grace_is_in_no_default_however_late_it_is_known(
+    loan: Loan, olga: User, oscar: User
+) -> None:
+    live_until("2021-06-14")
+    payment = pay("3875", at("2021-06-15"))
+    live_until("2021-06-20", "2021-06-30")
+    back(payment, olga, oscar, now=at("2021-06-30"))
+    told = Notice.objects.get(kind="payment_taken_back").body
+    assert "Not paid by 04 Jul 2021 00:00 UTC, the loan is in default." in told
+    # Nothing is accrued that day: the default alone says that the payment came before what is on the books.
+    dunning.work_due(now=at("2021-07-04"))
+    assert fresh().state == LoanState.DEFAULTED
+    assert "default rate of 14.00% a year from 23 Jun 2021" in Notice.objects.get(kind="loan_default").body
+    paid_at = at("2021-07-04") - HOUR
+    repayments.record(fresh(), D(3875), key="found", received_at=paid_at, now=at("2021-07-04") + HOUR)
+    assert (fresh().state, rows()[0].state, rows()[0].met_at) == (LoanState.ACTIVE, "met", paid_at)
+    assert income("default_interest") == 0
+    assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
+
+
 def test_a_late_payment_counts_by_its_own_time(loan: Loan, olga: User, oscar: User) -> None:
     live_until("2021-06-14")
     payment = pay("3875", at("2021-06-15"))

@@ -12,6 +12,8 @@ from tests.factories.lending import LadderTermsFactory
 
 pytestmark = pytest.mark.django_db
 
+SECOND = timedelta(seconds=1)
+
 
 def copy_of(call: MarginCall, **changes: object) -> MarginCall:
     row = MarginCall.objects.get(pk=call.pk)
@@ -111,6 +113,31 @@ def test_a_new_breach_reopens_the_episode_with_what_is_left_of_its_clock(desk):
     assert (call.episode, call.state, call.cure_period_s) == (1, CallState.NOTIFIED, left)
     assert call.cure_due_at == desk.now + timedelta(seconds=left)
     assert call.notice.key.endswith(":2")
+
+
+def test_what_arrived_while_a_call_stood_is_a_cure_also_of_one_that_was_opened_again(desk):
+    """What is paid under a call costs nothing before its time, however often the market closed and opened it since."""
+    loan = desk.loan("20000", BTC="1")
+
+    def free(at) -> bool:
+        return margin_calls.under_call(loan.margin_account_id, at=at)
+
+    before = desk.now
+    desk.step(BTC="28000")
+    first = desk.now
+    assert free(before)  # booked under a call it counts for it
+    desk.minutes(5)
+    desk.step(BTC="33000")
+    desk.minutes(6)
+    between = desk.call(loan).closed_at
+    assert [free(at) for at in (before, first, between - SECOND, between)] == [False, True, True, False]
+    desk.step(BTC="28000")
+    again = desk.now
+    desk.step(BTC="33000")
+    desk.minutes(16)
+    assert desk.call(loan).state == CallState.CURED_BY_MARKET
+    assert desk.call(loan).issued_at == again
+    assert [free(at) for at in (before, first, between, again, desk.now)] == [False, True, False, True, False]
 
 
 def cut(desk, minutes: int) -> None:
