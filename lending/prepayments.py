@@ -2,7 +2,8 @@
 What it costs to pay principal back before its time: from a loan's terms, its schedule and what was paid so far.
 
 It is charged to a payment that the client makes of its own will. Nothing is charged for what a sale brought, for what
-is paid while a margin call is open or a sale is under way, nor for anything once the loan is due or in default.
+arrives or is booked while a margin call is open or a sale is under way, nor for anything once the loan is due or in
+default.
 """
 
 from collections.abc import Sequence
