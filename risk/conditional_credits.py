@@ -81,7 +81,7 @@ def _work(account: int, policies: dict[int, CreditPolicy], marks: Marks, *, now:
     """Bring what counts for one account's call to where it stands; the account is locked."""
     done = 0
     rows = ConditionalCredit.objects.filter(ended_at=None, call__margin_account=account)
-    for row in rows.select_related("call__client", "deposit__asset").order_by("pk"):
+    for row in rows.select_related("call__client", "deposit__asset", "policy").order_by("pk"):
         if how := _ending(row, now=now):
             _end(row, how, now=now)
             done += 1
@@ -142,7 +142,8 @@ def _ending(row: ConditionalCredit, *, now: datetime) -> _End | None:
         return _End.FINAL
     if row.call.state not in OPEN_CALL_STATES:
         return _End.OVER
-    if deposit.state not in (Deposit.State.PENDING, Deposit.State.CONFIRMED):
+    fell_back = deposit.confirmations < row.policy.min_confirmations  # the block that it was in is gone
+    if fell_back or deposit.state not in (Deposit.State.PENDING, Deposit.State.CONFIRMED):
         return _End.DROPPED
     if not deposit.screened:
         return _End.REFUSED

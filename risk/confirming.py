@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db.models import F
+
 from lending import deposits, term_sheets
 from lending.engine import money
 from lending.models import Deposit, DepositAddress
@@ -72,6 +74,7 @@ def counted(call: MarginCall, *, now: datetime) -> list[ConditionalCredit]:
     """Return what counts conditionally for a call now, the oldest first: what its network or the time took is none."""
     rows = ConditionalCredit.objects.filter(
         call=call, ended_at=None, until_at__gt=now, deposit__screened=True,
+        deposit__confirmations__gte=F("policy__min_confirmations"),
         deposit__state__in=(Deposit.State.PENDING, Deposit.State.CONFIRMED),
     )  # fmt: skip
     return list(rows.select_related("deposit__asset", "deposit__address", "policy").order_by("begun_at", "pk"))

@@ -191,6 +191,14 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if cause.closed_at is not None or facts.held or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
         return False
     now = max(now, cause.declared_at)  # a round that began earlier may have waited for the lock
+    call = cause.call
+    # Nothing is sold before what its client has set aside is used, whichever worker comes first to an expired call.
+    if (
+        call is not None
+        and not cause.orders.exists()
+        and reserved_cures.carry_out(margin_calls.locked(call.pk), now=now)
+    ):
+        facts = exposures.load_locked([account_id], now=now)[account_id]
     marks = prices.current(now=now)
     if facts.loans and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, now=now)
@@ -201,10 +209,10 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
         return False
     if ending := endings.outcome(cause, facts, judged):
         return _close(cause, ending, now=now)
-    if cause.call is not None and not cause.orders.exists():
+    if call is not None and not cause.orders.exists():
         expired = cause.kind == SaleCause.Kind.EXPIRED_CALL
         level = facts.terms.clear_ltv if expired else facts.terms.liquidation_ltv
-        if confirming.holds(cause.call, facts, judged, marks, level=level, now=now):
+        if confirming.holds(call, facts, judged, marks, level=level, now=now):
             incidents.log(facts.account, cause.episode, "sale_waits", confirming.WAITS, now=now)
             return False
     return _sell(cause, facts, judged, marks, now=now)

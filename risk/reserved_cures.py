@@ -1,5 +1,6 @@
 """Standing instructions at work: what a client has set aside cures a call as soon as that is made, and nothing more."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,7 @@ from risk import cures, letters, margin_calls
 from risk.engine.cures import Way, cheapest_first
 from risk.models import OPEN_CALL_STATES, CallEvent, MarginCall
 
+logger = logging.getLogger(__name__)
 # A step of the call it cured; an episode that is reopened asks for new amounts, and uses what is left then.
 KIND = "standing_instruction"
 _REFUSALS = (collateral.UnableToPledge, repayments.UnableToRepay)
@@ -41,9 +43,13 @@ def carry_out_due(*, now: datetime) -> int:
     due = MarginCall.objects.filter(Exists(set_aside), ~_carried_out(), state__in=OPEN_CALL_STATES)
     done = 0
     for key, account in list(due.order_by("issued_at", "public_id").values_list("pk", "margin_account")):
-        with transaction.atomic():
-            margin_accounts.lock(account)
-            done += carry_out(margin_calls.locked(key), now=now)
+        try:
+            with transaction.atomic():
+                margin_accounts.lock(account)
+                done += carry_out(margin_calls.locked(key), now=now)
+        except Exception:
+            # Whatever it is, the calls after it run against their clocks; this one is tried again with the next beat.
+            logger.exception("what is set aside for call %s could not be used", key)
     return done
 
 

@@ -25,7 +25,7 @@ from lending.models import (
     User,
 )
 from risk import instructions, invariants, liquidations, payouts, reserved_cures
-from risk.models import CallEvent, CallState, SaleCause
+from risk.models import CallEvent, CallState, MarginCall, SaleCause
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.risk import Desk
@@ -141,18 +141,33 @@ def test_a_worker_that_was_killed_leaves_nothing_half_done(desk: Desk, monkeypat
 
 
 def test_what_comes_after_the_deadline_by_our_fault_is_in_time(desk: Desk) -> None:
+    """Nothing is sold after an expired call either before what is set aside was used."""
     loan = desk.loan("20000", BTC="1")
     reserve(desk, loan, "BTC", "0.5")
     desk.step(BTC="28000")
-    desk.minutes(22)  # nobody carries it out
-    assert desk.call(loan).state == CallState.LIQUIDATING
-    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    desk.minutes(22)  # no worker carries it out
+    assert (desk.call(loan).state, desk.orders(loan)) == (CallState.CURED, [])
     moved = PledgeMovement.objects.get(kind="top_up")
     assert moved.effective_at == desk.call(loan).cure_due_at
-    desk.step()
-    assert desk.call(loan).state == CallState.CURED
     assert desk.pledged(loan, "BTC") == 1 + moved.quantity
     sound()
+
+
+def test_one_call_that_fails_holds_back_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    loans = [desk.loan("20000", BTC="1") for _ in range(2)]
+    for loan in loans:
+        reserve(desk, loan, "USD", "9000")
+    desk.round(BTC="28000")
+    first, second = (desk.call(loan) for loan in loans)
+    bad = MarginCall.objects.order_by("issued_at", "public_id").values_list("pk", flat=True)[0]
+    carry_out = reserved_cures.carry_out
+    monkeypatch.setattr(
+        reserved_cures, "carry_out", lambda call, now: 1 // (call.pk != bad) and carry_out(call, now=now)
+    )
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    good = second if first.pk == bad else first
+    good.refresh_from_db()
+    assert good.state == CallState.CURED
 
 
 def test_it_comes_free_when_the_loan_is_paid(desk: Desk) -> None:

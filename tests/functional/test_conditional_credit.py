@@ -103,7 +103,12 @@ def test_a_sale_waits_for_what_counts_before_it_is_final(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("dropped", "its network has dropped it"), ("late", "it was not final in time"), ("refused", "was not accepted")],
+    [
+        ("dropped", "its network has dropped it"),
+        ("fell_back", "its network has dropped it"),
+        ("late", "it was not final in time"),
+        ("refused", "was not accepted"),
+    ],
 )
 def test_it_falls_away_at_once_and_the_call_goes_on(desk: Desk, how: str, words: str) -> None:
     policy(desk, wait_s=600 if how == "late" else 3600)
@@ -111,13 +116,13 @@ def test_it_falls_away_at_once_and_the_call_goes_on(desk: Desk, how: str, words:
     assert desk.call(loan).state == CallState.NOTIFIED
     if how == "dropped":
         outside.bank().simulate_reorg("tx", at=desk.now)
-    elif how == "refused":
-        Deposit.objects.update(screened=False)
+    elif how in ("refused", "fell_back"):
+        Deposit.objects.update(**({"screened": False} if how == "refused" else {"confirmations": 0}))
         desk.step()  # not even a worker has to come for it
         assert desk.call(loan).state == CallState.LIQUIDATING
         conditional_credits.work_due(now=desk.now)
     minutes(desk, 10 if how == "late" else 1)
-    assert ConditionalCredit.objects.get().ended_how == how
+    assert ConditionalCredit.objects.get().ended_how == ("dropped" if how == "fell_back" else how)
     assert desk.call(loan).state == CallState.LIQUIDATING
     told = Notice.objects.get(kind="conditional_credit_ended")
     assert words in told.body
