@@ -24,6 +24,7 @@ EVERY_S: dict[str, float] = {
     "lending.tasks.deliver_outbox": 2,
     "lending.tasks.accrue_interest": 5,
     "lending.tasks.reset_rates": 5,
+    "lending.tasks.capitalise_interest": 5,
     "lending.tasks.roll_schedules": 5,
     "lending.tasks.amend_loans": 5,
     "lending.tasks.mature_loans": 5,

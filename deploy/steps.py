@@ -3,7 +3,20 @@
 from datetime import datetime
 from typing import Protocol
 
-from lending import amendments, custody, dunning, events, interest, ledger, loans, notices, outbox, resets, rolling
+from lending import (
+    amendments,
+    capitalisations,
+    custody,
+    dunning,
+    events,
+    interest,
+    ledger,
+    loans,
+    notices,
+    outbox,
+    resets,
+    rolling,
+)
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
 from risk import conditional_credits, instructions, liquidations, margin_calls, reserved_cures
@@ -44,6 +57,7 @@ EACH_MINUTE: tuple[Step, ...] = (
     interest.accrue_due,
     amendments.work_due,
     resets.work_due,
+    capitalisations.work_due,
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,

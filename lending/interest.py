@@ -21,7 +21,7 @@ from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
 from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Draw, Loan, LoanState, Posting, RateStep, Repayment, SplitChange
+from lending.models import Capitalisation, Draw, Loan, LoanState, Posting, RateStep, Repayment, SplitChange
 from lending.models.fields import AmountField
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
@@ -54,7 +54,7 @@ class Payoff:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What was paid of a loan at an instant, in its asset; a correction of it is a row of its own, of any sign."""
+    """What was paid of a loan at an instant, in its asset, by any sign: a correction is one, and so is what is lent."""
 
     at: datetime
     interest: Decimal
@@ -360,11 +360,14 @@ def histories(loan_ids: Iterable[int]) -> defaultdict[int, History]:
     drawn = Draw.objects.filter(loan__in=keys, state=Draw.State.PAID_OUT).values_list(
         "loan_id", "decided_at", Value(money.ZERO, output_field=AmountField()), F("amount") * -1, paid, Value(0)
     )
+    grown = Capitalisation.objects.filter(loan__in=keys).values_list(
+        "loan_id", "at", "amount", F("amount") * -1, paid, Value(0)
+    )
     agreed = RateStep.objects.filter(loan__in=keys).values_list(
         "loan_id", "at", "annual_rate", "default_rate", rates, "number"
     )
     found: defaultdict[int, History] = defaultdict(History)
-    every = rows.union(changes, drawn, agreed, all=True)
+    every = rows.union(changes, drawn, grown, agreed, all=True)
     for loan_id, at, first, second, what, _ in sorted(every, key=itemgetter(1, 5)):
         if what == "paid":
             found[loan_id].paid.append(Paid(at, interest=first, principal=second))

@@ -46,7 +46,11 @@ def agreed_default(loan: Loan) -> datetime:
 
 
 def expect(rows: Iterable[ScheduleRow]) -> None:
-    """Write down what the rows of schedules ask of clients; the last of each loan is all that is left by then."""
+    """
+    Write down what the rows of schedules ask of clients; the last of each loan is all that is left by then.
+
+    Where interest becomes principal, it is the one thing that is asked.
+    """
     Obligation.objects.bulk_create(
         Obligation(
             client_id=row.client_id,
@@ -61,6 +65,7 @@ def expect(rows: Iterable[ScheduleRow]) -> None:
             act_at=_midnight(row.pay_date) - NOTICE,
         )
         for row in rows
+        if not row.loan.capitalises or not row.balance
     )
 
 

@@ -200,6 +200,8 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
         raise UnableToAmend(f"it has no maturity: either side ends it with {loan.notice}")
     if loan.floats and not RATES.isdisjoint(changed):
         raise UnableToAmend(f"its rate is {loan.how_it_floats}, and is not amended: pay it off by a new loan")
+    if loan.capitalises and not {"annual_rate", "default_rate", "maturity_date"}.isdisjoint(changed):
+        raise UnableToAmend("its interest becomes principal, and neither rates nor its end are amended: by a new loan")
     annual, default = (changed.get(name, getattr(loan, name)) for name in ("annual_rate", "default_rate"))
     if not 0 <= annual < 1:
         raise UnableToAmend(f"{money.text(annual)} is not an annual rate; 8.5 % is 0.085")

@@ -93,6 +93,7 @@ def _expected(
         paid=paid,
         goes_on=not loan.has_fixed_end,
         since=loan.began_date,
+        capitalises=loan.capitalises,
     )
     return [
         Ahead(row.due_date, old.pay_date, row.principal, row.interest, _midnight(old.pay_date) <= next_at)

@@ -13,12 +13,23 @@ from decimal import Decimal
 from django.db.models import Exists, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce
 
-from lending import ids, interest, ledger, obligations, prepayments
+from lending import growth, ids, interest, ledger, obligations, prepayments
 from lending.engine import accounts, entries, money, replay
 from lending.engine.chart import AccountKind
 from lending.engine.replay import Facts, Flow, Life, Parts
 from lending.engine.waterfall import Split
-from lending.models import Correction, Draw, Entry, Loan, Obligation, Posting, Repayment, SplitChange, User
+from lending.models import (
+    Correction,
+    Draw,
+    Entry,
+    Loan,
+    Obligation,
+    Posting,
+    Repayment,
+    ScheduleRow,
+    SplitChange,
+    User,
+)
 from lending.obligations import Received
 
 NONE = Parts()
@@ -38,7 +49,8 @@ class Plan:
     `payments` names them; None is the one that would be added. `taken_back` pays nothing from then on. `asked_again`
     are the obligations that would not be met any more, each with what would be missing of it. `heals` says that what
     is added was there before the default that it undoes; `default_from` is when the default rate begins then.
-    `not_late` are the obligations whose late fee was charged for nothing: it goes.
+    `not_late` are the obligations whose late fee was charged for nothing: it goes. `capitalised` are periods with how
+    much more of their interest would become principal.
     """
 
     since: datetime
@@ -52,6 +64,7 @@ class Plan:
     asked_again: tuple[tuple[Obligation, Decimal], ...] = ()
     taken_back: Repayment | None = None
     not_late: tuple[Obligation, ...] = ()
+    capitalised: tuple[growth.Grown, ...] = ()
 
     @property
     def rows(self) -> list[tuple[Repayment | None, Parts, Parts]]:
@@ -112,16 +125,23 @@ def plan(
     taken_back: Repayment | None = None,
     freed: Repayment | None = None,
     reset_at: datetime | None = None,
+    periods: Sequence[ScheduleRow] = (),
 ) -> Plan:
     """
     Return what would change about a loan if a payment had been made, one had not been, or its make-whole were waived.
 
-    Nothing is written. With none of them it is what its rates change, which were reset from an instant on.
+    Nothing is written. With none of them it is what its rates change, which were reset from an instant on, or that the
+    interest of some periods became principal.
     """
     every = standing(loan)
     before = parts_now(every)
     kept: list[Repayment | None] = [row for row in every if row != taken_back]
-    changed = (*(row and row.received_at for row in (taken_back, freed)), added and added.at, reset_at)
+    changed = (
+        *(row and row.received_at for row in (taken_back, freed)),
+        added and added.at,
+        reset_at,
+        *map(growth.ends_at, periods[:1]),
+    )
     since = min(at for at in changed if at)
     if added is not None:
         # Behind those of the same instant: they were known first.
@@ -132,12 +152,16 @@ def plan(
     heals = added is not None and obligations.heals(loan, paid)
     default_from = obligations.agreed_default(loan) if heals else interest.default_at(loan)
     not_late = tuple(obligations.in_time(loan, paid)) if added is not None else ()
-    life = replay.live(facts(loan, flows, default_from=default_from, not_late=not_late))
+    grown = growth.grown(loan, periods)
+    ends = [growth.ends_at(row) for row, _, _ in grown]
+    life = replay.live(facts(loan, flows, default_from=default_from, not_late=not_late, capitalised=ends))
+    again = growth.differences(grown, life.capitalised)
     now = tuple(NONE if row is None else before[row.pk] for row in kept)
     with money.exact():
         more = life.earned(_accrued_at(loan)) - loan.interest_posted
     if taken_back is None:
-        return Plan(since, life, tuple(kept), now, life.parts, more, default_from, heals, not_late=not_late)
+        every_kept = tuple(kept)
+        return Plan(since, life, every_kept, now, life.parts, more, default_from, heals, (), None, not_late, again)
     return Plan(
         since,
         life,
@@ -148,6 +172,7 @@ def plan(
         default_from,
         asked_again=tuple(obligations.unmet(loan, _counting(kept, life.parts))),
         taken_back=taken_back,
+        capitalised=again,
     )
 
 
@@ -172,7 +197,14 @@ def _counting(rows: Sequence[Repayment | None], parts: Sequence[Parts]) -> list[
         ]
 
 
-def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime, not_late: Sequence[Obligation] = ()) -> Facts:
+def facts(
+    loan: Loan,
+    paid: Sequence[Flow],
+    *,
+    default_from: datetime,
+    not_late: Sequence[Obligation] = (),
+    capitalised: Sequence[datetime] = (),
+) -> Facts:
     """Return what happened to a loan, with these payments, the default rate from an instant on, and some fees gone."""
     rate = interest.rate_steps(loan, interest.history(loan), default_from=default_from)
     return Facts(
@@ -186,6 +218,7 @@ def facts(loan: Loan, paid: Sequence[Flow], *, default_from: datetime, not_late:
         since=loan.began_date,
         early=prepayments.terms_of(loan),
         agreed=prepayments.agreed(loan),
+        capitalised_at=tuple(capitalised),
     )
 
 
@@ -219,6 +252,8 @@ def book(
     moved = [(row, then - was) for row, was, then in wanted.rows if row not in (None, wanted.taken_back)]
     drafts = [_payment(loan, wanted, key)] if None in wanted.payments else []
     drafts += [_reallocation(loan, row, change, key=key, cause=cause) for row, change in moved]
+    grown = [one for one in wanted.capitalised if one[2]]
+    drafts += [growth.growth(loan, row, number, amount) for row, number, amount in grown]
     instants = [flow.at for flow in wanted.life.facts.paid]
     drafts += interest.differences(
         loan,
@@ -230,7 +265,8 @@ def book(
     )
     posted = iter(ledger.post_many(drafts, now=now, actor=actor))
     added = next(posted) if None in wanted.payments else None
-    changes += [(row, change, entry) for (row, change), entry in zip(moved, posted, strict=False)]
+    changes += [(row, change, next(posted)) for row, change in moved]
+    growth.write(loan, wanted.capitalised, {row.pk: next(posted) for row, _, _ in grown}, now=now)
     # Behind the payments that no longer pay them: what is receivable is never below zero.
     for obligation in wanted.not_late:
         _give_back(obligation, now=now, actor=actor)

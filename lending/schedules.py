@@ -59,6 +59,11 @@ class Schedule:
         return bool(self.rows[-1].balance)
 
     @property
+    def grows(self) -> bool:
+        """Return whether interest becomes principal, so that nothing is paid before the end."""
+        return not self.is_open and not self.rows[0].total
+
+    @property
     def is_moved(self) -> bool:
         """Return whether a due date falls on a day on which no money moves."""
         return any(row.pay_date != row.due_date for row in self.rows)
@@ -122,8 +127,9 @@ def planned(
         pay_dates = [calendars.following(calendar, day) for day in dates]
         level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT and not to_come
         rows = schedule.booked(
-            rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since, later=later
-        )
+            rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since, later=later,
+            grows_from=principal if schedule_kind == ScheduleKind.CAPITALISED else None,
+        )  # fmt: skip
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     with money.exact():
@@ -231,6 +237,7 @@ def rest(
         rows = schedule.continued(
             rows, principal, rate, loan.day_count, now, list(ahead.values()), loan.asset.decimals,
             paid=interest_paid, level=level, goes_on=end is None, since=loan.began_date,
+            capitalises=loan.schedule_kind == ScheduleKind.CAPITALISED,
         )  # fmt: skip
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
@@ -335,6 +342,8 @@ def _summed(
     with money.exact():
         fee = money.quantize_up(principal * origination_fee, decimals)
         interest = sum((row.interest for row in rows), money.ZERO)
+        if not rows[-1].balance:  # what became principal on the way was interest
+            interest = sum((row.principal for row in rows), interest) - principal
         paid_out = money.ZERO if is_line else principal - fee  # a line is drawn later, and its fee is due at once
         return Schedule(fee, paid_out, tuple(rows), interest, principal + interest)
 

@@ -35,6 +35,7 @@ LOAN_NEEDED = (
     "loan", "client", "product", "principal_agreed", "principal", "annual_rate", "start_date", "maturity_date", "paper",
     "paper_sha256",
 )  # fmt: skip
+TAKEN_OVER = tuple(kind for kind in ScheduleKind if kind != ScheduleKind.CAPITALISED)
 LOAN_MORE = ("default_rate", "day_count", "schedule_kind", "frequency_months", "calendar", "grace_days", "to_come")
 LOAN_COLUMNS = (*LOAN_NEEDED, *LOAN_MORE, "margin_account", *LADDER)
 PLEDGE_NEEDED = ("loan", "asset", "quantity")
@@ -170,10 +171,7 @@ class _Reader:
         product = self._products.get(cell["product"])
         if cell["product"] and product is None:
             cell.wrong("product", f"{cell['product']!r} is none of {', '.join(sorted(self._products))}")
-        if product is not None and not product.has_fixed_end:
-            cell.wrong("product", "has no fixed end, and is not taken over by this file: offer such a loan anew")
-        if product is not None and product.floats:
-            cell.wrong("product", f"floats with {product.benchmark}, which this file says nothing of: offer it anew")
+        _check_kind(cell, product)
         self._rows[reference] = cell.row
         self.loans[reference] = None
         decimals = product.asset.decimals if product else None
@@ -190,7 +188,7 @@ class _Reader:
         account = cell.text("margin_account", _REFERENCE)
         if product is None:
             return
-        kind = cell.choice("schedule_kind", {kind.value: kind for kind in ScheduleKind}, product.schedule_kind)
+        kind = cell.choice("schedule_kind", {kind.value: kind for kind in TAKEN_OVER}, product.schedule_kind)
         more = takeover_terms.more(cell, product)
         ladder = self._ladders.of(cell, product)
         parts = takeover_terms.to_come(cell, kind, principal, matures, product.asset.decimals, cut_over_at)
@@ -364,3 +362,15 @@ def _known_clients() -> dict[str, dict[int, Client]]:
 
 def _plain(said: str) -> str:
     return " ".join(names.latin(said).split())
+
+
+def _check_kind(cell: Cells, product: Product | None) -> None:
+    """Note that a product is one whose loans this file can not say all about."""
+    if product is None:
+        return
+    if not product.has_fixed_end:
+        cell.wrong("product", "has no fixed end, and is not taken over by this file: offer such a loan anew")
+    if product.floats:
+        cell.wrong("product", f"floats with {product.benchmark}, which this file says nothing of: offer it anew")
+    if product.capitalises:
+        cell.wrong("product", "makes principal of interest, which this file says nothing of: offer it anew")

@@ -8,6 +8,7 @@ from lending import (
     amendments,
     approvals,
     bank_matching,
+    capitalisations,
     clock,
     custody,
     dunning,
@@ -76,6 +77,12 @@ def accrue_interest() -> None:
 def reset_rates() -> None:
     """Reset the rates of loans that follow a benchmark."""
     resets.work_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def capitalise_interest() -> None:
+    """Make principal of the interest of periods that have ended, where that was agreed."""
+    capitalisations.work_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

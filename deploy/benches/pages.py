@@ -16,7 +16,7 @@ from django.test import Client
 
 from deploy import replay
 from deploy.benches.compare import Result, machine
-from deploy.demo import amended, prospects, screened
+from deploy.demo import amended, floating, prospects, screened
 from deploy.run import crawl
 from lending import clock
 from lending.models import User
@@ -86,6 +86,7 @@ def in_the_crash(loans: int, *, seed: int) -> Iterator[None]:
         played = replay.play(scenario, seed=seed, loans=loans, span=span)
         at = datetime.fromtimestamp(START.timestamp() + played.simulated_s, UTC)
         amended.load(now=at)
+        floating.load(now=at)
         prospects.load(now=at)
         screened.load(now=at)
         clock.start(sim_origin=at, wall_origin=clock.wall_now(), speed=Decimal(0))

@@ -83,7 +83,8 @@ class Facts:
     `lent` is the principal, from its first flow on; `fees` are charges; `paid` are payments in the order in which they
     count. `rate` is as `interest.cumulative` takes it, and so is `since`; `brought` is interest that was due already
     when a loan was taken over from another system, which is what its first lending stands for. `early` is what
-    was agreed for principal that is paid before its time, and `agreed` by which schedule that is.
+    was agreed for principal that is paid before its time, and `agreed` by which schedule that is. At `capitalised_at`
+    all interest that is due becomes principal.
     """
 
     day_count: str
@@ -96,15 +97,21 @@ class Facts:
     since: date | None = None
     early: prepayment.Terms | None = None
     agreed: tuple[Agreed, ...] = ()
+    capitalised_at: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What came of it: what each payment was for, and the principal from instant to instant."""
+    """
+    What came of it: what each payment was for, and the principal from instant to instant.
+
+    `capitalised` is the interest that became principal at each instant of `facts.capitalised_at`.
+    """
 
     facts: Facts
     parts: tuple[Parts, ...]
     principal: tuple[Step, ...]
+    capitalised: tuple[Decimal, ...] = ()
 
     def earned(self, until: datetime) -> Decimal:
         """Return all interest from the first lending to an instant, rounded up at the asset's decimals."""
@@ -117,9 +124,9 @@ class Life:
 
     @property
     def interest_paid(self) -> Decimal:
-        """Return the interest that all payments together have paid."""
+        """Return the interest that all payments together have paid, or that became principal."""
         with money.exact():
-            return _sum(part.interest for part in self.parts)
+            return _sum(part.interest for part in self.parts) + _sum(self.capitalised)
 
 
 def live(facts: Facts) -> Life:
@@ -145,27 +152,44 @@ def live(facts: Facts) -> Life:
             raise UnableToReplay(f"a {what} is out of order")
     principal: list[Step] = []
     parts: list[Parts] = []
-    # What is lent at an instant is there before what is paid at it.
-    moves = [(flow, True) for flow in facts.lent] + [(flow, False) for flow in facts.paid]
-    for flow, lent in sorted(moves, key=lambda move: (move[0].at, not move[1])):
+    capitalised: list[Decimal] = []
+    # What is lent at an instant is there before interest becomes principal at it, and that before what is paid at it.
+    moves: list[tuple[datetime, int, Flow | None]] = [(flow.at, 0, flow) for flow in facts.lent]
+    moves += [(at, 1, None) for at in facts.capitalised_at]
+    moves += [(flow.at, 2, flow) for flow in facts.paid]
+    for at, kind, flow in sorted(moves, key=lambda move: move[:2]):
         outstanding = principal[-1].value if principal else money.ZERO
-        if lent:
+        if flow is None:
+            change = _due(facts, principal, parts, capitalised, at)
+            capitalised.append(change)
+        elif kind == 0:
             change = flow.amount
         else:
-            part = _paid(facts, principal, parts, flow)
+            part = _paid(facts, principal, parts, capitalised, flow)
             parts.append(part)
             change = part.principal.copy_negate()
         if change or not principal:
             with money.exact():
-                principal.append(Step(flow.at, outstanding + change))
-    return Life(facts, tuple(parts), tuple(principal))
+                principal.append(Step(at, outstanding + change))
+    return Life(facts, tuple(parts), tuple(principal), tuple(capitalised))
 
 
-def _paid(facts: Facts, principal: Sequence[Step], before: Sequence[Parts], payment: Flow) -> Parts:
+def _due(
+    facts: Facts, principal: Sequence[Step], parts: Sequence[Parts], capitalised: Sequence[Decimal], at: datetime
+) -> Decimal:
+    """Return the interest that is due at an instant and was neither paid nor made principal."""
+    with money.exact():
+        settled = _sum(part.interest for part in parts) + _sum(capitalised)
+        return facts.brought + _earned(facts, principal, at) - settled
+
+
+def _paid(
+    facts: Facts, principal: Sequence[Step], before: Sequence[Parts], capitalised: Sequence[Decimal], payment: Flow
+) -> Parts:
     with money.exact():
         claims = Claims(
             fees=_sum(fee.amount for fee in facts.fees if fee.at <= payment.at) - _sum(part.fees for part in before),
-            interest=facts.brought + _earned(facts, principal, payment.at) - _sum(part.interest for part in before),
+            interest=_due(facts, principal, before, capitalised, payment.at),
             principal=principal[-1].value,
         )
     split = served(facts, principal, payment, claims)

@@ -13,7 +13,7 @@ from lending.engine.interest import Step
 from lending.engine.money import Rounding
 
 _SHORTEST_PERIOD = timedelta(days=7)
-KINDS = ("bullet", "interest_only", "equal_principal", "equal_instalment")
+KINDS = ("bullet", "interest_only", "equal_principal", "equal_instalment", "capitalised")
 
 
 class UnableToBuild(ValueError):
@@ -66,6 +66,7 @@ def build(
         bullet: all principal and all interest on the last day, as one period of interest. interest_only: interest at
         every due date, principal on the last. equal_principal: the same principal each time, and interest on what is
         left. equal_instalment: the same sum each time, of which interest is a falling part.
+        capitalised: nothing before the last day; each period's interest is added to the balance, which pays more.
     rounding : Rounding, Decimal, int or str
         Of interest, of equal parts of the principal and of the instalment; see `Rounding.of`.
     instalment : Decimal, optional
@@ -116,7 +117,11 @@ def build(
         if instalment is not None and balance > 0 and instalment <= earned:
             raise UnableToBuild(f"an instalment of {instalment} does not cover the interest of {earned} due on {day}")
         with money.exact():
-            due = {"interest_only": money.ZERO, "equal_principal": part, "equal_instalment": level - earned}[kind]
+            if kind == "capitalised" and day != dates[-1]:
+                balance += earned
+                rows.append(Row(day, money.ZERO, money.ZERO, balance))
+                continue
+            due = {"equal_principal": part, "equal_instalment": level - earned}.get(kind, money.ZERO)
             # A rounding may ask for more than is left, or for less than the interest of a very small loan.
             paid = balance if day == dates[-1] else min(max(due, money.ZERO), balance)
             balance -= paid
@@ -153,6 +158,7 @@ def booked(
     level: bool = False,
     since: date | None = None,
     later: Sequence[Step] = (),
+    grows_from: Decimal | None = None,
 ) -> tuple[Row, ...]:
     """
     Return rows with the interest that the books will have posted when each is paid at 00:00 UTC of its pay date.
@@ -179,16 +185,18 @@ def booked(
         As `interest.cumulative` takes it.
     later : sequence of Step
         Rates that hold from later instants on, ascending.
+    grows_from : Decimal, optional
+        What is lent, where each period's interest becomes principal at its end, as much as is posted then.
 
     Raises
     ------
     UnableToBuild
         If there is not one pay date per row in order after the start.
     """
-    principal = [Step(start_at, rows[0].principal + rows[0].balance)]
+    principal = [Step(start_at, rows[0].principal + rows[0].balance if grows_from is None else grows_from)]
     return continued(
         rows, principal, [Step(start_at, annual_rate), *later], convention, start_at, pay_dates, decimals,
-        level=level, since=since,
+        level=level, since=since, capitalises=grows_from is not None,
     )  # fmt: skip
 
 
@@ -205,6 +213,7 @@ def continued(
     level: bool = False,
     goes_on: bool = False,
     since: date | None = None,
+    capitalises: bool = False,
 ) -> tuple[Row, ...]:
     """
     Return rows for what is left of a loan that runs, as `booked` does for a whole one.
@@ -222,6 +231,8 @@ def continued(
         that is not paid.
     goes_on : bool
         The last row ends nothing: it pays what it says, like every other.
+    capitalises : bool
+        What each period but the last has earned becomes principal at its end.
 
     Raises
     ------
@@ -238,6 +249,11 @@ def continued(
         for row, end in zip(rows, ends, strict=True):
             so_far = interest.round_up(interest.cumulative(convention, steps, rate, end, since=since), decimals)
             earned, posted = so_far - posted, so_far
+            if capitalises and end != ends[-1]:
+                balance += earned
+                steps.append(Step(end, balance))
+                found.append(Row(row.due_date, money.ZERO, money.ZERO, balance))
+                continue
             wanted = max(sum_due - earned, money.ZERO) if level else row.principal
             part = balance if end == ends[-1] and not goes_on else min(wanted, balance)
             balance -= part

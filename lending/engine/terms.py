@@ -55,6 +55,7 @@ _KINDS = (
     ("interest_only", "interest every period, principal at maturity"),
     ("equal_principal", "equal parts of the principal, and interest"),
     ("equal_instalment", "equal instalments"),
+    ("capitalised", "at maturity; interest becomes principal"),
 )
 _TENORS = (
     ("fixed", "a fixed term"),

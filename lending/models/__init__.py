@@ -12,6 +12,7 @@ from lending.models.assets import Asset, AssetNetwork, Pair
 from lending.models.authority import JointSignature
 from lending.models.bank import BankAccount, BankLine, BankStatement
 from lending.models.benchmarks import Benchmark, Fixing
+from lending.models.capitalisations import Capitalisation
 from lending.models.clients import Client, ClientUser, RelationshipPeriod
 from lending.models.clock import PlatformClock
 from lending.models.control import Approval, AuditRecord, AuditSeal
@@ -103,6 +104,7 @@ __all__ = [
     "Benchmark",
     "Book",
     "Calendar",
+    "Capitalisation",
     "CaseFact",
     "ChecklistItem",
     "Client",

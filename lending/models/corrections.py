@@ -22,6 +22,7 @@ class Correction(models.Model):
         REVERSAL = "reversal", "payment taken back"
         WAIVER = "waiver", "make-whole waived"
         RATE = "rate", "rate reset late"
+        CAPITALISED = "capitalised", "interest capitalised late"
 
     class Cause(models.TextChoices):
         LATE = "late", "recorded late"
@@ -57,10 +58,12 @@ class Correction(models.Model):
             ),
             models.CheckConstraint(
                 name="payment_taken_back_by_two_persons",
-                condition=Q(kind__in=["payment", "rate"]) | Q(maker__isnull=False, checker__isnull=False),
+                condition=Q(kind__in=["payment", "rate", "capitalised"])
+                | Q(maker__isnull=False, checker__isnull=False),
             ),
             models.CheckConstraint(
-                name="correction_of_a_payment_or_a_rate", condition=Q(kind="rate") ^ Q(repayment__isnull=False)
+                name="correction_of_a_payment_or_a_rate",
+                condition=Q(kind__in=["rate", "capitalised"]) ^ Q(repayment__isnull=False),
             ),
             models.UniqueConstraint(name="payment_taken_back_once", fields=["repayment"], condition=Q(kind="reversal")),
             models.UniqueConstraint(name="make_whole_waived_once", fields=["repayment"], condition=Q(kind="waiver")),

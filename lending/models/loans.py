@@ -39,14 +39,9 @@ class Payments(models.Model):
         choices=Frequency.choices, default=Frequency.MONTHLY, db_default=Frequency.MONTHLY
     )
     calendar = models.CharField(
-        max_length=4,
-        choices=Calendar.choices,
-        blank=True,
-        default=Calendar.EVERY_DAY,
-        db_default=Calendar.EVERY_DAY,
+        max_length=4, choices=Calendar.choices, blank=True, default=Calendar.EVERY_DAY, db_default=Calendar.EVERY_DAY,
         help_text="a day on which no money moves is put off to the next one on which it does",
-    )
-
+    )  # fmt: skip
     grace_days = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="business days after the day of payment before what is unpaid is in default"
     )
@@ -77,6 +72,11 @@ class Payments(models.Model):
         return self.tenor == Tenor.REVOLVING
 
     @property
+    def capitalises(self) -> bool:
+        """Return whether the interest of each period becomes principal at its end."""
+        return self.schedule_kind == ScheduleKind.CAPITALISED
+
+    @property
     def notice(self) -> str:
         """Return in words with what notice either side ends it."""
         return f"{self.notice_days} business day{'' if self.notice_days == 1 else 's'}' notice"
@@ -104,6 +104,7 @@ class Payments(models.Model):
             ScheduleKind.INTEREST_ONLY: f"interest {every}, the principal at maturity",
             ScheduleKind.EQUAL_PRINCIPAL: f"an equal part of the principal {every}, and interest",
             ScheduleKind.EQUAL_INSTALMENT: f"equal instalments {every}",
+            ScheduleKind.CAPITALISED: f"all at maturity; interest becomes principal {every}",
         }[ScheduleKind(self.schedule_kind)]
 
 
@@ -298,10 +299,12 @@ class Loan(RateTerms, StepUp, Payments):
                 & ~Q(tenor=Tenor.FIXED),
             ),
             *RATES_OF_A_LOAN,
-            # A payment that is taken back can leave more of a line drawn than its limit: there the draws are bounded.
+            # A payment taken back can leave more of a line drawn than its limit: there the draws are bounded.
             models.CheckConstraint(
                 name="loan_within_its_limit",
-                condition=Q(tenor=Tenor.REVOLVING) | Q(principal_outstanding__lte=F("principal")),
+                condition=Q(tenor=Tenor.REVOLVING)
+                | Q(schedule_kind=ScheduleKind.CAPITALISED)
+                | Q(principal_outstanding__lte=F("principal")),
             ),
             models.CheckConstraint(
                 name="loan_ends_once_recalled",

@@ -12,6 +12,7 @@ class ScheduleKind(models.TextChoices):
     INTEREST_ONLY = "interest_only", "interest only"
     EQUAL_PRINCIPAL = "equal_principal", "equal principal"
     EQUAL_INSTALMENT = "equal_instalment", "equal instalments"
+    CAPITALISED = "capitalised", "interest becomes principal"
 
 
 class Tenor(models.TextChoices):

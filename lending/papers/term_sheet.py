@@ -9,7 +9,7 @@ from reportlab.platypus import Flowable, Spacer
 
 from lending import term_sheets
 from lending.engine import figures, terms
-from lending.models import Tenor, TermSheet
+from lending.models import ScheduleKind, Tenor, TermSheet
 from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, facts, table, words
 
@@ -37,6 +37,10 @@ _OUTSIDE = (
     "taken over; its principal is what was left then."
 )
 _FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
+_GROWS = (
+    "Nothing is to be paid before the end: at the start of each day named here, all interest that is due becomes "
+    "principal and bears interest from then on, so that what is left to pay back grows."
+)
 _AS_FIXED = "It is as if the benchmark stayed as it is: what comes after the first reset is expected, not fixed."
 _ALL_DRAWN = "It is as if all of the line was drawn at once."
 _PREPAYING = (
@@ -133,6 +137,7 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         words(
             "Worked out from the terms above for that instant, if nothing is paid before it is due. "
             + (f"{_FIRST_YEAR} " if goes_on else "")
+            + (f"{_GROWS} " if drawn.loan["schedule_kind"] == ScheduleKind.CAPITALISED else "")
             + (f"{_AS_FIXED} " if drawn.loan["benchmark"] else "")
             + (f"{_ALL_DRAWN} " if drawn.loan["tenor"] == Tenor.REVOLVING else "")
             + f"The table is in {asset}.",

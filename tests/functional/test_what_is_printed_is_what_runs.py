@@ -92,6 +92,7 @@ CALLED = {
     "schedule_kind": {
         "bullet": "all at once at maturity", "interest_only": "interest every period, principal at maturity",
         "equal_principal": "equal parts of the principal, and interest", "equal_instalment": "equal instalments",
+        "capitalised": "at maturity; interest becomes principal",
     },
     "prepayment": {"": "nothing", "share": "a share of what is prepaid",
                    "interest": "interest lost, less what it earns elsewhere"},
@@ -167,6 +168,12 @@ ODD: dict[str, dict[str, Any]] = {
         "product": {"schedule_kind": "interest_only", "benchmark": "SOFR", "spread": Decimal("0.5"),
                     "rate_floor": Decimal("0.01"), "rate_cap": Decimal("0.123456789012"), "reset_months": 3,
                     "fixing_lag_days": 2, "calendar": "XFED"},
+    },
+    "interest that becomes principal": {
+        "asset": "USD",
+        "annual_rate": Decimal("0.0875"),
+        "product": {"schedule_kind": "capitalised", "frequency_months": 3, "calendar": "XFED"},
+        "maturity_date": date(2022, 5, 19),
     },
     "bitcoin over years": {
         "asset": "BTC",

@@ -33,6 +33,7 @@ class NaiveLoan:
     """
     A bullet loan: a principal, rates and default rates that hold from instants on, its default, payments.
 
+    At `grows_at` all interest that is due becomes principal.
     `ends` says when it was to end, as agreed at instants; `early` what principal costs that is paid more than five days
     before: a share of it, or the interest until then at what it bears less `early_rate`.
     """
@@ -48,11 +49,21 @@ class NaiveLoan:
     early_rate: Fraction = Fraction(0)
     cent: Decimal = Decimal("0.01")
     payments: list[Payment] = field(default_factory=list)
+    grows_at: list[dt.datetime] = field(default_factory=list)
+    grown: list[Payment] = field(default_factory=list)
 
     def settle(self) -> None:
         """Work out anew what every payment was for, first to last."""
         done: list[Payment] = []
+        self.grown = [Payment(at, Decimal(0)) for at in self.grows_at]
         for payment in self.in_order():
+            if any(
+                payment is one for one in self.grown
+            ):  # all interest that is due becomes principal, and bears interest
+                payment.interest = self.earned(payment.at, done) - sum((p.interest for p in done), Decimal(0))
+                payment.principal = -payment.interest
+                done.append(payment)
+                continue
             owed = self.lent - sum((p.principal for p in done), Decimal(0))
             interest = self.earned(payment.at, done) - sum((p.interest for p in done), Decimal(0))
             payment.interest = min(payment.amount, interest)
@@ -86,7 +97,9 @@ class NaiveLoan:
 
     def in_order(self) -> list[Payment]:
         """Return the payments that stand, by the time at which they count; the list holds them as they became known."""
-        return sorted((p for p in self.payments if not p.gone), key=lambda p: p.at)
+        standing = [(p.at, 1, p) for p in self.payments if not p.gone]
+        grown = [(p.at, 0, p) for p in self.grown]
+        return [p for _, _, p in sorted([*standing, *grown], key=lambda one: one[:2])]
 
     def principal_at(self, at: dt.datetime, done: list[Payment] | None = None) -> Decimal:
         """Return what was still lent just after an instant."""

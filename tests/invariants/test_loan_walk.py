@@ -13,6 +13,7 @@ from lending import (
     amendments,
     approvals,
     benchmarks,
+    capitalisations,
     corrections,
     dunning,
     interest,
@@ -26,7 +27,7 @@ from lending import (
 from lending.debts import owed_over
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
-from lending.models import Amendment, Correction, Loan, LoanState, Posting, RateStep, Repayment, Role
+from lending.models import Amendment, Capitalisation, Correction, Loan, LoanState, Posting, RateStep, Repayment, Role
 from lending.other_terms import UnableToAmend, Wanted
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan, Payment
@@ -51,9 +52,11 @@ def midnight(day: dt.date) -> dt.datetime:
 class Walk:
     """One loan on the books and on paper, and a clock that only goes forward."""
 
-    def __init__(self, seed: int, day_count: str, early: tuple[str, str], *, floats: bool = False) -> None:
+    def __init__(
+        self, seed: int, day_count: str, early: tuple[str, str], *, floats: bool = False, grows: bool = False
+    ) -> None:
         self.rng = random.Random(seed)
-        self.floats = floats
+        self.floats, self.grows = floats, grows
         kind, rate = early
         self.now = make.NOW
         self.olga, self.rhea = make.staff("olga", Role.OPERATIONS), make.staff("rhea", Role.RISK)
@@ -64,7 +67,14 @@ class Walk:
         if floats:
             self.record(self.now.date() - DAY, D("0.04"))
             terms = {"annual_rate": None, "days": 70}
-        sold = {"prepayment": kind, "prepayment_rate": D(rate), **(FLOATING if floats else {})}
+        if grows:
+            terms |= {"days": 70}
+        sold = {
+            "schedule_kind": "capitalised" if grows else "bullet",
+            "prepayment": kind,
+            "prepayment_rate": D(rate),
+            **(FLOATING if floats else {}),
+        }
         product = make.ProductFactory(day_count=day_count, **sold)
         principal = Decimal(self.rng.randrange(10**7, 10**8)) / 100
         loan = make.active_loan(product=product, principal=principal, **{"days": 40, **terms})
@@ -116,6 +126,8 @@ class Walk:
         amendments.work_due(now=self.now)
         verbs = [self.accrue, self.pay, self.pay_late, self.pay_back_dated, self.pay_back_dated, self.take_back]
         verbs += [self.amend, *([self.waive] if self.paper.early else [])]
+        if self.grows and self.rng.random() < 0.7:
+            self.grow()
         if self.floats:
             verbs += [self.fix, self.fix]
             if self.rng.random() < 0.7:  # now and then nobody resets anything for a day or two
@@ -234,6 +246,18 @@ class Walk:
             paper.rates.append((at, rate))
             paper.default_rates.append((at, rate + margin))
 
+    def grow(self) -> None:
+        """Make principal of what is due at the end of each period, and have the clerk write down that it was."""
+        interest.accrue_due(now=self.now)
+        while capitalisations.work_due(now=self.now):
+            pass
+        loan, paper = self.loan, self.paper
+        if loan.state in interest.ACCRUING:
+            ends = [self.months_before(loan.maturity_date, n) for n in range(1, 4)]
+            paper.grows_at = sorted(
+                midnight(day) for day in ends if paper.start.date() + 7 * DAY <= day and midnight(day) <= self.now
+            )
+
     def months_before(self, day: dt.date, months: int) -> dt.date:
         year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
         return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
@@ -336,3 +360,15 @@ def test_a_walk_over_a_loan_that_floats_agrees_with_a_clerk() -> None:
     assert len(walk.reset_at) >= 2
     assert RateStep.objects.filter(number__gt=1).exists()
     assert Correction.objects.filter(kind=Correction.Kind.RATE).exists()
+
+
+def test_a_walk_over_a_loan_whose_interest_becomes_principal_agrees_with_a_clerk() -> None:
+    walk = Walk(19, "30/360", NOTHING, floats=True, grows=True)
+    for _ in range(STEPS):
+        walk.step()
+        walk.compare()
+    walk.compare_income()
+    assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11", "I15"}] == []
+    assert walk.paper.grows_at
+    assert Capitalisation.objects.exists()
+    assert Correction.objects.filter(kind=Correction.Kind.PAYMENT).exists()

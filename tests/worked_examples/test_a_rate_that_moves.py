@@ -39,7 +39,7 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 
-from lending import approvals, benchmarks, dunning, interest, ledger, offers, repayments, resets
+from lending import approvals, benchmarks, capitalisations, dunning, interest, ledger, offers, repayments, resets
 from lending.engine import accounts
 from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
 from lending.models import Correction, Entry, Loan, LoanState, Obligation, Posting, Role
@@ -67,6 +67,7 @@ def until(now: dt.datetime, month: int, day: int) -> dt.datetime:
         now += DAY
         interest.accrue_due(now=now)
         resets.work_due(now=now)
+        capitalisations.work_due(now=now)
         dunning.work_due(now=now)
     return now
 
@@ -139,3 +140,36 @@ def test_a_rate_that_is_reset_late_then_at_its_floor_then_stepped_up() -> None:
     loan = paid(loan, "361110", now=now)
     assert loan.state == LoanState.REPAID
     assert t(loan) == {"custody": D(726_870), "income": D(-6_870)}
+
+
+def test_interest_that_becomes_principal_month_by_month() -> None:
+    """
+    360,000 USD at 6 %, ACT/360, for three months, its interest becoming principal; the desk starts with 720,000.
+
+               principal                        interest receivable             income
+        (2) 360,000.00 |                 (a)   1,860.00 |              (2)     | 1,800.00 fee
+        (A)   1,860.00 |                 (A)            | 1,860.00     (a)     | 1,860.00  31 days on 360,000.00
+        (B)   1,809.30 |                 (b)   1,809.30 |              (b)     | 1,809.30  30 days on 361,860.00
+        (6)            | 363,669.30      (B)            | 1,809.30     (c)     | 1,878.96  31 days on 363,669.30
+            -----------+-----------      (c)   1,878.96 |                  ----+---------
+                     0 |                 (6)            | 1,878.96             | 7,348.26
+                                             -----------+---------
+                                                      0 |
+
+    (A) on 19 June and (B) on 19 July what is due becomes principal, with neither cash nor income; (6) on 19 August
+    365,548.26 pay the loan off, of which 358,200.00 were paid out and 7,348.26 arrive.
+    """
+    product = make.ProductFactory(code="growing", schedule_kind="capitalised")
+    loan = make.active_loan(product=product, principal="360000", annual_rate="0.06", days=92, now=FUNDED)
+    make.give(loan.client, "USD", "7348.26", now=FUNDED)
+    now = until(FUNDED, 6, 19)
+    assert (t(loan)["principal"], "interest" in t(loan)) == (D("361860"), False)
+    assert interest.payoff(Loan.objects.get(pk=loan.pk), now=now + DAY).total == D("361920.31")
+    now = until(now, 7, 19)
+    assert (t(loan)["principal"], "interest" in t(loan)) == (D("363669.30"), False)
+    assert t(loan)["free"] == D("-365548.26")
+    now = until(now, 8, 19)
+    loan = paid(loan, "365548.26", now=now)
+    assert loan.state == LoanState.REPAID
+    assert t(loan) == {"custody": D("727348.26"), "income": D("-7348.26")}
+    assert Entry.objects.filter(kind="capitalisation").count() == 2

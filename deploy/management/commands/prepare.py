@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.demo import amended, banks, books, desk, outside, prospects, reserved, screened
+from deploy.demo import amended, banks, books, desk, floating, outside, prospects, reserved, screened
 from deploy.demo.reference import demo_password
 from lending import clock
 from lending.models import Client, PlatformClock
@@ -72,6 +72,7 @@ class Command(BaseCommand):
             banks.send(now=span.start_at)
         amended.load(now=span.start_at)
         reserved.load(now=span.start_at)
+        floating.load(now=span.start_at)
         prospects.load(now=span.start_at)
         screened.load(now=span.start_at)
         clock.start(

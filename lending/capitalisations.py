@@ -1,0 +1,162 @@
+"""
+Capitalisation: the interest of a period becomes principal at its end, where that was agreed.
+
+It is one entry per loan and period, at the instant at which the period ends and for all interest that is due then. What
+comes to be known later about the time before it changes what had become principal, and what was earned on that since.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from lending import audit, bulk, growth, interest, ledger, loans, margin_accounts, notices, replays
+from lending.engine import accounts, figures, money
+from lending.interest import BATCH
+from lending.models import (
+    AuditRecord,
+    Capitalisation,
+    Correction,
+    Entry,
+    Loan,
+    LoanState,
+    Repayment,
+    ScheduleKind,
+    ScheduleRow,
+)
+from lending.notices import Letter
+
+log = logging.getLogger(__name__)
+
+
+def work_due(*, now: datetime) -> int:
+    """
+    Make principal of the interest of every period that has ended, and return how many periods that were.
+
+    Idempotent per loan and period. A loan whose days are not posted up to the end of its period, or whose margin
+    account is busy, is left to the next call.
+    """
+    total, after = 0, 0
+    while True:
+        due = _due(now).filter(loan__margin_account_id__gt=after).order_by("loan__margin_account_id")
+        keys = list(due.values_list("loan__margin_account_id", flat=True).distinct()[:BATCH])
+        if not keys:
+            return total
+        after = keys[-1]
+        total += _work(keys, now)
+
+
+def _due(now: datetime) -> QuerySet[ScheduleRow]:
+    """Return the rows of periods that are over, and not the last, whose interest is not principal yet."""
+    rows = ScheduleRow.objects.filter(balance__gt=0, pay_date__lte=now.astimezone(UTC).date(), capitalisations=None)
+    return rows.filter(loan__schedule_kind=ScheduleKind.CAPITALISED, loan__state__in=interest.ACCRUING)
+
+
+@transaction.atomic
+def _work(margin_account_ids: list[int], now: datetime) -> int:
+    locked = margin_accounts.lock_many(margin_account_ids, skip_locked=True)
+    rows = _due(now).filter(loan__margin_account__in=[account.pk for account in locked])
+    periods: defaultdict[int, list[ScheduleRow]] = defaultdict(list)
+    for row in rows.select_related("loan__asset", "loan__client", "loan__margin_account").order_by("pay_date", "pk"):
+        periods[row.loan_id].append(row)
+    firsts = [found[0] for found in periods.values()]
+    later = _paid_since(firsts)
+    ready = [row for row in firsts if row.loan.accrued_at and row.loan.accrued_at >= growth.ends_at(row)]
+    late = [row for row in ready if row.loan.accrued_at != growth.ends_at(row) or row.loan_id in later]
+    on_time = [row for row in ready if row not in late]
+    _capitalise(on_time, now)
+    done = len(on_time)
+    for row in late:
+        done += _put_right(row.loan, [one for one in periods[row.loan_id] if _is_posted(one, row.loan)], now)
+    margin_accounts.touch_many(row.loan.margin_account_id for row in ready)
+    return done
+
+
+def _is_posted(row: ScheduleRow, loan: Loan) -> bool:
+    return loan.accrued_at is not None and growth.ends_at(row) <= loan.accrued_at
+
+
+def _paid_since(rows: Sequence[ScheduleRow]) -> set[int]:
+    """Return the loans on which a payment counts at the end of its period or later: interest was due before it."""
+    ends = {row.loan_id: growth.ends_at(row) for row in rows}
+    paid = Repayment.objects.filter(loan__in=ends).values_list("loan_id", "received_at")
+    return {loan_id for loan_id, at in paid if at >= ends[loan_id]}
+
+
+def _capitalise(rows: Sequence[ScheduleRow], now: datetime) -> None:
+    """Make principal of what is due on loans whose interest is posted up to the end of the period and no further."""
+    owing = [row for row in rows if row.loan.interest_due]
+    posted = ledger.post_many([growth.growth(row.loan, row, 1, row.loan.interest_due) for row in owing], now=now)
+    entries: dict[int, Entry] = dict(zip((row.pk for row in owing), posted, strict=True))
+    made = [
+        growth.capitalisation(row.loan, row, 1, row.loan.interest_due, entries.get(row.pk), now=now) for row in rows
+    ]
+    Capitalisation.objects.bulk_create(made)
+    for row in rows:
+        with money.exact():
+            row.loan.principal_outstanding += row.loan.interest_due
+        row.loan.interest_due = money.ZERO
+    bulk.update([row.loan for row in rows], ["principal_outstanding", "interest_due"])
+    _tell(made, now)
+
+
+def _put_right(loan: Loan, rows: Sequence[ScheduleRow], now: datetime) -> int:
+    """Make principal of what was due at instants up to which more is posted already; post what differs since."""
+    said = f"the interest due on {figures.day(rows[0].pay_date)} became principal"
+    try:
+        with transaction.atomic():
+            plan = replays.plan(loan, periods=rows)
+            booked = replays.book(
+                loan,
+                plan,
+                key=f"capitalised:{rows[0].due_date}",
+                cause="interest became principal late",
+                now=now,
+                actor=None,
+                client_free=ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)),
+            )
+            if booked.interest or booked.changes:
+                row = Correction(
+                    client_id=loan.client_id,
+                    loan=loan,
+                    kind=Correction.Kind.CAPITALISED,
+                    cause=Correction.Cause.LATE,
+                    reason=said,
+                    effective_at=growth.ends_at(rows[0]),
+                    recorded_at=now,
+                )
+                replays.remember(booked, row)
+    except replays.UnableToSettle as refusal:
+        # It stays due: what is missing may come.
+        log.warning("interest of loan %s did not become principal: %s", loan.public_id, refusal)
+        return 0
+    if loan.state in loans.OWING and not loans.owes(loan):
+        loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
+    _tell(list(Capitalisation.objects.filter(row__in=rows, number=1).select_related("loan__client")), now)
+    return len(rows)
+
+
+def _tell(made: Sequence[Capitalisation], now: datetime) -> None:
+    """Put what became principal on the trail, and tell the clients."""
+    trail, letters = [], []
+    for one in made:
+        loan = one.loan
+        amount = f"{figures.amount(one.amount, loan.asset.code)}"
+        facts = {"at": one.at.isoformat(), "amount": money.text(one.amount), "asset": loan.asset.code}
+        trail.append(audit.new("interest_capitalised", actor=None, obj=loan, after=facts, now=now))
+        letter = Letter(
+            client=loan.client,
+            kind="interest_capitalised",
+            subject=f"{amount} of interest became principal",
+            body=f"As agreed, the interest of your loan {str(loan.public_id)[:8]} that was due on "
+            f"{figures.day(one.at.date())}, {amount}, became principal. Nothing is to be paid for it now; it bears "
+            "interest from then on.",
+            key=f"capitalised:{loan.public_id}:{one.at:%Y-%m-%d}",
+            margin_account=loan.margin_account,
+        )
+        letters.append(letter)
+    AuditRecord.objects.bulk_create(trail)
+    notices.enqueue(letters, now=now)
