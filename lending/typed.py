@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 
 from lending import csv_tables
 from lending.engine import countries, names
@@ -84,3 +85,10 @@ class TableForm(forms.Form):
         except csv_tables.UnableToRead as refusal:
             raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
         return given
+
+
+def first_error(form: forms.Form) -> str:
+    """Return the first thing that is wrong with a form, for one line: the field as its page calls it, and the words."""
+    name, errors = next(iter(form.errors.items()))
+    words = " ".join(map(str, errors)).rstrip(".")
+    return words if name == NON_FIELD_ERRORS else f"{form[name].label}: {words}"

@@ -92,9 +92,18 @@ def _take(row: CustodianWebhook, now: datetime) -> bool:
 
 def _read(body: bytes) -> tuple[str, str, dict[str, Any]]:
     try:
-        said = json.loads(body)
+        said = json.loads(body, parse_constant=_no_number)
+        kept = json.dumps(said, ensure_ascii=False).encode()  # half a sign of two is no text
+    except UnicodeEncodeError as error:
+        raise UnableToHear("the body holds half of a sign that has two parts") from error
+    except UnicodeDecodeError as error:
+        raise UnableToHear("the body is no text in UTF-8") from error
+    except RecursionError as error:
+        raise UnableToHear("the body is nested too deep") from error
     except ValueError as error:
         raise UnableToHear(f"the body is no JSON: {error}") from error
+    if b"\\u0000" in kept:
+        raise UnableToHear("the body holds NUL, which no text has")
     if not isinstance(said, dict) or not isinstance(said.get("data"), dict):
         raise UnableToHear("the body must be a JSON object with type and data")
     kind, subject = said.get("type"), said["data"].get("ref")
@@ -103,3 +112,8 @@ def _read(body: bytes) -> tuple[str, str, dict[str, Any]]:
     if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH:
         raise UnableToHear("data.ref must name what it happened to")
     return kind, subject, said
+
+
+def _no_number(said: str) -> None:
+    """Refuse NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError(f"{said} is no number of JSON")

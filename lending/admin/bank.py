@@ -20,6 +20,7 @@ from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import BankAccount, BankLine, BankStatement, Entry, Loan, Role
 from lending.staff import Page, roles
+from lending.typed import first_error
 
 # Whoever sets the limit does not work the lines.
 LIMIT_SETTERS = frozenset({Role.RISK_HEAD})
@@ -247,8 +248,7 @@ def _work(request: HttpRequest, line: BankLine, now: datetime) -> str:
     access.require_role(maker, *bank_lines.WORKERS)
     form = WorkForm(request.POST, line=line)
     if not form.is_valid():
-        name, errors = next(iter(form.errors.items()))
-        raise bank_lines.UnableToAccount(f"{form.fields[name].label or name}: {errors[0]}".rstrip("."))
+        raise bank_lines.UnableToAccount(first_error(form))
     said = form.cleaned_data
     chosen: dict[str, tuple[str, Callable[..., Any], tuple[Any, ...]]] = {
         "loan": ("choose the loan that was paid", bank_lines.assign, (said.get("loan"),)),

@@ -15,6 +15,7 @@ from lending import clock, closing, staff
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import Period, PeriodStep
 from lending.staff import Page, roles
+from lending.typed import first_error
 
 # Where somebody goes on with what is open.
 _WORKED_AT = {
@@ -76,8 +77,7 @@ def _ask(request: HttpRequest) -> str:
     """Ask for what was sent, and return why not."""
     form = CloseForm(request.POST)
     if not form.is_valid():
-        name, errors = next(iter(form.errors.items()))
-        return f"Refused: {form.fields[name].label or name}: {errors[0]}"
+        return f"Refused: {first_error(form)}."
     said = form.cleaned_data
     month: date = said["month"]
     maker: Any = request.user

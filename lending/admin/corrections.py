@@ -18,7 +18,7 @@ from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
 from lending.models import Approval, Correction, Loan, Repayment, SplitChange
 from lending.staff import Page, roles
-from lending.typed import Figure
+from lending.typed import Figure, first_error
 
 _FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 _CAUSES = [(cause.value, cause.label) for cause in (Correction.Cause.WRONG, Correction.Cause.BOUNCED)]
@@ -100,8 +100,7 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
 def _add(request: HttpRequest, loan: Loan, now: datetime) -> str:
     asked = PaymentForm(request.POST)
     if not asked.is_valid():
-        name, errors = next(iter(asked.errors.items()))
-        raise corrections.UnableToCorrect(f"{name.replace('_', ' ')}: {' '.join(map(str, errors))}".rstrip("."))
+        raise corrections.UnableToCorrect(first_error(asked))
     maker: Any = request.user
     corrections.ask_payment(
         loan,

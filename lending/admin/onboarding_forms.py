@@ -148,7 +148,10 @@ class AgreementForm(forms.Form):
 class VersionForm(forms.Form):
     """A new version of the master agreement."""
 
-    code = forms.SlugField(label="Version", max_length=20, help_text="As 2026-11.")
+    code = forms.SlugField(
+        label="Version", max_length=20, help_text="As 2026-11.",
+        error_messages={"invalid": "One word of letters, digits, - and _, such as 2026-11."},
+    )  # fmt: skip
     title = forms.CharField(max_length=120, initial="Master loan agreement")
     start_date = Day(label="Good from")
     paper = forms.FileField(label="File", help_text="PDF, at most 10 MB.")

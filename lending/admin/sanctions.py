@@ -25,6 +25,7 @@ from lending.models import (
     SanctionsVersion,
 )
 from lending.staff import roles
+from lending.typed import first_error
 
 SEE_SCREENING = frozenset({Role.COMPLIANCE, Role.AUDITOR})
 _SHOWN = 100  # of what a version changed; the list of entries holds the rest
@@ -73,6 +74,10 @@ class SanctionsListAdmin(Table):
         """Return the lists, each with the version that stands."""
         rows: QuerySet[SanctionsList] = super().get_queryset(request)
         return rows.prefetch_related("versions")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> SanctionsList | None:
+        """Return a list alone: its page reads of the versions what it shows."""
+        return SanctionsList.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
 
     @admin.display(description="stands")
     def stands(self, row: SanctionsList) -> str:
@@ -159,9 +164,7 @@ def _form(context: Any) -> ImportForm:
 def _bring_in(request: HttpRequest, row: SanctionsList, now: datetime) -> str:
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
-        raise sanctions.UnableToImport(
-            "; ".join(f"{form.fields[name].label}: {words[0]}" for name, words in form.errors.items())
-        )
+        raise sanctions.UnableToImport(first_error(form))
     said = form.cleaned_data
     by: Any = request.user
     sanctions.receive(

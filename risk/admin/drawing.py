@@ -18,7 +18,7 @@ from lending.admin import acts
 from lending.models import Draw, Loan, Role
 from lending.permits import UnableToVerify
 from lending.staff import Page, roles
-from lending.typed import Figure
+from lending.typed import Figure, first_error
 from risk import permits
 
 _SHOWN = 20
@@ -88,7 +88,7 @@ def _act(request: HttpRequest, loan: Loan, now: datetime) -> str:
         access.require_role(actor, *draws.ASKERS)
         form = DrawForm(request.POST)
         if not form.is_valid():
-            raise draws.UnableToDraw(" ".join(map(str, form.errors["amount"])).rstrip("."))
+            raise draws.UnableToDraw(first_error(form))
         draws.ask(loan, form.cleaned_data["amount"], by=actor, now=now)
         return "Asked: operations check the collateral and pay it out."
     if act == "drop":

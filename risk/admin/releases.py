@@ -17,7 +17,7 @@ from lending import allow_list, staff
 from lending.admin import acts
 from lending.models import Asset, Loan, Pledge
 from lending.staff import Page, roles
-from lending.typed import Figure
+from lending.typed import Figure, first_error
 from risk import releases, substitutions
 
 
@@ -80,8 +80,7 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
 def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
     asked = ReleaseForm(request.POST)
     if not asked.is_valid():
-        name, errors = next(iter(asked.errors.items()))
-        raise releases.UnableToAsk(f"{name}: {' '.join(map(str, errors))}".rstrip("."))
+        raise releases.UnableToAsk(first_error(asked))
     maker: Any = request.user
     wanted = asked.cleaned_data
     releases.ask(

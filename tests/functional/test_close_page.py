@@ -11,6 +11,7 @@ from lending import closing, interest
 from lending.models import Approval, Period
 from tests import stories
 from tests.cast import Cast
+from tests.functional import trying
 
 JUNE = datetime(2021, 6, 2, 9, tzinfo=UTC)
 
@@ -40,6 +41,7 @@ def test_a_month_is_closed_and_opened_again_on_the_page(desk: Cast, client: Brow
     page = client.get("/admin/close/").content.decode()
     assert "May 2021, the next to close" in page
     assert "Ask a second person to close it" in page
+    trying.hold(trying.of_page(client, "/admin/close/"))
     assert "it waits on the page Approvals" in ask(client, reason="as agreed").content.decode()
     asked = Approval.objects.get()
     client.force_login(desk.rolf)
@@ -64,9 +66,9 @@ def test_a_month_is_closed_and_opened_again_on_the_page(desk: Cast, client: Brow
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ({"month": "may"}, "Refused: month: Enter a valid date."),
+        ({"month": "may"}, "Refused: Month: Enter a valid date, such as 2026-11-23."),
         ({"month": "2021-06-01"}, "Refused: May 2021 is to be closed first."),
-        ({"what": "burn"}, "Refused: what: Select a valid choice."),
+        ({"what": "burn"}, "Refused: What: Select a valid choice."),
         ({"what": "reopen", "reason": "x"}, "Refused: no month is locked."),
         ({"reason": "x" * 401}, "Refused: Why: Ensure this value has at most 400 characters"),
     ],

@@ -144,8 +144,8 @@ def test_too_much_stays_and_the_request_stays_open(cast: Cast) -> None:
         ({"quantity": "0"}, "is not a quantity that BTC can move"),
         ({"quantity": "0.000000001"}, "is not a quantity that BTC can move"),
         ({"quantity": "all"}, "Enter a number"),
-        ({"asset": "DOGE"}, "asset:"),
-        ({"destination": " "}, "destination:"),
+        ({"asset": "DOGE"}, "Asset:"),
+        ({"destination": " "}, "Destination:"),
         ({"destination": "bc1-of-a-thief"}, "is not an address of Harbourside Trading that two persons have allowed"),
     ],
 )

@@ -22,6 +22,7 @@ from lending.models import (
     SigningRule,
 )
 from tests.cast import NOW, Cast
+from tests.functional import trying
 
 LATER = NOW + timedelta(minutes=2)
 PDF = onboarded.specimen("A paper")
@@ -383,8 +384,11 @@ def test_only_compliance_publishes_an_agreement(cast: Cast, client: Browser) -> 
     for changes, says in (
         ({"code": "2021-06"}, "there is a version 2021-06 already"),
         ({"code": "2021-07", "start_date": "2021-05-01"}, "can not begin in the past"),
-        ({"code": "a b"}, "valid “slug”"),
+        ({"code": "a b"}, "One word of letters, digits"),
     ):
         answer = client.post("/admin/agreements/", {**asked, **changes, "paper": file()})
         assert answer.status_code == 422
         assert says in answer.content.decode()
+    with time_machine.travel(NOW + timedelta(days=20), tick=False):  # it counts from June on
+        client.force_login(cast.robin)
+        trying.hold(trying.of_page(client, f"/admin/onboarding/{cast.harbourside.public_id}/agreement/"))

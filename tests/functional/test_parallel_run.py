@@ -19,6 +19,7 @@ from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetFactory
 from tests.factories.takeovers import INTEREST, LOAN, PLEDGE, files, taken_over
+from tests.functional import trying
 
 PAGE = "/admin/parallel/"
 D = Decimal
@@ -160,6 +161,7 @@ def test_the_page_compares_explains_and_hands_out(cast: Cast, client: Browser) -
     given = {"source": "loanbook", "day": "2021-05-19", "tolerance": "0.01", "ltv_tolerance": "0.001"}
     page = client.get(PAGE).content.decode()
     assert 'value="2021-05-21"' in page, "the last day that is over is asked for"
+    trying.hold(trying.of_page(client, PAGE))
     bad = client.post(PAGE, {**given, "table": "loan,principal,interest,fees\nLB-1,x,1,1"})
     assert bad.status_code == 422
     for words in ("1 error", "&#x27;x&#x27; is no amount", "LB-1,x,1,1"):

@@ -137,11 +137,11 @@ def test_what_a_payment_had_met_is_asked_for_again(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("route", "wanted", "says"),
     [
-        ("add", {**PAYMENT, "amount": ""}, "amount: This field is required"),
-        ("add", {**PAYMENT, "amount": "many"}, "amount: Enter a number"),
+        ("add", {**PAYMENT, "amount": ""}, "Amount: This field is required"),
+        ("add", {**PAYMENT, "amount": "many"}, "Amount: Enter a number"),
         ("add", {**PAYMENT, "amount": "-5"}, "-5 USD is not an amount above zero"),
         ("add", {**PAYMENT, "amount": "1e9"}, "free, not 1000000000"),
-        ("add", {**PAYMENT, "received_at": "yesterday"}, "received at: Enter a valid date/time"),
+        ("add", {**PAYMENT, "received_at": "yesterday"}, "Received at: Enter a valid date/time"),
         ("add", {**PAYMENT, "received_at": "2031-05-20T12:00"}, "can not have arrived in the future"),
         ("add", {**PAYMENT, "received_at": "2020-05-20T12:00"}, "before the loan was funded"),
         ("add", {**PAYMENT, "reason": " "}, "say how it is known"),

@@ -15,6 +15,7 @@ from risk.models import Incident, OrderState
 from tests.factories import lending as make
 from tests.factories.otc import trade
 from tests.factories.risk import staff
+from tests.functional import trying
 
 D = Decimal
 
@@ -27,6 +28,14 @@ def post(desk, who: User, address: str, **fields: str) -> str:
     with time_machine.travel(desk.now, tick=False):
         answer = browser.post(address, fields, follow=True) if fields else browser.get(address)
     return answer.content.decode()
+
+
+def hold(desk, who: User, address: str) -> None:
+    """Try the forms of a page as somebody, and hold what is read against the list of bad input."""
+    browser = Browser()
+    browser.force_login(who)
+    with time_machine.travel(desk.now, tick=False):
+        trying.hold(trying.of_page(browser, address))
 
 
 @pytest.fixture
@@ -85,6 +94,7 @@ def test_the_door_to_it_stands_on_the_settlements_page(desk, refused):
     shown = post(desk, head, f"{page}change/")
     assert "The custodian refused: the counterparty is not set up" in shown
     assert "Instruct it again" not in post(desk, staff(Role.DESK_TRADER), f"{page}change/")
+    hold(desk, head, f"{page}change/")
     again = post(desk, head, f"{page}again/", reason=" ")
     assert "Refused: say what was put right" in again
     assert 'value=" "' in again
@@ -143,6 +153,7 @@ def test_what_is_over_is_not_ended(desk):
 def test_the_door_to_it_stands_on_the_requests_page(desk, impossible):
     page, head = f"/admin/otc/rfq/{impossible.rfq_id}/", staff(Role.DESK_HEAD)
     assert "Ask a second person to end the quote" in post(desk, head, f"{page}change/")
+    hold(desk, head, f"{page}change/")
     refused = post(desk, head, f"{page}end-quote/", reason=" ")
     assert "Refused: say what the dealer has confirmed" in refused
     assert 'value=" "' in refused

@@ -1,0 +1,151 @@
+"""What the desk in the middle of the crash has none of, left half done: so that the forms for it are met as well."""
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.contrib.auth.tokens import default_token_generator
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from deploy.demo import reference
+from lending import allow_list, bank_statements, collateral, freezes, loans, offers, people, screening
+from lending.models import (
+    BankLine,
+    Client,
+    ClientUser,
+    CustodyBreak,
+    Deposit,
+    KycCase,
+    Loan,
+    Product,
+    ScreeningMatch,
+    User,
+)
+from risk import disputes, incidents
+from risk.models import MarginCall, MarginStatus
+from tests.factories import lending as make
+from tests.factories.bank import BankAccountFactory, camt, line
+
+D = Decimal
+NOBODY = "nobody"  # who has not signed in
+Pages = list[tuple[str, str]]
+
+
+def leave(*, now: datetime) -> Pages:
+    """Leave something half done for each form that asks for it, and return by whom its page is opened, and where."""
+    alice = User.objects.get(email="alice@client1.example")
+    words = {"uidb64": urlsafe_base64_encode(force_bytes(alice.pk)), "token": default_token_generator.make_token(alice)}
+    doors = [(NOBODY, reverse("sign_in")), (NOBODY, reverse("first_password", kwargs=words))]
+    return [*doors, *_of_client(alice, now), *_of_books(alice, now), *_of_calls(now), *_of_clients(now)]
+
+
+def _of_client(alice: User, now: datetime) -> Pages:
+    """Give alice's client money and addresses of its own, an offer, a line and a frozen account."""
+    client = alice.client_users.get().client
+    make.give(client, "USD", "5000", now=now)
+    make.give(client, "BTC", "9", now=now)
+    for code, address in (("USD", "wire:alice"), ("BTC", "bc1q-alice")):
+        make.allowed(client, code, address, now=now)
+    quiet, frozen = (
+        Loan.objects.filter(client=client)
+        .exclude(margin_account__in=MarginCall.objects.values("margin_account"))
+        .order_by("pk")[:2]
+    )
+    freezes.freeze(frozen.margin_account, reason="a court order", by=reference.staff("rhea"), now=now)
+    offer = _offered(client, "term-usd-24h", date(2021, 11, 19), now)
+    drawn = _line(client, alice, now)
+    called = MarginCall.objects.filter(client=client, state="notified").order_by("pk").first()
+    own = f"/portal/loans/{quiet.public_id}/"
+    return [
+        ("alice", f"/portal/calls/{called.public_id}/dispute/"),
+        ("rhea", f"/console/calls/{called.public_id}/waiver/"),
+        *(("robin", f"/admin/{page}/{quiet.pk}/") for page in ("amend", "releases", "corrections")),
+        ("alice", f"/portal/loans/{offer.public_id}/"),
+        *(("alice", page) for page in (own, f"{own}back/", f"{own}exchange/", "/portal/money/")),
+        ("alice", f"/portal/loans/{drawn.public_id}/line/"),
+        ("robin", f"/admin/draws/{drawn.pk}/"),
+        ("rhea", f"/admin/recalls/{drawn.pk}/"),
+        ("rhea", f"/admin/lending/loan/{frozen.pk}/change/"),
+    ]
+
+
+def _offered(client: Client, product: str, maturity_date: date | None, now: datetime) -> Loan:
+    return offers.quote(
+        client=client, product=Product.objects.get(code=product), principal=D(100_000), annual_rate=D("0.1"),
+        maturity_date=maturity_date, quoted_until=now + timedelta(days=1), made_by=client.relationship_manager, now=now,
+    )  # fmt: skip
+
+
+def _line(client: Client, alice: User, now: datetime) -> Loan:
+    """Return a line of which nothing is drawn yet."""
+    rhea, olga = reference.staff("rhea"), reference.staff("olga")
+    loan = offers.accept(_offered(client, "line-usd-24h", None, now), by=alice, now=now)
+    loan = offers.collateral_pending(offers.approve(loan, by=rhea, now=now), actor=olga, now=now)
+    collateral.pledge(loan.margin_account, make.asset("BTC"), D(8), key="pledge:half-done", now=now)
+    return loans.fund(loan, permit=make.draw_permit(loan, now=now), actor=olga, now=now)
+
+
+def _of_books(alice: User, now: datetime) -> Pages:
+    """Leave a bank line, a break and a deposit that nobody has accounted for, and a request that waits."""
+    olga = reference.staff("olga")
+    BankAccountFactory()
+    bank_statements.import_file(camt(line("900", "B-1", "for Bob")), file_name="may.xml", by=olga, now=now)
+    bitcoin = make.asset("BTC")
+    found = CustodyBreak.objects.create(
+        custodian="paper", asset=bitcoin, ref="tx-9", kind=CustodyBreak.Kind.DEPOSIT, words="2 BTC nobody sent",
+        ledger_quantity=D(0), custodian_quantity=D(2), found_at=now, seen_at=now,
+        worked_by=olga, worked_since=now,
+    )  # fmt: skip
+    stray = Deposit.objects.create(
+        custodian="paper", custodian_ref="tx-stray", position=10**6, sent_to="bc1q-nobody", asset=bitcoin,
+        quantity=D(1), state=Deposit.State.UNMATCHED, seen_at=now,
+    )  # fmt: skip
+    client = alice.client_users.get().client
+    asked = allow_list.ask(client, bitcoin, "bc1q-other", reason="their letter", maker=olga, now=now)
+    return [
+        ("olga", f"/admin/lending/bankline/{BankLine.objects.get().pk}/change/"),
+        ("olga", f"/admin/lending/custodybreak/{found.pk}/change/"),
+        ("olga", f"/admin/lending/deposit/{stray.pk}/change/"),
+        ("rhea", f"/admin/lending/approval/{asked.pk}/change/"),
+    ]
+
+
+def _of_calls(now: datetime) -> Pages:
+    """Leave a dispute without an answer and an incident that somebody has taken on."""
+    rhea = reference.staff("rhea")
+    call = MarginCall.objects.filter(state="notified").exclude(client__client_users__user__email__startswith="alice@")
+    call = (
+        call.filter(margin_account__in=MarginStatus.objects.filter(state="call").values("margin_account"))
+        .order_by("pk")
+        .first()
+    )
+    signer = ClientUser.objects.filter(client=call.client, role="borrower_admin").first().user
+    debt = next(figure for figure in disputes.inputs(call) if figure.part == "debt")
+    disputes.open_against(
+        call, part="debt", asset=None, claimed=debt.ours - 1000, statement="we have paid that", by=signer, now=now
+    )
+    incident = incidents.open_once("unknown", "Somebody's account can not be judged", now=now)
+    incidents.acknowledge(incident, user=rhea, now=now)
+    return [("rhea", f"/console/calls/{call.public_id}/dispute/"), ("rhea", "/console/incidents/")]
+
+
+def _of_clients(now: datetime) -> Pages:
+    """Name a case that is worked on, one whose agreement is to be signed, and somebody who may be on a list."""
+    open_case = KycCase.objects.filter(
+        state=KycCase.State.OPEN, client__relationship_manager__email__startswith="robin@"
+    )
+    case = open_case.order_by("pk").first()
+    people.register(
+        name="Aurelio Velthorn", kind=Client.Kind.INDIVIDUAL, jurisdiction="PT", time_zone="UTC",
+        manager=reference.staff("robin"), now=now,
+    )  # fmt: skip
+    screening.screen_due(now=now)
+    match = ScreeningMatch.objects.get()
+    path = f"/admin/onboarding/{case.client.public_id}/"
+    signed = Client.objects.filter(stage=Client.Stage.ACTIVE, relationship_manager=reference.staff("robin")).first()
+    return [
+        *(("robin", f"{path}{step}/") for step in ("documents", "people", "review", "agreement")),
+        ("robin", f"/admin/onboarding/{signed.public_id}/agreement/"),
+        ("cora", f"/admin/lending/screeningmatch/{match.pk}/change/"),
+    ]
