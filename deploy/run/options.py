@@ -1,5 +1,6 @@
 """What a user may set for a run, from the environment that make passes on."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from deploy.embedded.layout import default_data_dir
 # Where a scenario is taken up unless START says otherwise: an hour and a half before its crash, which is on the screen
 # within two minutes then; what lies before is quiet.
 STARTS = {"may-2021": "2021-05-19T11:00"}
+_LAST_PORT = 65535
 
 
 class UnableToReadOptions(ValueError):
@@ -38,7 +40,7 @@ class Options:
         return cls(
             data=default_data_dir(),
             reset=os.environ.get("RESET", "").lower() not in {"", "0", "no", "false"},
-            port=int(_number("PORT")) if os.environ.get("PORT") else None,
+            port=_port() if os.environ.get("PORT") else None,
             scenario=scenario,
             start=os.environ.get("START") or ("" if recorded else STARTS.get(scenario, "")),
             speed=_number("SPEED") if os.environ.get("SPEED") else None,
@@ -58,6 +60,13 @@ def _number(name: str) -> float:
         value = float(text)
     except ValueError as problem:
         raise UnableToReadOptions(f"{name}={text} is not a number") from problem
-    if value <= 0:
-        raise UnableToReadOptions(f"{name}={text} must be above zero")
+    if not 0 < value < math.inf:
+        raise UnableToReadOptions(f"{name}={text} must be above zero, and finite")
     return value
+
+
+def _port() -> int:
+    value = _number("PORT")
+    if value != int(value) or value > _LAST_PORT:
+        raise UnableToReadOptions(f"PORT={os.environ['PORT']} is no port: a whole number up to {_LAST_PORT}")
+    return int(value)

@@ -2,12 +2,14 @@
 
 import csv
 import gzip
+import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,29 +95,49 @@ def _bars(venue: str, symbol: str, bars: Mapping[int, tuple[float, ...]]) -> Bar
     """Return the arrays of one pair."""
     base, dash, quote = symbol.partition("-")
     if not dash:
-        raise UnableToLoad(f"{symbol!r} is not BASE-QUOTE")
+        raise UnableToLoad(f"{symbol!r} is no pair, such as BTC-USD")
     minutes = np.array(sorted(bars), dtype=np.int64)
     return Bars(venue, base, quote, minutes, np.array([bars[int(minute)] for minute in minutes]))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, int, tuple[float, ...]]]:
     """Yield venue, symbol, minute since 1970 and (open, high, low, close) of every complete bar of a file."""
-    with _opened(path) as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        missing = [name for name in COLUMNS if name not in header]
-        if missing:
-            raise UnableToLoad(f"{path.name} has no column {', '.join(missing)}")
-        venue, symbol, ts, *ohlc = (header.index(name) for name in COLUMNS)
-        for row in reader:
-            try:
-                bar = tuple(float(row[column]) for column in ohlc)
-                minute = _minute(row[ts])
-            except (ValueError, IndexError) as error:
-                if len(row) > max(ohlc) and not all(row[column] for column in ohlc):
-                    continue  # a minute without a trade
-                raise UnableToLoad(f"{path.name}, line {reader.line_num}: {error}") from error
-            yield row[venue], row[symbol], minute, bar
+    try:
+        with _opened(path) as file:
+            yield from _read(path.name, csv.reader(file))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise UnableToLoad(f"{path.name} is no CSV in UTF-8, or not packed as its name says") from error
+
+
+def _read(name: str, reader: Any) -> Iterator[tuple[str, str, int, tuple[float, ...]]]:
+    header = next(reader, [])
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise UnableToLoad(f"{name} has no column {', '.join(missing)}")
+    venue, symbol, ts, *ohlc = (header.index(column) for column in COLUMNS)
+    for row in reader:
+        place = f"{name}, line {reader.line_num}"
+        if len(row) <= max(venue, symbol, ts, *ohlc):
+            raise UnableToLoad(f"{place}: {len(row)} cells where the first line names {len(header)} columns")
+        if not all(row[column] for column in ohlc):
+            continue  # a minute without a trade
+        bar = tuple(_price(row[column], place) for column in ohlc)
+        try:
+            minute = _minute(row[ts])
+        except ValueError as error:
+            raise UnableToLoad(f"{place}: {row[ts]!r} is no time, such as 2023-03-14T14:24:00Z") from error
+        yield row[venue], row[symbol], minute, bar
+
+
+def _price(text: str, place: str) -> float:
+    """Return a price above zero; UnableToLoad for what is none."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise UnableToLoad(f"{place}: {text!r} is no price above zero")
+    return found
 
 
 def _opened(path: Path) -> TextIO:

@@ -15,7 +15,7 @@ from django.test import Client as Browser
 
 from lending import access, interest, parallel
 from lending.models import Loan, ParallelDifference, ParallelNote, ParallelRun
-from tests import stories
+from tests import bad_input, stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetFactory
 from tests.factories.takeovers import INTEREST, LOAN, PLEDGE, files, taken_over
@@ -98,41 +98,39 @@ def test_ltv_is_compared_at_the_marks_of_then(cast: Cast) -> None:
     assert [(row.column, row.theirs, row.ours) for row in run.differences.all()] == [("ltv", D("0.52"), D("0.500225"))]
 
 
-@pytest.mark.parametrize(
-    ("rows", "says"),
-    [
-        (",1,2,3", "row 2, loan: is missing"),
-        ("LB-1,,2,3", "row 2, principal: is missing"),
-        ("LB-1,much,2,3", "row 2, principal: 'much' is no amount"),
-        ("LB-1,-1,2,3", "row 2, principal: '-1' is no amount from zero"),
-        ("LB-1,1,2.005,3", "row 2, interest: '2.005' is finer than its asset can move"),
-        ("LB-1,1,2", "row 2, row: 3 cells where the first row names 4"),
-        ("LB-1,1,2,3\nLB-1,1,2,3", "row 3, loan: LB-1 stands in row 2 too"),
-    ],
-)
-def test_a_row_that_can_not_be_used_is_named(cast: Cast, rows: str, says: str) -> None:
-    with pytest.raises(parallel.UnableToUse) as refused:
-        compare(cast, f"loan,principal,interest,fees\n{rows}")
-    assert any(says in str(problem) for problem in refused.value.problems)
+BAD_ROWS = {
+    "no loan": ",1,2,3",
+    "no principal": "LB-1,,2,3",
+    "principal “much”": "LB-1,much,2,3",
+    "principal “-1”": "LB-1,-1,2,3",
+    "interest “2.005”": "LB-1,1,2.005,3",
+    "a cell too few": "LB-1,1,2",
+    "a loan twice": "LB-1,1,2,3\nLB-1,1,2,3",
+}
+BAD_DAYS: dict[str, tuple[str, dict[str, object]]] = {
+    "a system that no loan came from": (of(1), {"source": "other"}),
+    "a day that is not over": (of(1), {"day": THEN.date()}),
+    "a day before the cut-over": (of(1), {"day": FIRST - timedelta(days=2)}),
+    "tolerance “-1”": (of(1), {"tolerance": "-1"}),
+    "tolerance “NaN”": (of(1), {"ltv_tolerance": D("NaN")}),
+    "columns too few": ("loan\nLB-1", {}),
+    "no row": ("loan,principal,interest,fees\n", {}),
+    "a column that is not known": ("loan,principal,interest,fees,x\n", {}),
+}
+
+
+def test_what_can_not_be_compared_is_named(cast: Cast) -> None:
+    read = {}
+    for case, rows in BAD_ROWS.items():
+        with pytest.raises(parallel.UnableToUse) as wrong:
+            compare(cast, f"loan,principal,interest,fees\n{rows}")
+        read[case] = [str(problem) for problem in wrong.value.problems]
+    for case, (text, more) in BAD_DAYS.items():
+        with pytest.raises(parallel.UnableToCompare) as refused:
+            compare(cast, text, **more)  # type: ignore[arg-type]
+        read[case] = [str(refused.value)]
+    bad_input.stands(bad_input.IMPORTS, "A day of the parallel run, CSV", read)
     assert not ParallelRun.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "more", "says"),
-    [
-        (of(1), {"source": "other"}, "no loan was taken over from 'other'"),
-        (of(1), {"day": THEN.date()}, "is not over yet"),
-        (of(1), {"day": FIRST - timedelta(days=2)}, "the cut-over was later"),
-        (of(1), {"tolerance": "-1"}, "a tolerance is not below zero"),
-        (of(1), {"ltv_tolerance": D("NaN")}, "a tolerance is not below zero"),
-        ("loan\nLB-1", {}, "does not name principal"),
-        ("loan,principal,interest,fees\n", {}, "no row below"),
-        ("loan,principal,interest,fees,x\n", {}, "names 'x'"),
-    ],
-)
-def test_what_can_not_be_compared(cast: Cast, text: str, more: dict[str, object], says: str) -> None:
-    with pytest.raises(parallel.UnableToCompare, match=says):
-        compare(cast, text, **more)  # type: ignore[arg-type]
 
 
 def test_once_only_when_accrued_and_by_operations(cast: Cast) -> None:
@@ -201,15 +199,23 @@ def test_a_file_is_picked_up_by_the_command(cast: Cast, tmp_path: Path) -> None:
     file, out, err = tmp_path / "day.csv", StringIO(), StringIO()
     said = ("--source", "loanbook", "--day", "2021-05-19", "--by")
     file.write_text("loan,principal,interest,fees\nLB-1,x,0,0")
-    with pytest.raises(CommandError, match="nothing was compared: 1 error"):
-        call_command("parallel_run", str(file), *said, cast.olga.email, stderr=err)
-    assert "row 2, principal: 'x' is no amount" in err.getvalue()
+    bad = tmp_path / "bad.csv"
+    bad.write_text(file.read_text())
     file.write_text(of(1))
-    for who, name, says in (
-        ("nobody@plimsoll.example", file, "nobody signs in"), (cast.rhea.email, file, "operations"),
-        (cast.olga.email, tmp_path / "none.csv", "No such file"),
+    read = {}
+    for case, who, name in (
+        ("a row that is wrong", cast.olga.email, bad), ("somebody whom nobody knows", "nobody@plimsoll.example", file),
+        ("somebody not of operations", cast.rhea.email, file), ("a file that is not there", cast.olga.email,
+                                                                tmp_path / "none.csv"),
     ):  # fmt: skip
-        with pytest.raises(CommandError, match=says):
-            call_command("parallel_run", str(name), *said, who)
+        with pytest.raises(CommandError) as refusal:
+            call_command("parallel_run", str(name), *said, who, stderr=err)
+        read[case] = [str(refusal.value)]
+    for name, text in (("--day", "19.5."), ("--tolerance", "much"), ("--ltv-tolerance", "NaN")):
+        with pytest.raises(CommandError) as refusal:
+            call_command("parallel_run", str(file), *said, cast.olga.email, name, text)
+        read[f"{name} “{text}”"] = [str(refusal.value)]
+    bad_input.stands(bad_input.COMMANDS, "parallel_run", read)
+    assert "row 2, principal: 'x' is no amount" in err.getvalue()
     call_command("parallel_run", str(file), *said, cast.olga.email, stdout=out)
     assert "loanbook, 19 May 2021: 2 of 2 agree" in out.getvalue()

@@ -1,7 +1,7 @@
 import json
 import sys
-from argparse import ArgumentParser
-from datetime import UTC, datetime
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from deploy import replay
 from deploy.demo import books, desk
+from lending.management import arguments
 from risk import scenarios
 
 
@@ -23,8 +24,8 @@ class Command(BaseCommand):
         parser.add_argument("--loans", type=int, default=400)
         parser.add_argument("--showcase", action="store_true", help="the desk that `run` shows, instead of drawn loans")
         parser.add_argument("--seed", type=int, default=settings.PLIMSOLL_SEED)
-        parser.add_argument("--from", dest="start_at", type=_instant, help="start later than the scenario does")
-        parser.add_argument("--to", dest="end_at", type=_instant, help="end earlier than the scenario does")
+        parser.add_argument("--from", dest="start_at", type=arguments.instant, help="start later than it does")
+        parser.add_argument("--to", dest="end_at", type=arguments.instant, help="end earlier than it does")
         parser.add_argument("--feed-cut", action="append", type=_cut, default=[], metavar="FROM..TO")
         parser.add_argument("--json", action="store_true", help="one object on stdout and nothing else there")
 
@@ -68,14 +69,9 @@ class _Progress:
             print(f"  {at:%d %b %H:%M} of {self._scenario.end_at:%d %b %H:%M} UTC", file=sys.stderr)
 
 
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
 def _cut(text: str) -> tuple[datetime, datetime]:
     start, _, end = (part.strip() for part in text.partition(".."))
-    cut = _instant(start), _instant(end)
+    cut = arguments.instant(start), arguments.instant(end)
     if cut[1] <= cut[0]:
-        raise ValueError(f"{text}: the cut ends before it starts")
+        raise ArgumentTypeError(f"{text}: the cut ends before it starts")
     return cut

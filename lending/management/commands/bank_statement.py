@@ -18,7 +18,9 @@ class Command(BaseCommand):
             try:
                 data = path.read_bytes()
                 taken = bank_statements.import_file(data, file_name=path.name, by=None, now=clock.now())
-            except (OSError, bank_statements.UnableToImport) as refused:
+            except OSError as problem:
+                raise CommandError(f"{problem.filename}: {problem.strerror}") from problem
+            except bank_statements.UnableToImport as refused:
                 raise CommandError(f"{path}: {refused}") from refused
             for one in taken:
                 lines = f"{one.new_lines} new line{'' if one.new_lines == 1 else 's'}, {one.known_lines} known"

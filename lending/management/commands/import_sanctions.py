@@ -1,12 +1,12 @@
 from argparse import ArgumentParser
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from lending import access, clock, sanctions
+from lending.management import arguments
 from lending.models import SanctionsList, User
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("list", help="code of the list, such as ofac-sdn or eu-fsf")
         parser.add_argument("files", nargs="+", type=Path)
         parser.add_argument("--by", required=True, metavar="EMAIL", help="who of compliance sends it in")
-        parser.add_argument("--published", type=date.fromisoformat, metavar="DAY", help="where the files do not say it")
+        parser.add_argument("--published", type=arguments.day, metavar="DAY", help="where the files do not say it")
         parser.add_argument(
             "--as-meant", action="store_true", help="even if it is older or much shorter than what stands"
         )

@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -7,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from lending import access, clock, csv_tables, parallel
+from lending.management import arguments
 from lending.models import User
 
 
@@ -16,10 +16,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument("--source", required=True, help="the system, as it was named at the takeover")
-        parser.add_argument("--day", required=True, type=date.fromisoformat, help="as 2026-11-23")
+        parser.add_argument("--day", required=True, type=arguments.day, help="as 2026-11-23")
         parser.add_argument("--by", required=True, metavar="EMAIL", help="who answers for it, of operations")
-        parser.add_argument("--tolerance", type=Decimal, default=Decimal("0.01"))
-        parser.add_argument("--ltv-tolerance", type=Decimal, default=Decimal("0.001"))
+        parser.add_argument("--tolerance", type=arguments.number, default=Decimal("0.01"))
+        parser.add_argument("--ltv-tolerance", type=arguments.number, default=Decimal("0.001"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         by = User.objects.filter(email=options["by"].lower()).first()
@@ -33,6 +33,8 @@ class Command(BaseCommand):
             for problem in refusal.problems:
                 self.stderr.write(str(problem))
             raise CommandError(str(refusal)) from refusal
-        except (parallel.UnableToCompare, csv_tables.UnableToRead, access.UnableToAccess, OSError) as refusal:
+        except OSError as problem:
+            raise CommandError(f"{problem.filename}: {problem.strerror}") from problem
+        except (parallel.UnableToCompare, csv_tables.UnableToRead, access.UnableToAccess) as refusal:
             raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"{run}: {run.agreeing:,} of {run.compared:,} agree")

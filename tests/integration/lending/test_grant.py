@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 
 from lending import access, people
 from lending.models import AuditRecord, Role, RoleGrant, User
+from tests import bad_input
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -57,5 +58,15 @@ def test_the_command_shows_a_password_once(capsys: pytest.CaptureFixture[str]) -
     assert "password, shown once" in capsys.readouterr().out
     call_command("grant", "olga@desk.example", "operations")
     assert "password" not in capsys.readouterr().out
-    with pytest.raises(CommandError, match="not an e-mail address"):
-        call_command("grant", "olga", "operations")
+    make.borrower("alice", make.ClientFactory())
+    read = {}
+    for case, arguments in {
+        "no e-mail address": ("olga", "operations"),
+        "a role that is none": ("olga@desk.example", "king"),
+        "somebody of a client": ("alice@client.example", "operations"),
+        "nobody": (),
+    }.items():
+        with pytest.raises(CommandError) as refusal:
+            call_command("grant", *arguments)
+        read[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.COMMANDS, "grant", read)

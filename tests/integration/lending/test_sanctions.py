@@ -24,6 +24,7 @@ from lending.models import (
     SanctionsVersion,
     User,
 )
+from tests import bad_input
 from tests.factories import list_files as made
 from tests.factories.lending import NOW, staff
 
@@ -145,21 +146,20 @@ def test_what_no_check_foresaw_ends_its_own_upload_and_no_other(
     assert (version.number, version.upload) == (1, good)
 
 
-@pytest.mark.parametrize(
-    ("files", "published", "says"),
-    [
-        ([], DAY, "choose the files of the list"),
-        ([File("sdn.csv", "")], DAY, "sdn.csv is empty"),
-        (ofac(), None, "say on which day the list was published: these files do not"),
-        ([File("eu.csv", made.EU_CSV)], DAY, "these files are EU, CSV, and OFAC: Specially"),
-        ([File("notes.txt", "hello")], DAY, "notes.txt is no list that is known here"),
-    ],
-)
-def test_what_can_not_be_a_version_is_not_kept(
-    cora: User, sdn: SanctionsList, files: Sequence[File], published: date | None, says: str
-) -> None:
-    with pytest.raises(sanctions.UnableToImport, match=says):
-        sanctions.receive(sdn, files, published_on=published, confirmed=False, by=cora, now=NOW)
+def test_what_can_not_be_a_version_is_not_kept(cora: User, sdn: SanctionsList) -> None:
+    bad: dict[str, tuple[Sequence[File], date | None]] = {
+        "no file": ([], DAY),
+        "an empty file": ([File("sdn.csv", "")], DAY),
+        "no day, where the files say none": (ofac(), None),
+        "another publisher's list": ([File("eu.csv", made.EU_CSV)], DAY),
+        "notes": ([File("notes.txt", "hello")], DAY),
+    }
+    read = {}
+    for case, (files, published) in bad.items():
+        with pytest.raises(sanctions.UnableToImport) as refusal:
+            sanctions.receive(sdn, files, published_on=published, confirmed=False, by=cora, now=NOW)
+        read[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.IMPORTS, "Sanctions lists: what is sent in", read)
     assert not SanctionsUpload.objects.exists()
 
 
@@ -246,12 +246,17 @@ def test_the_command_takes_a_list_in_and_names_what_is_wrong(
         in capsys.readouterr().out
     )
     (tmp_path / "alt.csv").write_text('999,1,"aka","NOBODY",-0-\n')
-    for arguments, says in (
-        (["ofac-sdn", *paths, *by, "--published", "2021-05-18"], "alt.csv, line 1: no entry of sdn.csv has the number"),
-        (["ofac-sdn", *paths, *by], "say on which day"),
-        (["un", *paths, *by], "no list 'un'; there are eu-fsf, ofac-sdn"),
-        (["ofac-sdn", *paths, "--by", "nobody@x.example"], "nobody signs in as"),
-        (["ofac-sdn", str(tmp_path / "gone.csv"), *by], r"gone\.csv: No such file"),
-    ):
-        with pytest.raises(CommandError, match=says):
+    bad = {
+        "a line that is wrong": ["ofac-sdn", *paths, *by, "--published", "2021-05-18"],
+        "no day, where the files say none": ["ofac-sdn", *paths, *by],
+        "published “soon”": ["ofac-sdn", *paths, *by, "--published", "soon"],
+        "a list that nobody knows": ["un", *paths, *by],
+        "somebody whom nobody knows": ["ofac-sdn", *paths, "--by", "nobody@x.example"],
+        "a file that is not there": ["ofac-sdn", str(tmp_path / "gone.csv"), *by],
+    }
+    read = {}
+    for case, arguments in bad.items():
+        with pytest.raises(CommandError) as refusal:
             call_command("import_sanctions", *arguments)
+        read[case] = str(refusal.value).splitlines()
+    bad_input.stands(bad_input.COMMANDS, "import_sanctions", read)

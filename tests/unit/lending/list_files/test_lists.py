@@ -8,6 +8,7 @@ import pytest
 from lending import list_files
 from lending.engine.listed import Alias, Born
 from lending.list_files import Source, UnableToRead, bounds
+from tests import bad_input
 from tests.factories import list_files as made
 
 
@@ -73,105 +74,14 @@ def test_a_list_is_known_by_its_first_bytes(names: list[str], head: str, form: s
     assert list_files.form_of(names, head.encode()) == form
 
 
-@pytest.mark.parametrize(
-    ("names", "head", "says"),
-    [
-        (["people.xlsx"], "PK\x03\x04", "people.xlsx is no list that is known here"),
-        (["un.xml"], "<CONSOLIDATED_LIST/>", "no list that is known here"),
-        (["a.xml", "b.xml"], made.SDN_XML, "a list in XML is one file"),
-        (["eu.csv", "alt.csv"], made.EU_CSV, "the EU's list is one file"),
-        ([], "", "nothing is no list"),
-    ],
-)
-def test_what_is_no_list_is_refused(names: list[str], head: str, says: str) -> None:
-    with pytest.raises(UnableToRead, match=says):
-        list_files.form_of(names, head.encode())
-
-
+NO_LIST = {
+    "a spreadsheet": (["people.xlsx"], "PK\x03\x04"),
+    "another publisher's": (["un.xml"], "<CONSOLIDATED_LIST/>"),
+    "two files in XML": (["a.xml", "b.xml"], made.SDN_XML),
+    "the EU's with another": (["eu.csv", "alt.csv"], made.EU_CSV),
+    "no file": ([], ""),
+}
 ROW = made.sdn_csv((7, "HOLLOW PINE", "individual"))
-
-
-@pytest.mark.parametrize(
-    ("sources", "says"),
-    [
-        (made.ofac(sdn='1,"A","individual"\n'), ["sdn.csv, line 1: 3 cells instead of 12"]),
-        (made.ofac(sdn=ROW + ROW, alt="", add=""), ["sdn.csv, line 2: number 7 stood in line 1 already"]),
-        (made.ofac(sdn=ROW.replace("7,", "x7,", 1), alt="", add=""), ["line 1: 'x7' is not the number of an entry"]),
-        (made.ofac(sdn=ROW.replace("individual", "person"), alt="", add=""), ["'person' is no kind of entry"]),
-        (made.ofac(sdn=ROW.replace('"HOLLOW PINE"', "-0- "), alt="", add=""), ["line 1: entry 7 has no name"]),
-        (made.ofac(sdn=ROW.replace("HOLLOW PINE", "?!"), alt="", add=""), ["a name without a letter: '?!'"]),
-        (made.ofac(sdn=ROW.replace("PINE", "P" * 800), alt="", add=""), ["has a name of 807 characters; 700 are"]),
-        (made.ofac(sdn=ROW, alt='8,1,"aka","X",-0-\n', add=""), ["alt.csv, line 1: no entry of sdn.csv has"]),
-        (made.ofac(sdn=ROW, alt='7,1,"dba","X",-0-\n', add=""), ["alt.csv, line 1: 'dba' is no kind of name"]),
-        (made.ofac(sdn=ROW, alt='7,1,"aka",-0- ,-0-\n', add=""), ["sdn.csv, line 1: entry 7 has a name with"]),
-        (
-            made.ofac(sdn='"x",1\n' + ROW, alt='9,1,"aka","X",-0-\n', add="1,2\n"),
-            ["sdn.csv, line 1: 2 cells", "alt.csv, line 1: no entry", "add.csv, line 1: 2 cells"],
-        ),
-    ],
-)  # fmt: skip
-def test_a_bad_line_of_ofac_is_named(sources: Sequence[Source], says: list[str]) -> None:
-    found = words(read(list_files.OFAC_CSV, sources))
-    assert len(found) >= len(says)
-    for wanted in says:
-        assert any(wanted in line for line in found), found
-
-
-def test_many_bad_lines_are_all_counted_and_some_of_them_kept() -> None:
-    reading = read(list_files.OFAC_CSV, made.ofac(sdn="1,2\n" * 1000, alt="", add=""))
-    assert reading.problem_count == 1000
-    assert len(reading.problems) == bounds.SHOWN
-
-
-@pytest.mark.parametrize(
-    ("form", "sources", "says"),
-    [
-        (list_files.OFAC_CSV, made.ofac()[:1], "alt.csv and add.csv is missing"),
-        (list_files.OFAC_CSV, [*made.ofac(), made.source("sdn2.csv", "")], "two files stand for the same part"),
-        (list_files.OFAC_CSV, made.ofac(sdn="", alt="", add=""), "sdn.csv has no entry"),
-        (list_files.EU_CSV, [made.source("eu.csv", "fileGenerationDate;Entity_LogicalId\n")], "has no column Entity"),
-        (list_files.EU_CSV, [made.source("eu.csv", b"fileGenerationDate;\xff\xfe\n")], "is not UTF-8 after line 0"),
-        (list_files.EU_CSV, [made.source("eu.csv", 'fileGenerationDate;"open\n')], "line 1: unexpected end of data"),
-        (list_files.EU_XML, [made.source("eu.xml", made.EU_XML[:-20])], "eu.xml, line 17: unclosed token"),
-        (list_files.EU_XML, [made.source("eu.xml", made.SDN_XML)], "begins with <sdnList>, not with <export>"),
-        (list_files.OFAC_XML, [made.source("sdn.xml", "<sdnList></sdnList>")], "has no entry"),
-    ],
-)  # fmt: skip
-def test_a_file_that_can_not_be_read_is_refused(form: str, sources: Sequence[Source], says: str) -> None:
-    with pytest.raises(UnableToRead, match=says):
-        read(form, sources)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (("501;An invented person;P", "fifty;An invented person;P"), "line 2: 'fifty' is not the number of an entity"),
-        (("20/11/2026", "soon"), "line 2: fileGenerationDate is no date such as 20/11/2026"),
-        (("Trading\";KP", "Trading\";KP;;;;"), "line 6: 22 cells instead of 18"),
-        (('"Kestrel; Moor Trading"', ""), "line 6: entry 502 has no name"),
-    ],
-)  # fmt: skip
-def test_a_bad_line_of_the_eu_is_named(change: tuple[str, str], says: str) -> None:
-    found = words(read(list_files.EU_CSV, [made.source("eu.csv", made.EU_CSV.replace(*change))]))
-    assert any(says in line for line in found), found
-
-
-@pytest.mark.parametrize(
-    ("form", "text", "change", "says"),
-    [
-        (list_files.EU_XML, made.EU_XML, ('logicalId="502"', 'logicalId=""'), "line 12: '' is not the number"),
-        (list_files.EU_XML, made.EU_XML, ('logicalId="502"', 'logicalId="501"'), "line 12: number 501 stood in line 3"),
-        (list_files.EU_XML, made.EU_XML, ('wholeName="Kestrel; Moor Trading"', ""), "line 12: entry 502 has no name"),
-        (list_files.EU_XML, made.EU_XML, ("2026-11-20T", "in November T"), "line 2: generationDate is no date"),
-        (list_files.OFAC_XML, made.SDN_XML, ("11/20/2026", "20 Nov"), "line 3: Publish_Date is no date such as"),
-        (list_files.OFAC_XML, made.SDN_XML, (">Entity<", ">Thing<"), "line 18: 'thing' is no kind of entry"),
-    ],
-)  # fmt: skip
-def test_a_bad_record_of_xml_is_named_by_its_line(form: str, text: str, change: tuple[str, str], says: str) -> None:
-    found = words(read(form, [made.source("list.xml", text.replace(*change))]))
-    assert any(says in line for line in found), found
-
-
 LAUGHS = (
     '<!DOCTYPE export [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>\n<export generationDate="2026-11-20">&b;</export>'
 )
@@ -179,19 +89,90 @@ OUTSIDE = '<!DOCTYPE export SYSTEM "file:///etc/passwd"><export/>'
 DEEP = "<export>" + "<sanctionEntity>" + "<a>" * 20
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (LAUGHS, "brings a document type or entities of its own"),
-        (OUTSIDE, "brings a document type or entities of its own"),
-        (DEEP, "line 1: elements stand in each other more than 8 deep"),
-        (f"<export><sanctionEntity>{'<a/>' * 20_001}</sanctionEntity></export>", "more than 20000 elements"),
-        (f"<export><sanctionEntity><remark>{'x' * 40_001}</remark></sanctionEntity></export>", "more than 40000 char"),
-    ],
-)
-def test_xml_that_would_blow_up_is_refused(text: str, says: str) -> None:
-    with pytest.raises(UnableToRead, match=says):
-        read(list_files.EU_XML, [made.source("eu.xml", text)])
+def rows(sdn: str, alt: str = "", add: str = "") -> list[Source]:
+    return list(made.ofac(sdn=sdn, alt=alt, add=add))
+
+
+def eu(text: str | bytes, name: str = "eu.csv") -> list[Source]:
+    return [made.source(name, text)]
+
+
+BAD: dict[str, dict[str, Sequence[Source]]] = {
+    list_files.OFAC_CSV: {
+        "a file too few": made.ofac()[:1],
+        "a file twice": [*made.ofac(), made.source("sdn2.csv", "")],
+        "no entry": rows(""),
+        "cells too few": rows('1,"A","individual"\n'),
+        "a number twice": rows(ROW + ROW),
+        "number “x7”": rows(ROW.replace("7,", "x7,", 1)),
+        "kind “person”": rows(ROW.replace("individual", "person")),
+        "no name": rows(ROW.replace('"HOLLOW PINE"', "-0- ")),
+        "a name of signs": rows(ROW.replace("HOLLOW PINE", "?!")),
+        "a name of 807 letters": rows(ROW.replace("PINE", "P" * 800)),
+        "another name of nobody": rows(ROW, '8,1,"aka","X",-0-\n'),
+        "a name of kind “dba”": rows(ROW, '7,1,"dba","X",-0-\n'),
+        "another name that is none": rows(ROW, '7,1,"aka",-0- ,-0-\n'),
+        "an error in each file": rows('"x",1\n' + ROW, '9,1,"aka","X",-0-\n', "1,2\n"),
+    },
+    list_files.EU_CSV: {
+        "a column too few": eu("fileGenerationDate;Entity_LogicalId\n"),
+        "no UTF-8": eu(b"fileGenerationDate;\xff\xfe\n"),
+        "a quote that is never closed": eu('fileGenerationDate;"open\n'),
+        "number “fifty”": eu(made.EU_CSV.replace("501;An invented person;P", "fifty;An invented person;P")),
+        "date “soon”": eu(made.EU_CSV.replace("20/11/2026", "soon")),
+        "cells too many": eu(made.EU_CSV.replace('Trading";KP', 'Trading";KP;;;;')),
+        "no name": eu(made.EU_CSV.replace('"Kestrel; Moor Trading"', "")),
+    },
+    list_files.EU_XML: {
+        "cut off": eu(made.EU_XML[:-20], "eu.xml"),
+        "another publisher's": eu(made.SDN_XML, "eu.xml"),
+        "entities of its own": eu(LAUGHS, "eu.xml"),
+        "a file of ours": eu(OUTSIDE, "eu.xml"),
+        "nested too deep": eu(DEEP, "eu.xml"),
+        "too many elements": eu(f"<export><sanctionEntity>{'<a/>' * 20_001}</sanctionEntity></export>", "eu.xml"),
+        "too long a text": eu(
+            f"<export><sanctionEntity><remark>{'x' * 40_001}</remark></sanctionEntity></export>", "eu.xml"
+        ),
+        "no number": eu(made.EU_XML.replace('logicalId="502"', 'logicalId=""'), "eu.xml"),
+        "a number twice": eu(made.EU_XML.replace('logicalId="502"', 'logicalId="501"'), "eu.xml"),
+        "no name": eu(made.EU_XML.replace('wholeName="Kestrel; Moor Trading"', ""), "eu.xml"),
+        "date “in November”": eu(made.EU_XML.replace("2026-11-20T", "in November T"), "eu.xml"),
+    },
+    list_files.OFAC_XML: {
+        "no entry": eu("<sdnList></sdnList>", "sdn.xml"),
+        "date “20 Nov”": eu(made.SDN_XML.replace("11/20/2026", "20 Nov"), "sdn.xml"),
+        "kind “Thing”": eu(made.SDN_XML.replace(">Entity<", ">Thing<"), "sdn.xml"),
+    },
+}
+
+
+def test_what_is_no_list_is_refused() -> None:
+    said = {}
+    for case, (names, head) in NO_LIST.items():
+        with pytest.raises(UnableToRead) as refusal:
+            list_files.form_of(names, head.encode())
+        said[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.IMPORTS, "Sanctions lists: the files", said)
+
+
+@pytest.mark.parametrize("form", BAD)
+def test_what_is_wrong_with_a_list_is_named_by_its_line(form: str) -> None:
+    said = {case: wrong(form, sources) for case, sources in BAD[form].items()}
+    bad_input.stands(bad_input.IMPORTS, f"Sanctions lists: {list_files.FORMS[form]}", said)
+
+
+def wrong(form: str, sources: Sequence[Source]) -> list[str]:
+    """Return what a reader of a list is told: that it can not be read at all, or each line that is wrong."""
+    try:
+        return words(read(form, sources))
+    except UnableToRead as refusal:
+        return [str(refusal)]
+
+
+def test_many_bad_lines_are_all_counted_and_some_of_them_kept() -> None:
+    reading = read(list_files.OFAC_CSV, made.ofac(sdn="1,2\n" * 1000, alt="", add=""))
+    assert reading.problem_count == 1000
+    assert len(reading.problems) == bounds.SHOWN
 
 
 def test_a_file_beyond_measure_is_left_unread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 
 from risk import scenarios
 from risk.scenarios import Patch, UnableToLoad
 from risk.scenarios.simulated import SIMULATED, figures_of
+from tests import bad_input
 
 LOW = datetime(2021, 5, 19, 13, 10, tzinfo=UTC)
 TABLE = SIMULATED["may-2021"]
@@ -109,18 +111,22 @@ def test_a_patch_prints_a_price(scenario):
     assert scenario.patched([patch]).ticks(LOW + timedelta(seconds=15)) == scenario.ticks(LOW + timedelta(seconds=15))
 
 
-@pytest.mark.parametrize(
-    ("name", "more"),
-    [
-        ("june-2021", {}),
-        ("may-2021", {"directory": "/nowhere"}),
-        ("may-2021", {"start_at": LOW + timedelta(days=9)}),
-        ("may-2021", {"start_at": LOW, "end_at": LOW - timedelta(hours=1)}),
-    ],
-)
-def test_what_cannot_be_loaded_is_refused(name, more):
-    with pytest.raises(UnableToLoad):
-        scenarios.load(name, seed=7, **more)
+def test_what_cannot_be_loaded_is_refused():
+    read = {}
+    for case, arguments in {
+        "a scenario that nobody knows": ("--scenario", "june-2021"),
+        "a folder that is not there": ("--dir", "/nowhere"),
+        "from “soon”": ("--from", "soon"),
+        "from after its end": ("--from", f"{LOW + timedelta(days=9)}"),
+        "to before from": ("--from", f"{LOW}", "--to", f"{LOW - timedelta(hours=1)}"),
+        "a cut that ends before it starts": ("--feed-cut", f"{LOW}..{LOW - timedelta(hours=1)}"),
+        "no loan": ("--loans", "0"),
+        "loans “many”": ("--loans", "many"),
+    }.items():
+        with pytest.raises(CommandError) as refusal:
+            call_command("replay", *arguments)
+        read[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.COMMANDS, "replay", read)
 
 
 def test_an_asset_without_a_price_is_refused(scenario):

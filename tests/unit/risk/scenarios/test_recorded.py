@@ -8,6 +8,7 @@ import pytest
 
 from risk import scenarios
 from risk.scenarios import UnableToLoad
+from tests import bad_input
 
 AT = datetime(2023, 3, 14, 14, 24, tzinfo=UTC)
 HEADER = "venue,symbol,ts,open,high,low,close,volume\n"
@@ -73,27 +74,42 @@ def test_a_bar_replays_as_open_low_and_high_in_seeded_order_and_close(tmp_path):
     assert load(tmp_path).ticks(AT + timedelta(seconds=15)) == scenario.ticks(AT + timedelta(seconds=15))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "venue,symbol,ts,open,high,low\n",
-        HEADER,
-        HEADER + "acme,BTCUSD,2023-03-14T14:24:00Z,1,1,1,1,1\n",
-        HEADER + "acme,BTC-USD,yesterday,1,1,1,1,1\n",
-        HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,x,1,1,1\n",
-        HEADER + "acme,BTC-EUR,2023-03-14T14:24:00Z,1,1,1,1,1\n",
-    ],
-)
-def test_a_file_that_is_no_recording_is_refused(tmp_path, text):
-    (tmp_path / "bad.csv").write_text(text)
-    with pytest.raises(UnableToLoad):
-        load(tmp_path)
+BAD = {
+    "an empty file": "",
+    "columns too few": "venue,symbol,ts,open,high,low\n",
+    "no bar": HEADER,
+    "pair “BTCUSD”": HEADER + "acme,BTCUSD,2023-03-14T14:24:00Z,1,1,1,1,1\n",
+    "time “yesterday”": HEADER + "acme,BTC-USD,yesterday,1,1,1,1,1\n",
+    "price “x”": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,x,1,1,1\n",
+    "price “0”": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,1,0,1,1\n",
+    "price “-1”": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,1,-1,1,1\n",
+    "price “nan”": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,1,nan,1,1\n",
+    "price “1e400”": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1,1e400,1,1,1\n",
+    "cells too few": HEADER + "acme,BTC-USD,2023-03-14T14:24:00Z,1\n",
+    "no UTF-8": b"venue,symbol,ts\xff\n",
+    "a pair that nothing leads from to dollars": HEADER + "acme,BTC-EUR,2023-03-14T14:24:00Z,1,1,1,1,1\n",
+}
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UnableToLoad):
-        load(tmp_path)
+def test_a_file_that_is_no_recording_is_refused(tmp_path):
+    read, day = {}, tmp_path / "day"
+    day.mkdir()
+    for case, content in BAD.items():
+        (day / "bad.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(UnableToLoad) as refusal:
+            load(day)
+        read[case] = [str(refusal.value)]
+    (day / "bad.csv").rename(day / "bad.csv.gz")
+    for case, folder in (
+        ("a file that is not packed as it says", day),
+        ("a folder without one", tmp_path / "none"),
+        ("a folder that is not there", tmp_path / "gone"),
+    ):
+        (tmp_path / "none").mkdir(exist_ok=True)
+        with pytest.raises(UnableToLoad) as refusal:
+            load(folder)
+        read[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.IMPORTS, "Recordings of prices, REPLAY_DIR", read)
 
 
 def test_the_first_tick_of_a_pair_that_starts_later_is_known(folder):
