@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.deprecation import MiddlewareMixin
 
-NUL = "\0"
+_NUL = "\0"
+_NO_TEXT = "a sign that no text has"
 _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 _FILLERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")  # letters by their class, and yet blank
 
@@ -28,19 +29,21 @@ class LegibleMiddleware(MiddlewareMixin):
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Raise BadRequest where something can not be text, and empty what only seems to be text."""
-        fields = [request.path_info, *_values(request.GET)]
-        sent = None if getattr(view, "csrf_exempt", False) else request.POST
-        if sent is not None:
-            fields += _values(sent)
-        if any(NUL in text for text in fields):
-            raise BadRequest("a sign that no text has")
-        if sent is not None and any(map(only_seems, _values(sent))):
-            seen = sent.copy()
-            for name, texts in sent.lists():
-                seen.setlist(name, ["" if only_seems(text) else text for text in texts])
-            request.POST = seen  # type: ignore[assignment]
+        request.GET = _seen(request.GET)  # type: ignore[assignment]
+        if _NUL in request.path_info:
+            raise BadRequest(_NO_TEXT)
+        if not getattr(view, "csrf_exempt", False):
+            request.POST = _seen(request.POST)  # type: ignore[assignment]
 
 
-def _values(query: Any) -> list[str]:
-    """Return all names and values of what was sent."""
-    return [text for name, texts in query.lists() for text in (name, *texts)]
+def _seen(sent: QueryDict) -> QueryDict:
+    """Return fields without what only seems to be text; BadRequest for what can not be."""
+    texts = [text for name, said in sent.lists() for text in (name, *said)]
+    if any(_NUL in text for text in texts):
+        raise BadRequest(_NO_TEXT)
+    if not any(map(only_seems, texts)):
+        return sent
+    seen = sent.copy()
+    for name, said in sent.lists():
+        seen.setlist(name, ["" if only_seems(text) else text for text in said])
+    return seen

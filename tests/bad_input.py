@@ -30,6 +30,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "tests/functional/test_clients_from_csv.py",
         "tests/functional/test_parallel_run.py",
         "tests/integration/lending/test_bank.py",
+        "tests/integration/lending/test_resets.py",
         "tests/integration/lending/test_sanctions.py",
         "tests/integration/lending/test_takeovers_refused.py",
         "tests/unit/lending/list_files/test_lists.py",

@@ -20,7 +20,7 @@ class Form:
     attributes: dict[str, str]
     values: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
-    chosen: list[str] = field(default_factory=list)
+    chosen: dict[str, str] = field(default_factory=dict)  # each with the first that says something
     files: list[str] = field(default_factory=list)
     buttons: list[str] = field(default_factory=list)
     elsewhere: dict[int, str] = field(default_factory=dict)  # where a button sends it to instead, by its place
@@ -79,8 +79,9 @@ class Forms(HTMLParser):
         name, kind = at.get("name", ""), at.get("type", "text")
         if tag == "select":
             self._select = name
-            form.chosen.append(name)
+            form.chosen[name] = ""
         elif tag == "option" and self._select:
+            form.chosen[self._select] = form.chosen[self._select] or at.get("value", "")
             if "selected" in at or self._select not in form.values:
                 form.values[self._select] = at.get("value", "")
         elif tag == "textarea":

@@ -85,6 +85,8 @@ def _walked() -> Walk:
     with pytest.MonkeyPatch.context() as patch, pages.in_the_crash(100, seed=7):
         patch.setattr(forms.BaseForm, "full_clean", filled_in)
         more = half_done.leave(now=clock.now())
+        for path in (path for reader, path in more if reader == half_done.NOBODY):
+            walk.look(Browser(), half_done.NOBODY, Page("outside", path))
         for email, door in pages.DOORS:
             who = email.partition("@")[0]
             with pages.signed_in(email) as browser:
@@ -92,8 +94,6 @@ def _walked() -> Walk:
                     walk.look(browser, who, page)
                 for path in (path for reader, path in more if reader == who):
                     walk.look(browser, who, Page("half done", path))
-        for path in (path for reader, path in more if reader == half_done.NOBODY):
-            walk.look(Browser(), half_done.NOBODY, Page("outside", path))
     template_rendered.disconnect(rendered)
     return walk
 

@@ -98,7 +98,8 @@ def _tried(browser: Browser, path: str, form: Form, before: list[str], case: Cas
     values = dict(form.values)
     for name, kind in form.typed.items():
         values[name] = case.says.get(kind, values.get(name) or _SENSE.get(kind, ""))
-    values |= {name: case.says["choice"] for name in form.chosen if "choice" in spoilt}
+    for name, first in form.chosen.items():
+        values[name] = case.says.get("choice", values.get(name) or first)
     files = {name: SimpleUploadedFile("tool.exe", b"MZ\x90\0\3") for name in form.files if "file" in spoilt}
     browser.raise_request_exception = False
     with transaction.atomic():

@@ -25,6 +25,7 @@ from lending import (
 from lending.engine.chart import Category
 from lending.models import Correction, Fixing, Loan, LoanEvent, Notice, Obligation, Posting, Product, RateStep, Role
 from lending.other_terms import UnableToAmend, Wanted, preview
+from tests import bad_input
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan, Payment
 
@@ -264,19 +265,22 @@ def test_what_is_refused() -> None:
     assert "SOFR" in preview(loan, wanted, expires_at=START + DAY, now=START).drawn.text
 
     olga = make.staff("olga", Role.OPERATIONS)
-    for code, name, table, says in (
-        ("SOFR", "", "date,rate\n2021-05-18,5.31\n", "row 2, rate: '5.31' is no rate of a year; 5.31 % is 0.0531"),
-        ("SOFR", "", "date,rate\n2021-05-20,0.05", "row 2, date: 2021-05-20 has not come yet"),
-        ("SOFR", "", "date,rate\n2021-05-18,0.05\n2021-05-18,0.06", "row 3, date: 2021-05-18 stands in row 2 too"),
-        ("SOFR", "", "date,rate\nsoon,\n", "row 2, rate: is missing; row 2, date: 'soon' is no date"),
-        ("SOFR", "", "date,rate\n2021-05-18,0.0500000000001", "more than 12 decimals"),
-        ("SOFR", "", "date,rate\n", "nothing stands below it"),
-        ("SOFR", "", "date,rate\n2021-05-17,0.040", "nothing would change"),
-        ("EONIA", "", "date,rate\n2021-05-17,0.04", "EONIA is new: say what it is called"),
-        ("€STR", "Euro short-term rate", "date,rate\n2021-05-17,0.04", "a code has letters, digits and dashes"),
+    read = {}
+    for case, code, name, table in (
+        ("rate “5.31”", "SOFR", "", "date,rate\n2021-05-18,5.31\n"),
+        ("a day to come", "SOFR", "", "date,rate\n2021-05-20,0.05"),
+        ("a day twice", "SOFR", "", "date,rate\n2021-05-18,0.05\n2021-05-18,0.06"),
+        ("day “soon” and no rate", "SOFR", "", "date,rate\nsoon,\n"),
+        ("rate “0.0500000000001”", "SOFR", "", "date,rate\n2021-05-18,0.0500000000001"),
+        ("no row", "SOFR", "", "date,rate\n"),
+        ("what is recorded already", "SOFR", "", "date,rate\n2021-05-17,0.040"),
+        ("a new benchmark without a name", "EONIA", "", "date,rate\n2021-05-17,0.04"),
+        ("code “€STR”", "€STR", "Euro short-term rate", "date,rate\n2021-05-17,0.04"),
     ):
-        with pytest.raises(benchmarks.UnableToRecord, match=says):
+        with pytest.raises(benchmarks.UnableToRecord) as refusal:
             benchmarks.ask(code, name, table, reason="typed", maker=olga, now=START)
+        read[case] = [str(refusal.value)]
+    bad_input.stands(bad_input.IMPORTS, "Fixings of benchmarks, CSV", read)
     asked = benchmarks.ask("SOFR", "", "date,rate\n2021-05-18,0.05", reason="typed", maker=olga, now=START)
     with pytest.raises(benchmarks.UnableToRecord, match="wait for a second person already"):
         benchmarks.ask("SOFR", "", "date,rate\n2021-05-18,0.06", reason="typed", maker=olga, now=START)

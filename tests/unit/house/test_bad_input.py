@@ -11,6 +11,7 @@ LISTED = {
         "Bank statements: what is not ours, or not so",
         "Clients, CSV: a row",
         "Clients, CSV: the file",
+        "Fixings of benchmarks, CSV",
         "Live loans, three CSV files: a file",
         "Live loans, three CSV files: a row",
         "Recordings of prices, REPLAY_DIR",
