@@ -23,7 +23,7 @@ from lending.models import (
     User,
 )
 from risk import disputes, incidents
-from risk.models import MarginCall, MarginStatus
+from risk.models import CreditPolicy, MarginCall, MarginStatus
 from tests.factories import lending as make
 from tests.factories.bank import BankAccountFactory, camt, line
 
@@ -101,6 +101,10 @@ def _of_books(alice: User, now: datetime) -> Pages:
         custodian="paper", custodian_ref="tx-stray", position=10**6, sent_to="bc1q-nobody", asset=bitcoin,
         quantity=D(1), state=Deposit.State.UNMATCHED, seen_at=now,
     )  # fmt: skip
+    CreditPolicy.objects.create(
+        asset=make.asset("LINK"), share=D("0.5"), min_confirmations=1, cap_usd=D(1000), wait_s=600, reason="a trial",
+        start_at=now, maker=reference.staff("rhea"), checker=reference.staff("hugo"),
+    )  # fmt: skip
     client = alice.client_users.get().client
     asked = allow_list.ask(client, bitcoin, "bc1q-other", reason="their letter", maker=olga, now=now)
     return [
@@ -108,6 +112,7 @@ def _of_books(alice: User, now: datetime) -> Pages:
         ("olga", f"/admin/lending/custodybreak/{found.pk}/change/"),
         ("olga", f"/admin/lending/deposit/{stray.pk}/change/"),
         ("rhea", f"/admin/lending/approval/{asked.pk}/change/"),
+        ("rhea", reverse("admin:risk_conditional_credit")),
     ]
 
 
