@@ -110,7 +110,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, int, tuple[float, ...]]]:
 
 
 def _read(name: str, reader: Any) -> Iterator[tuple[str, str, int, tuple[float, ...]]]:
-    header = next(reader, [])
+    header: list[str] = next(reader, [])
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         raise UnableToLoad(f"{name} has no column {', '.join(missing)}")
