@@ -188,7 +188,7 @@ def _check(wanted: Wanted, standing: Product | None) -> None:
             trial.clean_fields(exclude=("product", "asset") if isinstance(trial, ProductHaircut) else ())
         row.validate_constraints()
     except ValidationError as refused:
-        raise UnableToChange("; ".join(refused.messages)) from refused
+        raise UnableToChange("; ".join(words.rstrip(".") for words in refused.messages)) from refused
     if row.benchmark and not Benchmark.objects.filter(code=row.benchmark).exists():
         raise UnableToChange(f"no benchmark is called {row.benchmark}: record its first fixing")
     if not 0 <= row.origination_fee < 1:

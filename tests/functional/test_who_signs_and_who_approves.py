@@ -1,5 +1,6 @@
 """Nobody makes themselves a signer of a client, and nobody approves a case on papers of their own."""
 
+import uuid
 from unittest import mock
 
 import pytest
@@ -7,7 +8,7 @@ import time_machine
 from django.test import Client as Browser
 
 from deploy.demo import onboarded, screened
-from lending import approvals, documents, kyc, onboarding
+from lending import approvals, authority, documents, kyc, onboarding
 from lending.models import Notice, Role
 from lending.people import UnableToGrant, invite
 from tests.cast import NOW, Cast
@@ -32,7 +33,10 @@ def test_only_who_the_approved_case_names_signs_and_the_others_are_told(cast: Ca
     firm = cast.harbourside
     people = {"invited_by": cast.robin, "origin": "https://desk.example", "now": NOW}
     admin, viewer = Role.BORROWER_ADMIN, Role.BORROWER_VIEWER
-    with mock.patch.object(kyc, "signers", return_value={"alice@harbourside.example", "dora@keel.example"}):
+    named = authority.Matrix(
+        firm, persons=dict.fromkeys(("alice@harbourside.example", "dora@keel.example"), uuid.uuid4())
+    )
+    with mock.patch.object(authority, "matrices", return_value={firm.pk: named}):
         with pytest.raises(UnableToGrant, match=r"does not name eve@private\.example as somebody who signs"):
             invite(firm, "eve@private.example", admin, name="Eve", **people)
         invite(firm, "Dora@keel.example", admin, name="Dora Keel", **people)

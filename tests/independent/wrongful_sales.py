@@ -24,9 +24,7 @@ _ORDERS = """
 SELECT o.id, o.margin_account_id, a.code,
        1 + o.slice - (SELECT min(x.slice) FROM risk_liquidationorder x WHERE x.cause_id = c.id),
        o.quantity, o.ordered_at, c.kind, c.call_id, c.episode, c.declared_at
-FROM risk_liquidationorder o
-JOIN risk_salecause c ON c.id = o.cause_id
-JOIN lending_asset a ON a.id = o.asset_id
+FROM risk_liquidationorder o JOIN risk_salecause c ON c.id = o.cause_id JOIN lending_asset a ON a.id = o.asset_id
 WHERE o.filled_quantity > 0
 ORDER BY o.id
 """
@@ -37,9 +35,7 @@ FROM lending_marginaccount m JOIN lending_ladderterms t ON t.id = m.terms_id
 """
 _FLOWS = """
 SELECT l.margin_account_id, l.kind, a.code, e.effective_at, p.amount
-FROM lending_posting p
-JOIN lending_entry e ON e.id = p.entry_id
-JOIN lending_asset a ON a.id = p.asset_id
+FROM lending_posting p JOIN lending_entry e ON e.id = p.entry_id JOIN lending_asset a ON a.id = p.asset_id
 JOIN (SELECT x.id, x.kind, coalesce(x.margin_account_id, n.margin_account_id) AS margin_account_id
       FROM lending_ledgeraccount x LEFT JOIN lending_loan n ON n.id = x.loan_id) l ON l.id = p.account_id
 WHERE l.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'client_pledged', 'liquidation_hold')
@@ -95,10 +91,10 @@ _COMING = """
 SELECT d.margin_account_id, a.code, x.quantity, d.purpose, x.final_since, x.credited_at
 FROM lending_deposit x JOIN lending_depositaddress d ON d.id = x.address_id JOIN lending_asset a ON a.id = x.asset_id
 WHERE x.final_since IS NOT NULL AND x.screened AND x.state <> 'reorged'
-UNION ALL
-SELECT d.margin_account_id, a.code, k.quantity, d.purpose, k.begun_at, least(k.ended_at, k.until_at, x.final_since)
-FROM risk_conditionalcredit k JOIN lending_deposit x ON x.id = k.deposit_id
-JOIN lending_depositaddress d ON d.id = x.address_id JOIN lending_asset a ON a.id = x.asset_id
+UNION ALL SELECT d.margin_account_id, a.code, k.quantity, d.purpose, k.begun_at,
+       least(k.ended_at, k.until_at, x.final_since) FROM risk_conditionalcredit k
+JOIN lending_deposit x ON x.id = k.deposit_id JOIN lending_depositaddress d ON d.id = x.address_id
+JOIN lending_asset a ON a.id = x.asset_id
 """
 _WAITS = """
 SELECT c.margin_account_id, c.episode, e.happened_at, t.final_wait_s
