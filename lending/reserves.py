@@ -22,8 +22,8 @@ def running() -> QuerySet[StandingInstruction]:
 
 
 def of_clients(clients: Collection[Client]) -> list[StandingInstruction]:
-    """Return the instructions of some clients that run, each with its client, loan and asset."""
-    return list(running().filter(client__in=clients).select_related("client", "loan"))
+    """Return what some clients have set aside and not used, each with its client, loan and asset."""
+    return list(running().filter(client__in=clients, quantity__gt=0).select_related("client", "loan"))
 
 
 @transaction.atomic
