@@ -75,7 +75,7 @@ def _expected(
     loan: Loan, known: History, rows: Sequence[ScheduleRow], fixing: Fixing | None, now: datetime
 ) -> list[Ahead]:
     """Return rows of a schedule with the interest that the books will have posted, if today's fixing stays."""
-    next_at = loan.next_reset_at or now
+    next_at = max(loan.next_reset_at or now, now)  # what could not be reset in the past is not known to be yet
     if fixing is not None and next_at < NEVER:
         if not known.rates:
             known.rates.append(interest.agreed_rates(loan))

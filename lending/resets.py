@@ -3,14 +3,16 @@ Resets: the rate of a loan that follows a benchmark, fixed anew for each period 
 
 A reset is a row, once per loan and instant, that names the fixing it is by; where that of its day is not known, the
 last one before it counts. A fixing that comes late, or is corrected, gives the reset another row: what followed is
-worked out again and the difference is posted. What is paid off stays as it was paid.
+worked out again and the difference is posted. What is paid off stays as it was paid. Where a difference can not be
+posted, the reset stays due; those that are still ahead of the books are done all the same.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -34,6 +36,7 @@ from lending.benchmarks import Known
 from lending.engine import accounts, figures, floating, money
 from lending.interest import BATCH
 from lending.models import (
+    Amendment,
     AuditRecord,
     Correction,
     Event,
@@ -53,7 +56,7 @@ _RATES = ["annual_rate", "default_rate", "next_reset_at"]
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """A loan that was looked at: the resets that are new, in order, and when the next one comes."""
+    """A loan that was looked at: the resets that are new, in order, and when it is to be looked at next."""
 
     loan: Loan
     fresh: list[RateStep]
@@ -62,7 +65,12 @@ class _Looked:
     @property
     def is_late(self) -> bool:
         """Return whether interest was posted at other rates already."""
-        return bool(self.fresh) and self.loan.accrued_at is not None and self.fresh[0].at < self.loan.accrued_at
+        return len(self.ahead) < len(self.fresh)
+
+    @property
+    def ahead(self) -> list[RateStep]:
+        """Return the new resets from which on no interest is posted yet."""
+        return [step for step in self.fresh if self.loan.accrued_at is None or step.at >= self.loan.accrued_at]
 
 
 def work_due(*, now: datetime) -> int:
@@ -92,12 +100,12 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     rows = _due(now).filter(margin_account__in=[account.pk for account in locked]).select_for_update(of=("self",))
     due = list(rows.select_related("asset", "client", "margin_account").order_by("pk"))
     # Read behind the locks: whoever records a fixing has these loans looked at anew, and waits for them.
-    known, recorded = Known(loan.benchmark for loan in due), _recorded(due)
-    looked = [_look(loan, recorded[loan.pk], known, now) for loan in due]
+    known, recorded, amended = Known(loan.benchmark for loan in due), _recorded(due), _amended(due)
+    looked = [_look(loan, recorded[loan.pk], known, amended.get(loan.pk, _started(loan)), now) for loan in due]
+    begun = {loan_id for loan_id, found in recorded.items() if found}
     on_time = [one for one in looked if not one.is_late]
-    _write(on_time, {loan_id for loan_id, found in recorded.items() if found}, now)
-    late = [one for one in looked if one.is_late and _put_right(one, bool(recorded[one.loan.pk]), now)]
-    done = [*on_time, *late]
+    _write(on_time, begun, now)
+    done = [*on_time, *(_put_right(one, begun, now) for one in looked if one.is_late)]
     for one in done:
         one.loan.next_reset_at = one.next_at
     bulk.update([one.loan for one in done], _RATES)
@@ -116,8 +124,20 @@ def _recorded(due: Sequence[Loan]) -> defaultdict[int, dict[datetime, RateStep]]
     return found
 
 
-def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, now: datetime) -> _Looked:
-    """Return which resets of a loan are new: those whose fixing is another by now, and those whose day has come."""
+def _amended(due: Sequence[Loan]) -> dict[int, datetime]:
+    """Return when other terms came in force last, of those loans where any did; one query."""
+    rows = Amendment.objects.filter(loan__in=due, in_force_at__isnull=False).order_by("in_force_at")
+    return {loan_id: at for loan_id, at in rows.values_list("loan_id", "in_force_at") if at is not None}
+
+
+def _look(
+    loan: Loan, recorded: dict[datetime, RateStep], known: Known, agreed_at: datetime, now: datetime
+) -> _Looked:
+    """
+    Return which resets of a loan are new: those whose fixing is another by now, and those whose day has come.
+
+    `agreed_at` is since when it has had its terms: another maturity has other days, which count from then on.
+    """
     fresh = []
     for step in recorded.values():
         if step.fixing_date is not None:
@@ -125,7 +145,10 @@ def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, now: dat
             if fixing is not None and fixing.pk != step.fixing_id:
                 fresh.append(_step(loan, step.at, step.fixing_date, fixing, step.number + 1, now))
     next_at = NEVER
-    for at in _ahead_of(loan, max(recorded, default=_started(loan))):
+    # One that could not be done then is among them, although later ones are recorded.
+    for at in _ahead_of(loan, max((at for at in recorded if at <= agreed_at), default=_started(loan))):
+        if at in recorded:
+            continue
         if at > now:
             next_at = at
             break
@@ -133,7 +156,7 @@ def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, now: dat
         fixing = known.on(loan.benchmark, fixed_on)
         if fixing is not None:
             fresh.append(_step(loan, at, fixed_on, fixing, 1, now))
-    return _Looked(loan, fresh, next_at)
+    return _Looked(loan, sorted(fresh, key=attrgetter("at")), next_at)
 
 
 def _ahead_of(loan: Loan, last_at: datetime) -> Iterable[datetime]:
@@ -187,13 +210,13 @@ def _write(looked: Sequence[_Looked], begun: set[int], now: datetime) -> None:
             one.loan.annual_rate, one.loan.default_rate = step.annual_rate, step.default_rate
 
 
-def _put_right(one: _Looked, begun: bool, now: datetime) -> bool:
-    """Write down resets of a locked loan that count before what is posted, and post the differences; say if done."""
+def _put_right(one: _Looked, begun: set[int], now: datetime) -> _Looked:
+    """Write down resets of a locked loan that count before what is posted, post the differences; return what is done."""
     loan, first = one.loan, one.fresh[0]
     said = f"the rate from {figures.day(first.at.date())} on was fixed by {first.fixing}"
     try:
         with transaction.atomic():
-            _write([one], {loan.pk} if begun else set(), now)
+            _write([one], begun, now)
             booked = replays.book(
                 loan,
                 replays.plan(loan, reset_at=first.at),
@@ -217,13 +240,20 @@ def _put_right(one: _Looked, begun: bool, now: datetime) -> bool:
             if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
                 loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
     except replays.UnableToSettle as refusal:
-        # It stays due: what is missing may come.
-        log.warning("loan %s is not reset: %s", loan.public_id, refusal)
-        return False
+        log.warning("loan %s is not reset from %s on: %s", loan.public_id, first.at, refusal)
+        return _put_off(one, begun, now)
     except Exception:  # whatever is wrong about this loan, the others are reset
-        log.exception("loan %s is not reset", loan.public_id)
-        return False
-    return True
+        log.exception("loan %s is not reset from %s on", loan.public_id, first.at)
+        return _put_off(one, begun, now)
+    return one
+
+
+def _put_off(one: _Looked, begun: set[int], now: datetime) -> _Looked:
+    """Write down those resets of a loan that are on time; the first that is not stays due: what is missing may come."""
+    one.loan.refresh_from_db()
+    rest = replace(one, fresh=one.ahead, next_at=one.fresh[0].at)
+    _write([rest], begun, now)
+    return rest
 
 
 def _remember(reset: Sequence[_Looked], now: datetime) -> None:

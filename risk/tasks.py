@@ -15,6 +15,7 @@ from risk import (
     leases,
     liquidations,
     margin_calls,
+    overdue_resets,
     reserved_cures,
     substitutions,
 )
@@ -81,6 +82,12 @@ def credit_conditionally() -> None:
 def end_instructions() -> None:
     """Make free what was set aside for loans on which nothing is owed any more."""
     instructions.end_due(now=clock.now())
+
+
+@shared_task
+def watch_resets() -> None:
+    """Have a person look at rates whose reset is overdue."""
+    overdue_resets.watch_due(now=clock.now())
 
 
 @shared_task

@@ -25,6 +25,8 @@ from lending import (
 from lending.engine.chart import Category
 from lending.models import Correction, Fixing, Loan, LoanEvent, Notice, Obligation, Posting, Product, RateStep, Role
 from lending.other_terms import UnableToAmend, Wanted, preview
+from risk import overdue_resets
+from risk.models import Incident
 from tests import bad_input
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan, Payment
@@ -186,6 +188,35 @@ def test_what_fails_about_one_loan_leaves_the_others_to_be_reset(monkeypatch: py
     monkeypatch.undo()
     assert resets.work_due(now=at + DAY) == 1
     assert again(broken).annual_rate == D("0.07")
+
+
+def test_a_refused_one_is_seen_to_by_a_person_and_holds_no_later_one_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded("2021-05-17,0.04")
+    loan, june, july = running(floating()), START + 31 * DAY, START + 61 * DAY
+    recorded("2021-06-17,0.05\n2021-07-15,0.06", now=july - DAY)
+    interest.accrue_due(now=july)  # June's was missed
+
+    def refuse(*_: object, **__: object) -> None:
+        raise replays.UnableToSettle("5 USD are missing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replays, "book", refuse)
+        assert [resets.work_due(now=july), resets.work_due(now=july)] == [1, 0]
+    loan = again(loan)
+    assert (loan.annual_rate, loan.next_reset_at, loan.interest_posted) == (D("0.08"), june, D("3660"))
+    assert [overdue_resets.watch_due(now=july), overdue_resets.watch_due(now=july)] == [1, 0]
+    seen = Incident.objects.get(kind="reset_overdue", margin_account=loan.margin_account)
+    assert "its rate is not reset from 19 Jun 2021 on" in seen.summary
+    benchmarks.look_again("SOFR")
+    assert overdue_resets.watch_due(now=july) == 0  # nobody has looked yet
+
+    interest.accrue_due(now=july + DAY)
+    assert [resets.work_due(now=july + DAY), overdue_resets.watch_due(now=july + DAY)] == [1, 1]
+    loan = again(loan)
+    assert (loan.annual_rate, loan.next_reset_at) == (D("0.08"), resets.NEVER)
+    assert posted(loan) == paper(loan, (june, "0.07"), (july, "0.08")).earned(july + DAY)
+    seen.refresh_from_db()
+    assert seen.closed_at == july + DAY
 
 
 def test_one_pass_takes_the_same_queries_however_many_loans() -> None:

@@ -140,7 +140,7 @@ def test_an_incident_is_looked_into_by_one_noted_and_resolved(cast: Cast) -> Non
     assert an_incident(now=NOW + timedelta(seconds=15)).pk != row.pk
 
 
-@pytest.mark.parametrize("kind", ["sale_refused", "settlement_failed", "unbooked_fill"])
+@pytest.mark.parametrize("kind", ["sale_refused", "settlement_failed", "unbooked_fill", "reset_overdue"])
 def test_what_still_stands_is_not_resolved_by_hand(cast: Cast, kind: str) -> None:
     row = an_incident(kind)
     with pytest.raises(incidents.UnableToHandle, match="closes by itself"):
