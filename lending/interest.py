@@ -270,14 +270,7 @@ def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
     with money.exact():
         pending = _unposted(loan, known, now) + _unposted_fee(loan, known, now) if accrues else money.ZERO
         total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
-    return Payoff(
-        principal=loan.principal_outstanding,
-        interest=loan.interest_due,
-        pending=pending,
-        fees=loan.fees_due,
-        total=total,
-        good_at=now,
-    )
+    return Payoff(loan.principal_outstanding, loan.interest_due, pending, loan.fees_due, total, now)
 
 
 def _unposted(loan: Loan, known: History, until: datetime) -> Decimal:
@@ -295,14 +288,17 @@ def earned(loan: Loan, known: History, until: datetime) -> Decimal:
 
 
 def _unposted_fee(loan: Loan, known: History, until: datetime) -> Decimal:
-    """Return the fee on what is not drawn of a line, until it ends or is in default, less what is posted; >= 0."""
+    """Return the fee on what is not drawn of a line to an instant, less what is posted; >= 0."""
     if not loan.unused_fee:
         return money.ZERO
-    end, rate = min(until, maturity_at(loan), default_at(loan)), [Step(_started(loan), loan.unused_fee)]
-    unused = interest.left_of(loan.principal, principal_steps(loan, known))
-    exact = interest.cumulative(loan.day_count, unused, rate, end)
     with money.exact():
-        return max(interest.round_up(exact, loan.asset.decimals) - loan.unused_posted, money.ZERO)
+        return max(unused_fee(loan, principal_steps(loan, known), until) - loan.unused_posted, money.ZERO)
+
+
+def unused_fee(loan: Loan, drawn: Sequence[Step], until: datetime, default_from: datetime | None = None) -> Decimal:
+    """Return all fees on what is not drawn of a line, until it ends or is in default, rounded up."""
+    end = min(until, maturity_at(loan), default_from or default_at(loan))
+    return interest.unused(loan.day_count, loan.principal, drawn, loan.unused_fee, end, loan.asset.decimals)
 
 
 def principal_steps(loan: Loan, known: History) -> list[Step]:

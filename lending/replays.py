@@ -13,23 +13,11 @@ from decimal import Decimal
 from django.db.models import Exists, OuterRef, Q, Sum
 from django.db.models.functions import Coalesce
 
-from lending import growth, ids, interest, ledger, obligations, prepayments
-from lending.engine import accounts, entries, money, replay
-from lending.engine.chart import AccountKind
+from lending import charges, growth, ids, interest, ledger, obligations, prepayments
+from lending.engine import entries, money, replay
 from lending.engine.replay import Facts, Flow, Life, Parts
 from lending.engine.waterfall import Split
-from lending.models import (
-    Correction,
-    Draw,
-    Entry,
-    Loan,
-    Obligation,
-    Posting,
-    Repayment,
-    ScheduleRow,
-    SplitChange,
-    User,
-)
+from lending.models import Correction, Draw, Entry, Loan, Obligation, Repayment, ScheduleRow, SplitChange, User
 from lending.obligations import Received
 
 NONE = Parts()
@@ -50,7 +38,8 @@ class Plan:
     are the obligations that would not be met any more, each with what would be missing of it. `heals` says that what
     is added was there before the default that it undoes; `default_from` is when the default rate begins then.
     `not_late` are the obligations whose late fee was charged for nothing: it goes. `capitalised` are periods with how
-    much more of their interest would become principal.
+    much more of their interest would become principal; `unused` is what each charge for what was not drawn of a line
+    lacks, or has too much.
     """
 
     since: datetime
@@ -65,12 +54,19 @@ class Plan:
     taken_back: Repayment | None = None
     not_late: tuple[Obligation, ...] = ()
     capitalised: tuple[growth.Grown, ...] = ()
+    unused: tuple[Flow, ...] = ()
 
     @property
     def rows(self) -> list[tuple[Repayment | None, Parts, Parts]]:
         """Return the payments whose parts change, each with what it pays now and would pay."""
         every = zip(self.payments, self.now, self.then, strict=True)
         return [row for row in every if row[1] != row[2]]
+
+    @property
+    def unused_fee(self) -> Decimal:
+        """Return by how much the fee on what was not drawn would be another, of any sign."""
+        with money.exact():
+            return sum((change.amount for change in self.unused), money.ZERO)
 
     @property
     def added(self) -> Parts:
@@ -155,13 +151,14 @@ def plan(
     grown = growth.grown(loan, periods)
     ends = [growth.ends_at(row) for row, _, _ in grown]
     life = replay.live(facts(loan, flows, default_from=default_from, not_late=not_late, capitalised=ends))
+    life, unused = charges.settled(loan, life, default_from=default_from)
     again = growth.differences(grown, life.capitalised)
     now = tuple(NONE if row is None else before[row.pk] for row in kept)
     with money.exact():
         more = life.earned(_accrued_at(loan)) - loan.interest_posted
     if taken_back is None:
-        every_kept = tuple(kept)
-        return Plan(since, life, every_kept, now, life.parts, more, default_from, heals, (), None, not_late, again)
+        counted = tuple(kept)
+        return Plan(since, life, counted, now, life.parts, more, default_from, heals, (), None, not_late, again, unused)
     return Plan(
         since,
         life,
@@ -173,6 +170,7 @@ def plan(
         asked_again=tuple(obligations.unmet(loan, _counting(kept, life.parts))),
         taken_back=taken_back,
         capitalised=again,
+        unused=unused,
     )
 
 
@@ -212,7 +210,7 @@ def facts(
         decimals=loan.asset.decimals,
         lent=tuple(_lent(loan, rate[0].at)),
         rate=rate,
-        fees=tuple(_fees(loan, not_late)),
+        fees=tuple(charges.charged(loan, not_late)),
         paid=tuple(paid),
         brought=loan.interest_brought,
         since=loan.began_date,
@@ -263,6 +261,7 @@ def book(
         default_from=wanted.default_from,
         key=key,
     )
+    drafts += charges.drafts(loan, wanted.unused, key=key)
     posted = iter(ledger.post_many(drafts, now=now, actor=actor))
     added = next(posted) if None in wanted.payments else None
     changes += [(row, change, next(posted)) for row, change in moved]
@@ -299,17 +298,6 @@ def _lent(loan: Loan, start_at: datetime) -> Iterable[Flow]:
     for row in drawn if loan.is_line else ():
         if row.decided_at is not None:
             yield Flow(row.decided_at, row.amount)
-
-
-def _fees(loan: Loan, not_late: Sequence[Obligation]) -> Iterable[Flow]:
-    """Return what was charged to a loan beside its interest, as the ledger has it, but for what was taken back."""
-    account = accounts.of_loan(AccountKind.FEES_RECEIVABLE, loan.asset.code, loan.client_id, loan.pk)
-    kinds = ("fee", "late_fee", "loan_taken_over")
-    charged = Posting.objects.filter(account__key=account.text(), entry__kind__in=kinds, entry__reversed_by=None)
-    charged = charged.exclude(entry__in=[row.late_fee_entry_id for row in not_late])
-    rows = charged.order_by("entry__effective_at", "pk")
-    for at, amount in rows.values_list("entry__effective_at", "amount"):
-        yield Flow(at, amount)
 
 
 def _payment(loan: Loan, wanted: Plan, key: str) -> entries.Draft:
@@ -363,13 +351,16 @@ def _settle(loan: Loan, wanted: Plan) -> None:
     """Bring a loan's row to what its changed past leaves."""
     life = wanted.life
     with money.exact():
+        loan.unused_posted += wanted.unused_fee
         loan.interest_posted += wanted.interest
         loan.interest_due = life.facts.brought + loan.interest_posted - life.interest_paid
         loan.principal_outstanding = life.principal[-1].value
         loan.fees_due = sum((flow.amount for flow in life.facts.fees), money.ZERO) - sum(
             (part.fees for part in life.parts), money.ZERO
         )
-    loan.save(update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due"])
+    loan.save(
+        update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due", "unused_posted"]
+    )
 
 
 def dues(paid: Parts | Split) -> entries.Dues:

@@ -211,7 +211,7 @@ def _write(looked: Sequence[_Looked], begun: set[int], now: datetime) -> None:
 
 
 def _put_right(one: _Looked, begun: set[int], now: datetime) -> _Looked:
-    """Write down resets of a locked loan that count before what is posted, post the differences; return what is done."""
+    """Write down late resets of a locked loan, and post the differences to what is posted; return what is done."""
     loan, first = one.loan, one.fresh[0]
     said = f"the rate from {figures.day(first.at.date())} on was fixed by {first.fixing}"
     try:

@@ -14,7 +14,7 @@ from lending.models import Loan
 from risk import incidents
 from risk.models import Incident
 
-PATIENCE = timedelta(hours=1)  # of platform time: an account that is busy, or a worker that starts again, is no incident
+PATIENCE = timedelta(hours=1)  # of platform time: a busy account, or a worker that starts again, is no incident
 
 
 def watch_due(*, now: datetime) -> int:

@@ -127,12 +127,16 @@ def disbursement(heading: Heading, *, asset: str, principal: Decimal, originatio
         )
 
 
-def fee(heading: Heading, *, asset: str, amount: Decimal, category: Category = Category.LATE_FEE) -> Draft:
-    """Return the entry that charges a fee to a loan."""
-    check_positive(heading, amount)
+def fee(
+    heading: Heading, *, asset: str, amount: Decimal, category: Category = Category.LATE_FEE, corrects: bool = False
+) -> Draft:
+    """Return the entry that charges a fee to a loan; one that `corrects` what was charged before has any sign."""
+    if not corrects:
+        check_positive(heading, amount)
     receivable = of_loan(AccountKind.FEES_RECEIVABLE, asset, client_of(heading), loan_of(heading))
     income = credit(house(AccountKind.FEE_INCOME, asset), amount, category)
-    return draft(heading, "late_fee" if category == Category.LATE_FEE else "fee", Line(receivable, amount), income)
+    name = "late_fee" if category == Category.LATE_FEE else "fee"
+    return draft(heading, f"{name}_correction" if corrects else name, Line(receivable, amount), income)
 
 
 def accrual(heading: Heading, *, asset: str, amount: Decimal, default: bool = False, late: bool = False) -> Draft:
@@ -290,14 +294,7 @@ def conversion(
 
 
 def settlement(
-    heading: Heading,
-    *,
-    asset: str,
-    quantity: Decimal,
-    cash_asset: str,
-    cash: Decimal,
-    dealer: str,
-    custodian: str,
+    heading: Heading, *, asset: str, quantity: Decimal, cash_asset: str, cash: Decimal, dealer: str, custodian: str
 ) -> Draft:
     """Return the settlement-date entry: coins leave custody for the dealer, the dealer's money, if any, arrives."""
     check_positive(heading, quantity)

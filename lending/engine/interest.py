@@ -162,10 +162,17 @@ def stepped_up(rate: Sequence[Step], more: Decimal, at: datetime) -> tuple[Step,
     return (*(step for step in held if step.at < at), *raised)
 
 
-def left_of(limit: Decimal, drawn: Sequence[Step]) -> list[Step]:
-    """Return what is left of a limit of which something is drawn, at the same instants: never less than nothing."""
+def unused(
+    day_count: str, limit: Decimal, drawn: Sequence[Step], rate: Decimal, until: datetime, decimals: int
+) -> Decimal:
+    """
+    Return what is to be paid, at a rate of a year, on what is left of a limit: from the first step of what is drawn on.
+
+    Beyond the limit nothing is left, and no less than that. It is rounded up at the decimals of the asset.
+    """
     with money.exact():
-        return [Step(step.at, max(limit - step.value, money.ZERO)) for step in drawn]
+        left = [Step(step.at, max(limit - step.value, money.ZERO)) for step in drawn]
+    return round_up(cumulative(day_count, left, [Step(drawn[0].at, rate)], until), decimals)
 
 
 def round_up(value: Fraction, decimals: int) -> Decimal:

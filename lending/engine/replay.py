@@ -23,7 +23,8 @@ class UnableToReplay(ValueError):
 @dataclass(frozen=True, slots=True)
 class Flow:
     """
-    Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first.
+    Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first, and what
+    corrects a fee that was charged has any sign.
 
     `prepays` says of a payment that principal which it pays before its time costs what was agreed.
     """

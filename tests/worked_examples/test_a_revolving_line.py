@@ -38,17 +38,19 @@ from lending import (
     draws,
     dunning,
     interest,
+    invariants,
     ledger,
     loans,
     permits,
     recalls,
     repayments,
+    replays,
     rolling,
 )
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
-from lending.models import Draw, Loan, LoanState, MarginAccount, Obligation, Repayment, Role
+from lending.models import Draw, Loan, LoanState, MarginAccount, Obligation, Posting, Repayment, Role
 from otc import pnl
 from tests.factories import lending as make
 
@@ -184,9 +186,9 @@ def test_an_earlier_payment_is_lived_again_with_the_draws(custodian: PaperCustod
     at = FUNDED + DAY
     repayments.record(story.loan, D("91602.50"), key="late", received_at=at, now=story.now)
     story.read()
-    # 1,502.50 of fees until then, a day's 50.00, 90,050.00 of principal; since then a day's 19.9833... on what is left
-    assert story.owed() == (D(59_950), D("19.99"), D("2.50"))
-    # and the fee on what was not drawn follows with the next day: 2.50 and twice 4.000833..., of which 5.00 were posted
+    # 1,502.50 of fees until then, a day's 50.00, 90,050.00 of principal; since then a day's 19.9833... on what is left,
+    # and the fee on what was not drawn of 4.000833...
+    assert story.owed() == (D(59_950), D("19.99"), D("4.01"))
     story.until(dt.date(2021, 5, 22))
     assert story.owed() == (D(59_950), D("39.97"), D("8.01"))
     assert draws.available(story.loan) == D("240050")
@@ -219,6 +221,31 @@ def test_a_payment_it_was_drawn_against_is_taken_back(custodian: PaperCustodian)
     story.pays("271740")
     story.until(dt.date(2021, 5, 22))
     assert story.owed() == (D(150_000), D("50.00"), D("2.50"))
+
+
+def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment(custodian: PaperCustodian) -> None:
+    story = Story()
+    story.draws("300000")
+    story.until(dt.date(2021, 5, 20))
+    story.pays("121600")
+    story.until(dt.date(2021, 5, 22))
+    assert story.owed() == (D(180_000), D("120.00"), D("4.00"))
+    story.pays("100")
+    story.until(dt.date(2021, 5, 23))
+    assert story.owed() == (D(180_000), D("84.00"), D("2.00"))
+    asked = corrections.ask_reversal(
+        Repayment.objects.order_by("pk")[0], cause="wrong", reason="another's", maker=story.olga, now=story.now
+    )
+    approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=story.now)
+    story.read()
+    # All of it was drawn all the time: 100.00 a day and no fee. What paid 4.00 of that is for the origination fee now.
+    assert story.owed() == (D(300_000), D("400.00"), D(1_400))
+    assert story.loan.unused_posted == 0
+    back = Posting.objects.filter(entry__kind="fee_correction", category="unused_fee").order_by("entry__effective_at")
+    assert [(row.entry.effective_at.day, row.amount) for row in back] == [(20, D(2)), (21, D(2)), (22, D(2))]
+    assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11"}] == []
+    # Worked out once more, nothing differs.
+    assert replays.plan(story.loan, reset_at=FUNDED).unused == ()
 
 
 def test_what_can_not_be_drawn() -> None:
