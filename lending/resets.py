@@ -252,6 +252,8 @@ def _put_off(one: _Looked, begun: set[int], now: datetime) -> _Looked:
     """Write down those resets of a loan that are on time; the first that is not stays due: what is missing may come."""
     one.loan.refresh_from_db()
     rest = replace(one, fresh=one.ahead, next_at=one.fresh[0].at)
+    for step in rest.fresh:
+        step.pk = None  # that of the try which was undone
     _write([rest], begun, now)
     return rest
 
