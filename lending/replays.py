@@ -358,9 +358,7 @@ def _settle(loan: Loan, wanted: Plan) -> None:
         loan.fees_due = sum((flow.amount for flow in life.facts.fees), money.ZERO) - sum(
             (part.fees for part in life.parts), money.ZERO
         )
-    loan.save(
-        update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due", "unused_posted"]
-    )
+    loan.save(update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due", "unused_posted"])
 
 
 def dues(paid: Parts | Split) -> entries.Dues:

@@ -130,9 +130,7 @@ def _amended(due: Sequence[Loan]) -> dict[int, datetime]:
     return {loan_id: at for loan_id, at in rows.values_list("loan_id", "in_force_at") if at is not None}
 
 
-def _look(
-    loan: Loan, recorded: dict[datetime, RateStep], known: Known, agreed_at: datetime, now: datetime
-) -> _Looked:
+def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, agreed_at: datetime, now: datetime) -> _Looked:
     """
     Return which resets of a loan are new: those whose fixing is another by now, and those whose day has come.
 

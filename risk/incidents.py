@@ -20,9 +20,7 @@ UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute
 UNBOOKED_FILL, SETTLEMENT_FAILED = "unbooked_fill", "settlement_failed"
 RESET_OVERDUE = "reset_overdue"
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
-CLOSES_BY_ITSELF = frozenset(
-    {UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE}
-)
+CLOSES_BY_ITSELF = frozenset({UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment(custo
     )
     approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=story.now)
     story.read()
-    # All of it was drawn all the time: 100.00 a day and no fee. What paid 4.00 of that is for the origination fee now.
+    # All of it was drawn all the time: 100.00 a day and no fee. What paid 4.00 of one is for the origination fee now.
     assert story.owed() == (D(300_000), D("400.00"), D(1_400))
     assert story.loan.unused_posted == 0
     back = Posting.objects.filter(entry__kind="fee_correction", category="unused_fee").order_by("entry__effective_at")
