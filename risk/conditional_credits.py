@@ -127,8 +127,9 @@ def _begin(call: MarginCall, deposit: Deposit, policy: CreditPolicy, marks: Mark
         "conditional_credit",
         "Your transfer counts while it is being confirmed",
         f"{whole} is on its way to your margin account. Until it is final, {part} of it counts towards your margin "
-        f"call, at the latest until {latest}: a sale waits for it if it is enough. It is not credited before it is "
-        "final, and what the call asks for stays. If its network drops it, or it takes longer, it counts no more.",
+        f"call, at the latest until {latest}. If that is enough, a sale that is due waits for it "
+        f"{confirming.limit(call, now=now)}. It is not credited before it is final, and what the call asks for stays. "
+        "If its network drops it, or it takes longer, it counts no more.",
         key=f"conditional:{row.deposit_id}",
         now=now,
     )

@@ -70,6 +70,19 @@ def until(call: MarginCall, events: Sequence[CallEvent], *, now: datetime) -> da
     return end_at if now < end_at and _coming(call, now=now) else None
 
 
+def limit(call: MarginCall, *, now: datetime) -> str:
+    """Return in words for how long a sale of a call that is due waits for what is on its way, as `holds` says."""
+    terms = call.margin_account.terms
+    begun = call.events.filter(kind=HELD).first()
+    span = f"once for each margin call, for {letters.duration(terms.final_wait_s)} at most"
+    if begun is not None:
+        end_at = begun.happened_at + timedelta(seconds=terms.final_wait_s)
+        if now >= end_at:
+            return "no more: it has waited once for this margin call already"
+        span = f"until {letters.instant(end_at, call.client)} at the latest"
+    return f"{span}, and not if the LTV passes the liquidation level by more than {letters.percent(terms.gap_limit)}"
+
+
 def counted(call: MarginCall, *, now: datetime) -> list[ConditionalCredit]:
     """Return what counts conditionally for a call now, the oldest first: what its network or the time took is none."""
     rows = ConditionalCredit.objects.filter(

@@ -13,7 +13,7 @@ from django.test import Client as Browser
 from deploy.demo import outside
 from lending import approvals
 from lending.models import Approval, Asset, AssetNetwork, ClientUser, Deposit, Loan, Notice
-from risk import conditional_credits, credit_policies, invariants
+from risk import conditional_credits, confirming, credit_policies, invariants, letters
 from risk.models import CallEvent, CallState, ConditionalCredit, CreditPolicy, SaleCause
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetNetworkFactory, LadderTermsFactory
@@ -72,6 +72,15 @@ def test_a_sale_waits_for_what_counts_before_it_is_final(desk: Desk) -> None:
     assert desk.call(loan).state == CallState.NOTIFIED
     assert not SaleCause.objects.exists()
     assert CallEvent.objects.get(kind="sale_held").facts["amounts"] == "0.135 BTC"
+    # What the client is told of the sale is what the sale does: the policy's hour is not the ladder's wait.
+    wait = timedelta(seconds=desk.call(loan).margin_account.terms.final_wait_s)
+    told = Notice.objects.get(kind="conditional_credit").body
+    assert f"waits for it once for each margin call, for {letters.duration(int(wait.total_seconds()))} at most" in told
+    end_at = CallEvent.objects.get(kind="sale_held").happened_at + wait
+    call = desk.call(loan)
+    latest = letters.instant(end_at, call.client)
+    assert confirming.limit(call, now=desk.now).startswith(f"until {latest} at the latest")
+    assert confirming.limit(call, now=end_at).startswith("no more")
     assert desk.pledged(loan, "BTC") == 1  # no balance of it, and nothing can be released on it
     assert "Your transfer is being confirmed" in reads(desk, loan)
     part = f"/portal/calls/{desk.call(loan).public_id}/transfers/"
