@@ -1,5 +1,6 @@
 """What arrived and is confirmed: credited to its client, then put to the purpose of its address."""
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,19 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import collateral, events, ledger, loans, margin_accounts, ports, repayments, term_sheets
+from lending import collateral, events, ledger, loans, margin_accounts, ports, prepayments, repayments, term_sheets
 from lending.engine import entries, money
-from lending.models import Asset, Deposit, DepositAddress, Event, Loan, MarginAccount, Pledge, PledgeMovement
+from lending.models import (
+    Asset,
+    Deposit,
+    DepositAddress,
+    Event,
+    Loan,
+    MarginAccount,
+    Pledge,
+    PledgeMovement,
+    Repayment,
+)
 from lending.ports import CustodianUnavailable
 
 logger = logging.getLogger(__name__)
@@ -217,7 +228,7 @@ def use(
     """
     Put a credited deposit to a purpose; what can not be used stays in the client's free balance, and is told.
 
-    A repayment is for the loan that somebody said, else for the one that falls due first.
+    A repayment is for the loan that somebody said, else for the one that falls due first; see `repay`.
     """
     arrived_at = deposit.confirmed_at or now
     try:
@@ -225,7 +236,8 @@ def use(
             if purpose == DepositAddress.Purpose.COLLATERAL:
                 _pledge(deposit, account, arrived_at, now)
             else:
-                _repay(deposit, account, arrived_at, now, loan)
+                key = _key("repayment", deposit)
+                repay(account, deposit.asset, deposit.quantity, key=key, arrived_at=arrived_at, said=loan, now=now)
     except (collateral.UnableToPledge, repayments.UnableToRepay) as error:
         logger.warning("deposit %s stays in the free balance: %s", deposit.custodian_ref, error)
         news("kept_free", deposit, now, reason=str(error)).save()
@@ -244,27 +256,66 @@ def _pledge(deposit: Deposit, account: MarginAccount, arrived_at: datetime, now:
     )
 
 
-def _repay(
-    deposit: Deposit, margin_account: MarginAccount, arrived_at: datetime, now: datetime, said: Loan | None
-) -> None:
+@transaction.atomic
+def repay(
+    margin_account: MarginAccount,
+    asset: Asset,
+    amount: Decimal,
+    *,
+    key: str,
+    arrived_at: datetime,
+    now: datetime,
+    received_at: datetime | None = None,
+    said: Loan | None = None,
+) -> list[Repayment]:
+    """
+    Pay a loan of a margin account out of its client's free balance: the one that was said, or that falls due first.
+
+    What is more than that loan owes stays free, unless the account is called: a call asks for one amount for all of its
+    loans, so that what is left over pays the next of them in this asset.
+
+    Parameters
+    ----------
+    amount : Decimal
+        In the asset, > 0, at most the client's free balance.
+    arrived_at : datetime
+        What a margin call's deadline is held against.
+    received_at : datetime, optional
+        When interest stops, if not when it arrived.
+
+    Raises
+    ------
+    lending.repayments.UnableToRepay
+        If no such loan is owed, or the first of them can not be paid.
+    """
     # Another payment or a sale may be under way: only behind it is it known which loan is owed, and from when.
     account = margin_accounts.lock(margin_account.pk)
-    owing = Loan.objects.filter(margin_account=account, asset=deposit.asset, state__in=loans.OWING)
-    owing = owing.filter(pk=said.pk) if said else owing
-    owing = owing.exclude(principal_outstanding=0, interest_due=0, fees_due=0)  # a line of which nothing is drawn
-    loan = owing.order_by(loans.END, "pk").first()
-    if loan is None:
-        raise repayments.UnableToRepay(f"no loan in {deposit.asset.code} is owed on this margin account")
-    # A deposit may have arrived before its loan began. One that is credited after a later one counts before it.
-    received_at = max(at for at in (arrived_at, loan.start_at) if at)
-    repayments.record(
-        loan,
-        deposit.quantity,
-        key=_key("repayment", deposit),
-        received_at=received_at,
-        arrived_at=arrived_at,
-        asset=deposit.asset,
-        now=max(now, received_at),
+    owing = Loan.objects.filter(margin_account=account, asset=asset, state__in=loans.OWING)
+    # Not a line of which nothing is drawn.
+    owing = owing.exclude(principal_outstanding=0, interest_due=0, fees_due=0)
+    found = sorted(owing.order_by(loans.END, "pk"), key=lambda loan: loan != said)
+    if not found or (said is not None and found[0] != said):
+        raise repayments.UnableToRepay(f"no loan in {asset} is owed on this margin account")
+    first, *others = found
+    at = received_at or arrived_at
+    paid = [_pay(first, asset, amount, key=key, at=at, arrived_at=arrived_at, now=now)]
+    if not paid[0].surplus or not prepayments.under_call(account.pk, at=arrived_at):
+        return paid
+    for loan in others:
+        if rest := paid[-1].surplus:
+            with contextlib.suppress(repayments.UnableToRepay):  # it stays free
+                own = f"{key}:{loan.public_id}"
+                paid.append(_pay(loan, asset, rest, key=own, at=at, arrived_at=arrived_at, now=now))
+    return paid
+
+
+def _pay(
+    loan: Loan, asset: Asset, amount: Decimal, *, key: str, at: datetime, arrived_at: datetime, now: datetime
+) -> Repayment:
+    # It may have arrived before the loan began. One that is credited after a later one counts before it.
+    received_at = max(at, loan.start_at or at)
+    return repayments.record(
+        loan, amount, key=key, received_at=received_at, arrived_at=arrived_at, asset=asset, now=max(now, received_at)
     )
 
 

@@ -76,8 +76,13 @@ def costs(loan: Loan, *, at: datetime, arrived_at: datetime | None = None) -> bo
     """Return whether principal that is paid before its time costs anything, of a payment that counts at an instant."""
     if not loan.prepayment or loan.state == LoanState.LIQUIDATING or at >= interest.default_at(loan):
         return False
-    under_call = import_string(settings.LENDING_UNDER_CALL)
     return not under_call(loan.margin_account_id, at=arrived_at or at)
+
+
+def under_call(margin_account_id: int, *, at: datetime) -> bool:
+    """Return whether what arrived for a margin account at an instant, and is booked now, is paid for a margin call."""
+    found: bool = import_string(settings.LENDING_UNDER_CALL)(margin_account_id, at=at)
+    return found
 
 
 def serve(loan: Loan, payment: Flow, claims: Claims) -> Split:

@@ -8,9 +8,9 @@ from fractions import Fraction
 from django.db.models import Max, Q, Sum
 from django.db.models.functions import Coalesce
 
-from lending import term_sheets
+from lending import loans, replays, term_sheets
 from lending.engine import money
-from lending.models import Asset, Correction, Pledge, PledgeMovement, Repayment
+from lending.models import Asset, Correction, Loan, Pledge, PledgeMovement, Repayment
 from risk.engine import cures as engine
 from risk.exposures import AccountFacts, Judgement
 from risk.models import CollateralCure, MarginCall
@@ -50,6 +50,17 @@ def demand(facts: AccountFacts, judged: Judgement, marks: Marks) -> Demand:
     return Demand(asset, cash, tuple(_collateral(facts, judged, marks)))
 
 
+def asked_in(margin_account_id: int) -> Asset | None:
+    """
+    Return in which asset a call of an account would ask for cash, as `demand` does; None where no loan runs.
+
+    Where nothing is drawn of what runs it is that of the first loan of which something may be.
+    """
+    running = Loan.objects.filter(margin_account=margin_account_id, state__in=loans.OWING).select_related("asset")
+    first = min(running.order_by("public_id"), key=lambda loan: not loans.owes(loan), default=None)
+    return first.asset if first else None
+
+
 def missing_usd(facts: AccountFacts, judged: Judgement) -> Decimal:
     """Return the USD that bring an account to cure_to when paid in cash, before any rounding that was agreed."""
     return engine.cash_cure(judged.exposed, facts.terms.cure_to, decimals=money.DECIMALS)
@@ -85,17 +96,21 @@ def paid(call: MarginCall) -> tuple[Decimal, Fraction]:
     Return the cash that was paid towards a call and the fraction of its demand that cash and collateral make up.
 
     Only what had arrived by the deadline counts, and was not taken back since, at the prices of the call's own
-    snapshot: the notice fixes the amounts. Both cures are linear in D - t·A, so their fractions add up.
+    snapshot: the notice fixes the amounts. Of a payment that is what it took off the debt, as it stands after all
+    corrections: what it left over, or cost, cures nothing. Both cures are linear in D - t·A, so their fractions add up.
     """
     in_time = Q() if call.cure_due_at is None else Q(came_at__lte=call.cure_due_at)
     standing = Repayment.objects.exclude(corrections__kind=Correction.Kind.REVERSAL)
-    cash = standing.alias(came_at=Coalesce("arrived_at", "received_at")).filter(
+    counting = standing.alias(came_at=Coalesce("arrived_at", "received_at")).filter(
         in_time,
         loan__margin_account=call.margin_account_id,
         loan__asset=call.cure_asset_id,
         kind=Repayment.Kind.CASH,
         pk__gt=call.last_repayment_id,
-    ).aggregate(total=Sum("amount"))["total"] or Decimal(0)
+    )
+    paid_now = replays.parts_now(counting).values()
+    with money.exact():
+        cash = sum((part.fees + part.interest + part.principal for part in paid_now), money.ZERO)
     fraction = Fraction(cash) / Fraction(call.cash_cure) if call.cash_cure else Fraction(1)
     required = dict(call.collateral_cures.values_list("asset", "quantity"))
     in_time = Q() if call.cure_due_at is None else Q(effective_at__lte=call.cure_due_at)

@@ -2,32 +2,33 @@
 Standing instructions: a client's signer reserves a cure in advance, changes it, takes it back.
 
 Such an instruction says: when this loan is called, use up to so much of this asset. What it names is set aside in the
-ledger, so that it can be neither paid out nor pledged elsewhere; it comes free when it is taken back, or the loan is
-paid.
+ledger, so that it can be neither paid out nor pledged elsewhere; it comes free when it is taken back, or the loan, and
+in a pool every other, is paid.
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from lending import authority, loans, margin_accounts, reserves, term_sheets
+from lending import authority, loans, margin_accounts, reserves
 from lending.engine import money
 from lending.models import (
     Asset,
     Client,
     Loan,
     MarginAccount,
-    Pledge,
     SigningRule,
     StandingInstruction,
     User,
 )
-from risk import payouts
+from risk import cures, payouts
 from risk.models import OPEN_CALL_STATES, MarginCall
-from risk.reserved_cures import is_cash
+from risk.reserved_cures import secures, securing
 
 
 class UnableToInstruct(Exception):
@@ -55,24 +56,26 @@ def of_account(account: MarginAccount) -> list[StandingInstruction]:
     return list(reserves.running().filter(margin_account=account).select_related("given_by", "loan"))
 
 
-def choices(loan: Loan) -> list[Choice]:
-    """Return what can be set aside for a loan: its own asset, or what its sheets name as collateral or is pledged."""
-    running = {row.asset_id: row for row in of_account(loan.margin_account)}
+def choices(loan: Loan, rows: Iterable[StandingInstruction]) -> list[Choice]:
+    """
+    Return what can be set aside for a loan, where some instructions of its account run.
+
+    That is the asset in which a call would ask for cash, in a pool that of its first loan, or what its sheets name as
+    collateral or is pledged: nothing else could be used.
+    """
+    running = {row.asset_id: row for row in rows}
     free = {row.asset.pk: row for row in payouts.free([loan.client])}
-    secures = {
-        *term_sheets.haircuts(loan.margin_account_id),
-        *Pledge.objects.filter(margin_account=loan.margin_account_id).values_list("asset__code", flat=True),
-    }
+    named, cash = securing(loan.margin_account_id), cures.asked_in(loan.margin_account_id)
     assets = {row.asset.pk: row.asset for row in free.values()} | {key: row.asset for key, row in running.items()}
     return [
         Choice(
             asset,
-            is_cash(asset, loan),
+            asset == cash,
             free[asset.pk].left if asset.pk in free else money.ZERO,
             running[asset.pk].quantity if asset.pk in running else money.ZERO,
         )
         for asset in sorted(assets.values(), key=lambda asset: asset.code)
-        if is_cash(asset, loan) or (asset.kind != Asset.Kind.FIAT and asset.code in secures)
+        if asset == cash or secures(asset, named)
     ]
 
 
@@ -101,7 +104,8 @@ def give(loan: Loan, asset: Asset, quantity: Decimal, *, by: User, now: datetime
         raise UnableToInstruct(f"nothing is owed on this loan: it is {loan.get_state_display().lower()}")
     if not money.is_positive(quantity) or quantity != money.quantize_down(quantity, asset.decimals):
         raise UnableToInstruct(f"{quantity} is not an amount that {asset.code} can move ({asset.decimals} decimals)")
-    choice = next((row for row in choices(loan) if row.asset.pk == asset.pk), None)
+    possible = choices(loan, of_account(loan.margin_account))
+    choice = next((row for row in possible if row.asset.pk == asset.pk), None)
     if choice is None:
         raise UnableToInstruct(f"no {asset.code} of yours is free that could cure a call of this loan")
     if quantity > choice.most:
@@ -138,8 +142,9 @@ def take_back(loan: Loan, public_id: str, *, by: User, now: datetime) -> Standin
 
 
 def end_due(*, now: datetime) -> int:
-    """End the instructions of loans on which nothing is owed any more, and return how many ended."""
-    over = reserves.running().exclude(loan__state__in=loans.OWING).select_related("loan")
+    """End the instructions of accounts on which nothing is owed any more, and return how many ended."""
+    owing = Loan.objects.filter(margin_account=OuterRef("margin_account"), state__in=loans.OWING)
+    over = reserves.running().filter(~Exists(owing)).select_related("loan")
     done = 0
     for row in list(over):
         with contextlib.suppress(reserves.UnableToReserve):  # its client was quicker

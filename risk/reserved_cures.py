@@ -1,7 +1,7 @@
 """Standing instructions at work: what a client has set aside cures a call as soon as that is made, and nothing more."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models import CharField, Exists, Manager, OuterRef, Q, QuerySet
 from django.db.models.functions import Cast, JSONObject
 
-from lending import collateral, loans, margin_accounts, repayments, reserves
+from lending import arrivals, collateral, margin_accounts, repayments, reserves, term_sheets
 from lending.engine import money
-from lending.models import Asset, Loan, StandingInstruction
+from lending.models import Asset, Pledge, StandingInstruction
 from risk import cures, letters, margin_calls
 from risk.engine.cures import Way, cheapest_first
 from risk.models import OPEN_CALL_STATES, CallEvent, MarginCall
@@ -78,13 +78,12 @@ def ways(call: MarginCall, rows: Sequence[StandingInstruction]) -> dict[str, Way
     terms = call.margin_account.terms
     with money.exact():
         missing = call.debt_usd - terms.cure_to * call.weighted_collateral_usd
-    found = {}
+    found, named = {}, securing(call.margin_account_id)
     for row in rows:
         asset = row.asset
-        if is_cash(asset, row.loan):
-            if asset.pk == call.cure_asset_id and row.loan.state in loans.OWING:
-                found[asset.code] = Way(call.cash_cure, missing, row.quantity, asset.decimals)
-        elif (whole := cures.whole(call, asset)) is not None:
+        if asset.pk == call.cure_asset_id:
+            found[asset.code] = Way(call.cash_cure, missing, row.quantity, asset.decimals)
+        elif secures(asset, named) and (whole := cures.whole(call, asset)) is not None:
             price = Decimal(call.snapshot.marks[asset.code]["price"])
             with money.exact():
                 worth = whole * price
@@ -105,9 +104,15 @@ def step_of(call: MarginCall, events: Sequence[CallEvent]) -> CallEvent | None:
     return next((event for event in events if event.kind == KIND and event.happened_at >= call.issued_at), None)
 
 
-def is_cash(asset: Asset, loan: Loan) -> bool:
-    """Return whether an asset repays a loan; any other is added as collateral."""
-    return asset.pk == loan.asset_id
+def securing(margin_account_id: int) -> set[str]:
+    """Return the codes of what an account's sheets name as collateral, or what is pledged there."""
+    pledged = Pledge.objects.filter(margin_account=margin_account_id).values_list("asset__code", flat=True)
+    return {*term_sheets.haircuts(margin_account_id), *pledged}
+
+
+def secures(asset: Asset, named: Collection[str]) -> bool:
+    """Return whether an asset can be added to an account as a cure, by what secures that."""
+    return asset.kind != Asset.Kind.FIAT and asset.code in named
 
 
 def _carried_out() -> Exists:
@@ -130,7 +135,7 @@ def _used(call: MarginCall, rows: Sequence[StandingInstruction], *, now: datetim
             use.refused.append(str(refusal))
         else:
             use.done += known[code].covers(units)
-            (use.paid if is_cash(by_code[code].asset, by_code[code].loan) else use.added)[code] = units
+            (use.paid if _is_cash(call, by_code[code]) else use.added)[code] = units
     return use
 
 
@@ -139,10 +144,15 @@ def _cure(call: MarginCall, row: StandingInstruction, units: Decimal, *, now: da
     in_time = min(now, call.cure_due_at or now)
     reserves.take(row, units, reason=f"call {call.public_id}", now=now)
     key = f"{KIND}:{row.public_id}:{row.steps}"
-    if is_cash(row.asset, row.loan):
-        repayments.record(row.loan, units, key=key, received_at=now, arrived_at=in_time, asset=row.asset, now=now)
+    if _is_cash(call, row):
+        # Whichever of its loans the call is about: it asks for one amount for all of them.
+        arrivals.repay(call.margin_account, row.asset, units, key=key, received_at=now, arrived_at=in_time, now=now)
     else:
         collateral.top_up(call.margin_account, row.asset, units, key=key, received_at=in_time, now=now)
+
+
+def _is_cash(call: MarginCall, row: StandingInstruction) -> bool:
+    return row.asset_id == call.cure_asset_id
 
 
 def _tell(call: MarginCall, use: _Use, *, now: datetime) -> None:

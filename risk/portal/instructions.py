@@ -14,7 +14,7 @@ from lending.models import Loan
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
 from lending.typed import Figure
-from risk import instructions, margin_calls
+from risk import cures, instructions, margin_calls
 from risk.instructions import Choice
 from risk.models import MarginCall
 
@@ -50,8 +50,9 @@ def reserved(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     loan = own_loan(request, public_id)
     if request.headers.get("HX-Request"):
         rows = instructions.of_account(loan.margin_account)
-        signs = signs_for(request, loan.client)
-        return render(request, "portal/instructions_card.html", {"loan": loan, "rows": rows, "signs": signs})
+        context = {"loan": loan, "rows": rows, "cash": cures.asked_in(loan.margin_account_id) if rows else None}
+        context["signs"] = signs_for(request, loan.client)
+        return render(request, "portal/instructions_card.html", context)
     return _page(request, loan)
 
 
@@ -61,7 +62,8 @@ def give(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Give an instruction, or change it; a form that can not be taken comes back as it was filled in."""
     loan = own_loan(request, public_id)
     access.require_signer(request.user, loan.client)
-    form = InstructionForm(request.POST, found=instructions.choices(loan))
+    rows = instructions.of_account(loan.margin_account)
+    form = InstructionForm(request.POST, found=instructions.choices(loan, rows))
     if not form.is_valid():
         return _page(request, loan, form, status=422)
     said = form.cleaned_data
@@ -90,11 +92,13 @@ def take_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 
 
 def _page(request: SignedIn, loan: Loan, form: InstructionForm | None = None, *, status: int = 200) -> HttpResponse:
-    found = instructions.choices(loan)
+    rows = instructions.of_account(loan.margin_account)
+    found = instructions.choices(loan, rows)
     context = {
         "now": request.reading.now,
         "loan": loan,
-        "rows": instructions.of_account(loan.margin_account),
+        "rows": rows,
+        "cash": next((choice.asset for choice in found if choice.cash), None),
         "signs": signs_for(request, loan.client),
         "calls": margin_calls.open_of(MarginCall.objects.filter(margin_account=loan.margin_account_id)),
         "form": form or InstructionForm(found=found),

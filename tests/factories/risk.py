@@ -113,13 +113,19 @@ class Desk:
 
     def loan(
         self, principal: str = "20000", asset: str = "USD", terms: LadderTerms | None = None,
-        product: Product | None = None, **pledged: str,
+        product: Product | None = None, pool: Loan | None = None, **pledged: str,
     ) -> Loan:  # fmt: skip
-        """Return a funded loan secured by what is pledged, of a client of its own, through the verbs."""
+        """Return a funded loan secured by what is pledged, through the verbs: of a client, or in a loan's pool."""
         self.count += 1
-        borrower = UserFactory()
-        client = ClientFactory(relationship_manager=self.manager, signers=[borrower.email])
-        ClientUser.objects.create(client=client, user=borrower, role=Role.BORROWER_ADMIN, created_at=self.now)
+        account = None
+        if pool is None:
+            borrower = UserFactory()
+            client = ClientFactory(relationship_manager=self.manager, signers=[borrower.email])
+            ClientUser.objects.create(client=client, user=borrower, role=Role.BORROWER_ADMIN, created_at=self.now)
+        else:
+            client, borrower = pool.client, ClientUser.objects.get(client=pool.client).user
+            MarginAccount.objects.filter(pk=pool.margin_account_id).update(kind=MarginAccount.Kind.POOL)
+            account = MarginAccount.objects.get(pk=pool.margin_account_id)
         product = product or ProductFactory(
             asset=Asset.objects.get_or_create(
                 code=asset, defaults={"name": asset, "kind": Asset.Kind.FIAT, "decimals": 2}
@@ -130,7 +136,7 @@ class Desk:
             client=client, product=product, principal=Decimal(principal), annual_rate=Decimal("0.10"),
             maturity_date=(self.now + dt.timedelta(days=180)).date() if product.has_fixed_end else None,
             quoted_until=self.now + dt.timedelta(days=1),
-            made_by=self.manager, now=self.now,
+            made_by=self.manager, margin_account=account, now=self.now,
         )  # fmt: skip
         loan = offers.accept(loan, by=borrower, now=self.now)
         loan = offers.approve(loan, by=self.risk, now=self.now)

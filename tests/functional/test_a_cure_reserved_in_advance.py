@@ -10,8 +10,8 @@ import time_machine
 from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 
+from lending import arrivals, ledger, reserves
 from lending import invariants as books
-from lending import ledger, reserves
 from lending.engine import accounts
 from lending.models import (
     Asset,
@@ -24,7 +24,7 @@ from lending.models import (
     StandingInstruction,
     User,
 )
-from risk import instructions, invariants, liquidations, payouts, reserved_cures
+from risk import cures, instructions, invariants, liquidations, margin_calls, payouts, reserved_cures
 from risk.models import CallEvent, CallState, MarginCall, SaleCause
 from tests import stories
 from tests.cast import NOW, Cast
@@ -168,6 +168,86 @@ def test_one_call_that_fails_holds_back_no_other(desk: Desk, monkeypatch: pytest
     good = second if first.pk == bad else first
     good.refresh_from_db()
     assert good.state == CallState.CURED
+
+
+def in_a_pool(desk: Desk) -> tuple[Loan, Loan]:
+    """Return two loans on one margin account: 1,000 that is paid first, and 19,000."""
+    first = desk.loan("1000", BTC="1")
+    return first, desk.loan("19000", pool=first)
+
+
+def owed(loan: Loan) -> Decimal:
+    return Loan.objects.get(pk=loan.pk).principal_outstanding
+
+
+def test_in_a_pool_it_pays_whichever_loans_the_call_is_about(desk: Desk) -> None:
+    first, other = in_a_pool(desk)
+    reserve(desk, first, "USD", "9000", more="100")
+    before = free(first, "USD")
+    desk.round(BTC="28000")
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    call = desk.call(first)
+    assert (call.state, call.cash_cured) == (CallState.CURED, call.cash_cure)
+    assert (owed(first), owed(other) < 19_000) == (0, True)
+    assert free(first, "USD") == before
+    sound()
+
+
+def test_in_a_pool_it_stands_until_every_loan_is_paid(desk: Desk) -> None:
+    first, other = in_a_pool(desk)
+    row = reserve(desk, first, "USD", "9000")
+    desk.pay(first, desk.payoff(first))
+    assert instructions.end_due(now=desk.now) == 0
+    desk.round(BTC="26000")
+    assert reserved_cures.carry_out_due(now=desk.now) == 1
+    assert desk.call(other).state == CallState.CURED
+    desk.pay(other, desk.payoff(other))
+    assert instructions.end_due(now=desk.now) == 1
+    row.refresh_from_db()
+    assert row.ended_at == desk.now
+    sound()
+
+
+def test_what_a_payment_leaves_over_cures_no_call(desk: Desk) -> None:
+    """What is sent to an account pays one of its loans, and under a call the next; what is for one loan pays that."""
+    first, other = in_a_pool(desk)
+
+    def send_in(amount: Decimal) -> list[Repayment]:
+        desk.deposit(first, "USD", str(amount))
+        at = desk.now
+        return arrivals.repay(first.margin_account, first.asset, amount, key="wire", arrived_at=at, now=at)
+
+    with transaction.atomic():  # nobody is called: the other loan is not paid before its time
+        (paid,) = send_in(D(1500))
+        assert (paid.loan, paid.surplus, owed(other)) == (first, 500, 19_000)
+        transaction.set_rollback(True)
+    desk.round(BTC="28000")
+    call = desk.call(first)
+    with transaction.atomic():
+        desk.pay(first, call.cash_cure)
+        margin_calls.assess(margin_calls.locked(call.pk), now=desk.now)
+        partly = desk.call(first)
+        assert (partly.state, partly.cash_cured < 1_001) == (CallState.PARTIALLY_CURED, True)
+        transaction.set_rollback(True)
+    assert [row.loan for row in send_in(call.cash_cure)] == [first, other]
+    margin_calls.assess(margin_calls.locked(call.pk), now=desk.now)
+    assert desk.call(first).state == CallState.CURED
+    sound()
+
+
+def test_in_a_pool_nothing_is_set_aside_that_no_call_could_use(desk: Desk) -> None:
+    first = desk.loan("1000", BTC="2")
+    desk.loan("100", asset="LINK", pool=first)
+    asked = cures.asked_in(first.margin_account_id)
+    assert asked is not None
+    for code in ("USD", "LINK"):
+        desk.deposit(first, code, "50")
+        asset = Asset.objects.get(code=code)
+        if asset == asked:
+            assert instructions.give(first, asset, D(50), by=signer(first), now=desk.now).quantity == 50
+        else:
+            with pytest.raises(instructions.UnableToInstruct, match=f"no {code} of yours is free that could cure"):
+                instructions.give(first, asset, D(50), by=signer(first), now=desk.now)
 
 
 def test_it_comes_free_when_the_loan_is_paid(desk: Desk) -> None:

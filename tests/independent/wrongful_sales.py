@@ -54,7 +54,7 @@ SELECT c.id, c.issued_at, c.cash_cure, c.paused_s, c.remaining_s, c.cure_period_
 FROM risk_margincall c
 """
 _PAID = """
-SELECT n.margin_account_id, coalesce(r.arrived_at, r.received_at), r.amount
+SELECT n.margin_account_id, coalesce(r.arrived_at, r.received_at), r.amount - r.surplus - r.make_whole
 FROM lending_repayment r JOIN lending_loan n ON n.id = r.loan_id
 WHERE r.kind = 'cash'
 """
