@@ -37,10 +37,10 @@ def test_every_page_can_be_used_by_everybody(visitor: Visitor, people: tuple[str
 
 def _looks(visitor: Visitor, page: crawl.Page) -> Iterator[str]:
     """Yield what is wrong with a page on a dark phone, and then in a large and light window."""
-    visitor.look(PHONE, dark=True)
-    visitor.open(page.path)
     for size, dark in ((PHONE, True), (DESKTOP, False)):
         visitor.look(size, dark=dark)
+        if size == PHONE:
+            visitor.open(page.path)
         look = f"{page.path} at {size[0]} px, {'dark' if dark else 'light'}"
         yield from (f"{look}: {violation}" for violation in visitor.violations())
         if visitor.wide():

@@ -82,7 +82,7 @@ def _walked() -> Walk:
         walk.rendered.add(str(template.name))
 
     template_rendered.connect(rendered)
-    with pytest.MonkeyPatch.context() as patch, pages.in_the_crash(100, seed=7):
+    with pytest.MonkeyPatch.context() as patch, pages.in_the_crash(60, seed=7):
         patch.setattr(forms.BaseForm, "full_clean", filled_in)
         more = half_done.leave(now=clock.now())
         for path in (path for reader, path in more if reader == half_done.NOBODY):

@@ -13,7 +13,7 @@ from lending.models import DepositAddress, Loan, PledgeMovement, Repayment
 from risk import scenarios
 from risk.models import AssetOutage, Incident, LiquidationOrder, MarginState, MarginStatus, SaleCause
 
-START, END = datetime(2021, 5, 19, 12, 10, tzinfo=UTC), datetime(2021, 5, 19, 13, 30, tzinfo=UTC)
+START, END = datetime(2021, 5, 19, 12, 28, tzinfo=UTC), datetime(2021, 5, 19, 13, 24, tzinfo=UTC)
 CUT = scenarios.Patch(datetime(2021, 5, 19, 12, 40, tzinfo=UTC), datetime(2021, 5, 19, 13, 0, tzinfo=UTC))
 SILENCE_NOTICED = timedelta(seconds=60)
 GRACE = timedelta(minutes=10)
@@ -48,7 +48,7 @@ def seen(django_db_setup: None, django_db_blocker: Any) -> Seen:
     scenario = scenarios.load("may-2021", seed=SEED).patched([CUT])
     span = scenario.between(START, END)
     with django_db_blocker.unblock(), replay.world(scenario, seed=SEED):
-        played = replay.play(scenario, seed=SEED, loans=60, span=span, observe=observe)
+        played = replay.play(scenario, seed=SEED, loans=50, span=span, observe=observe)
         found.report = replay.report(span, played)
         found.orders = list(LiquidationOrder.objects.values_list("ordered_at", "plan"))
         found.outages = AssetOutage.objects.filter(end_at__isnull=False).count()
