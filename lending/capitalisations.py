@@ -129,12 +129,15 @@ def _put_right(loan: Loan, rows: Sequence[ScheduleRow], now: datetime) -> int:
                     recorded_at=now,
                 )
                 replays.remember(booked, row)
+            if loan.state in loans.OWING and not loans.owes(loan):
+                loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
     except replays.UnableToSettle as refusal:
         # It stays due: what is missing may come.
         log.warning("interest of loan %s did not become principal: %s", loan.public_id, refusal)
         return 0
-    if loan.state in loans.OWING and not loans.owes(loan):
-        loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
+    except Exception:  # whatever is wrong about this loan, the others are worked
+        log.exception("interest of loan %s did not become principal", loan.public_id)
+        return 0
     _tell(list(Capitalisation.objects.filter(row__in=rows, number=1).select_related("loan__client")), now)
     return len(rows)
 

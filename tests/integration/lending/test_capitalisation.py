@@ -99,6 +99,26 @@ def test_each_period_becomes_principal_once_and_the_schedule_says_so() -> None:
     assert sound()
 
 
+def test_a_loan_that_fails_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing, other = running(product()), running(product(), client=make.ClientFactory())
+    for days in range(1, 34):
+        interest.accrue_due(now=START + days * DAY)
+    book = capitalisations.replays.book
+
+    def broken(loan: Loan, *args: object, **more: object) -> object:
+        if loan.pk == failing.pk:
+            raise ZeroDivisionError
+        return book(loan, *args, **more)
+
+    monkeypatch.setattr(capitalisations.replays, "book", broken)
+    assert capitalisations.work_due(now=START + 33 * DAY) == 1
+    assert [again(loan).principal_outstanding for loan in (failing, other)] == [D(360000), D(361860)]
+    monkeypatch.undo()
+    assert capitalisations.work_due(now=START + 33 * DAY) == 1
+    assert books(again(failing)) == books(again(other))
+    assert sound()
+
+
 def test_an_outage_and_a_payment_of_the_past_leave_what_was_true() -> None:
     """Two periods nobody looked at are as if somebody had; a payment that was there before them changes both."""
     looked_at, late = running(product()), running(product(), client=make.ClientFactory())
