@@ -20,7 +20,7 @@ EVERY_S: dict[str, float] = {
     "risk.tasks.credit_conditionally": 1,
     "risk.tasks.exchange_collateral": 3,
     "risk.tasks.end_instructions": 5,
-    "risk.tasks.watch_resets": 30,
+    "risk.tasks.watch_overdue": 30,
     "lending.tasks.relay_events": 0.5,
     "lending.tasks.deliver_outbox": 2,
     "lending.tasks.accrue_interest": 5,

@@ -19,7 +19,7 @@ from lending import (
 )
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
-from risk import conditional_credits, instructions, liquidations, margin_calls, overdue_resets, reserved_cures
+from risk import conditional_credits, instructions, liquidations, margin_calls, overdue, reserved_cures
 from risk.models import LIVE_ORDER_STATES, LiquidationOrder, SaleCause
 
 
@@ -57,8 +57,8 @@ EACH_MINUTE: tuple[Step, ...] = (
     interest.accrue_due,
     amendments.work_due,
     resets.work_due,
-    overdue_resets.watch_due,
     capitalisations.work_due,
+    overdue.watch_due,
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,

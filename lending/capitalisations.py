@@ -5,7 +5,6 @@ It is one entry per loan and period, at the instant at which the period ends and
 comes to be known later about the time before it changes what had become principal, and what was earned on that since.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,23 +12,21 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from lending import audit, bulk, growth, interest, ledger, loans, margin_accounts, notices, replays
-from lending.engine import accounts, figures, money
+from lending import audit, bulk, growth, interest, ledger, margin_accounts, notices, overdue, replays
+from lending.engine import figures, money
 from lending.interest import BATCH
 from lending.models import (
     AuditRecord,
     Capitalisation,
-    Correction,
     Entry,
     Loan,
-    LoanState,
+    Overdue,
     Repayment,
     ScheduleKind,
     ScheduleRow,
 )
 from lending.notices import Letter
-
-log = logging.getLogger(__name__)
+from lending.overdue import Late
 
 
 def work_due(*, now: datetime) -> int:
@@ -65,14 +62,16 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     firsts = [found[0] for found in periods.values()]
     later = _paid_since(firsts)
     ready = [row for row in firsts if row.loan.accrued_at and row.loan.accrued_at >= growth.ends_at(row)]
-    late = [row for row in ready if row.loan.accrued_at != growth.ends_at(row) or row.loan_id in later]
-    on_time = [row for row in ready if row not in late]
+    behind = [row for row in ready if row.loan.accrued_at != growth.ends_at(row) or row.loan_id in later]
+    on_time = [row for row in ready if row not in behind]
     _capitalise(on_time, now)
-    done = len(on_time)
-    for row in late:
-        done += _put_right(row.loan, [one for one in periods[row.loan_id] if _is_posted(one, row.loan)], now)
+    done = list(on_time)
+    for row in behind:
+        ended = [one for one in periods[row.loan_id] if _is_posted(one, row.loan)]
+        done += ended if _put_right(row.loan, ended, now) else []
+    overdue.over({row.loan for row in done}, Overdue.Kind.CAPITALISATION, now=now)
     margin_accounts.touch_many(row.loan.margin_account_id for row in ready)
-    return done
+    return len(done)
 
 
 def _is_posted(row: ScheduleRow, loan: Loan) -> bool:
@@ -103,43 +102,27 @@ def _capitalise(rows: Sequence[ScheduleRow], now: datetime) -> None:
     _tell(made, now)
 
 
-def _put_right(loan: Loan, rows: Sequence[ScheduleRow], now: datetime) -> int:
+def _put_right(loan: Loan, rows: Sequence[ScheduleRow], now: datetime) -> bool:
     """Make principal of what was due at instants up to which more is posted already; post what differs since."""
-    said = f"the interest due on {figures.day(rows[0].pay_date)} became principal"
-    try:
-        with transaction.atomic():
-            plan = replays.plan(loan, periods=rows)
-            booked = replays.book(
-                loan,
-                plan,
-                key=f"capitalised:{rows[0].due_date}",
-                cause="interest became principal late",
-                now=now,
-                actor=None,
-                client_free=ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)),
-            )
-            if booked.interest or booked.changes:
-                row = Correction(
-                    client_id=loan.client_id,
-                    loan=loan,
-                    kind=Correction.Kind.CAPITALISED,
-                    cause=Correction.Cause.LATE,
-                    reason=said,
-                    effective_at=growth.ends_at(rows[0]),
-                    recorded_at=now,
-                )
-                replays.remember(booked, row)
-            if loan.state in loans.OWING and not loans.owes(loan):
-                loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
-    except replays.UnableToSettle as refusal:
-        # It stays due: what is missing may come.
-        log.warning("interest of loan %s did not become principal: %s", loan.public_id, refusal)
-        return 0
-    except Exception:  # whatever is wrong about this loan, the others are worked
-        log.exception("interest of loan %s did not become principal", loan.public_id)
-        return 0
-    _tell(list(Capitalisation.objects.filter(row__in=rows, number=1).select_related("loan__client")), now)
-    return len(rows)
+    done = overdue.put_right(
+        loan,
+        lambda: replays.plan(loan, periods=rows),
+        kind=Overdue.Kind.CAPITALISATION,
+        at=[growth.ends_at(row) for row in rows],
+        key=f"capitalised:{rows[0].due_date}",
+        cause="interest became principal late",
+        said=f"the interest due on {figures.day(rows[0].pay_date)} became principal",
+        now=now,
+    )
+    if done:
+        _tell(list(Capitalisation.objects.filter(row__in=rows, number=1).select_related("loan__client")), now)
+    return done
+
+
+def late(*, before: datetime) -> list[Late]:
+    """Return the loans whose interest was to become principal by an instant and has not, the longest ago first."""
+    rows = _due(before).select_related("loan__margin_account", "loan__client").order_by("pay_date", "pk")
+    return overdue.explained(Overdue.Kind.CAPITALISATION, [(row.loan, growth.ends_at(row)) for row in rows])
 
 
 def _tell(made: Sequence[Capitalisation], now: datetime) -> None:

@@ -15,6 +15,7 @@ from lending.models import OPEN_OBLIGATIONS, WHOLE, Client, Loan, LoanState, Obl
 NOTICE = timedelta(days=5)
 _State, _Kind = Obligation.State, Obligation.Kind
 _PAYABLE = (_State.NOTICED, _State.DUE, _State.LATE)
+_AFTER_A_SALE = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)
 # A loan that was in default may be in sale by now, or paid off with the interest that its default brought.
 _AFTER_DEFAULT = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.REPAID)
 
@@ -166,10 +167,7 @@ def follow(loan: Loan, before: str, after: str, *, now: datetime) -> None:
         mine.filter(state__in=OPEN_OBLIGATIONS).update(state=_State.MET, met_at=now, act_at=None)
     elif after in (LoanState.DEFAULTED, LoanState.WORKOUT):
         _cancel(mine.filter(state__in=OPEN_OBLIGATIONS))
-    elif before == LoanState.LIQUIDATING and after in (
-        LoanState.ACTIVE,
-        LoanState.RECALLED,
-    ):  # a sale does not heal a default
+    elif before == LoanState.LIQUIDATING and after in _AFTER_A_SALE:  # a sale does not heal a default
         mine.filter(state=_State.DEFAULTED).update(state=_State.LATE, act_at=now)
 
 

@@ -7,7 +7,6 @@ worked out again and the difference is posted. What is paid off stays as it was 
 posted, the reset stays due; those that are still ahead of the books are done all the same.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,31 +24,29 @@ from lending import (
     calendars,
     events,
     interest,
-    ledger,
-    loans,
     margin_accounts,
     notices,
     outlook,
+    overdue,
     replays,
 )
 from lending.benchmarks import Known
-from lending.engine import accounts, figures, floating, money
+from lending.engine import figures, floating, money
 from lending.interest import BATCH
 from lending.models import (
     Amendment,
     AuditRecord,
-    Correction,
     Event,
     Fixing,
     Loan,
     LoanEvent,
-    LoanState,
+    Overdue,
     RateStep,
 )
 from lending.notices import Letter
 from lending.outlook import NEVER
-
-log = logging.getLogger(__name__)
+from lending.overdue import Late
+from lending.replays import Plan
 
 _RATES = ["annual_rate", "default_rate", "next_reset_at"]
 
@@ -101,7 +98,11 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     due = list(rows.select_related("asset", "client", "margin_account").order_by("pk"))
     # Read behind the locks: whoever records a fixing has these loans looked at anew, and waits for them.
     known, recorded, amended = Known(loan.benchmark for loan in due), _recorded(due), _amended(due)
-    looked = [_look(loan, recorded[loan.pk], known, amended.get(loan.pk, _started(loan)), now) for loan in due]
+    refused = overdue.standing(due, Overdue.Kind.RESET)
+    looked = [
+        _look(loan, recorded[loan.pk], refused[loan.pk], known, amended.get(loan.pk, _started(loan)), now)
+        for loan in due
+    ]
     begun = {loan_id for loan_id, found in recorded.items() if found}
     on_time = [one for one in looked if not one.is_late]
     _write(on_time, begun, now)
@@ -109,6 +110,7 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     for one in done:
         one.loan.next_reset_at = one.next_at
     bulk.update([one.loan for one in done], _RATES)
+    overdue.over([one.loan for one in done if one.next_at > now], Overdue.Kind.RESET, now=now)
     reset = [one for one in done if one.fresh]
     _remember(reset, now)
     margin_accounts.touch_many(one.loan.margin_account_id for one in reset)
@@ -130,11 +132,19 @@ def _amended(due: Sequence[Loan]) -> dict[int, datetime]:
     return {loan_id: at for loan_id, at in rows.values_list("loan_id", "in_force_at") if at is not None}
 
 
-def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, agreed_at: datetime, now: datetime) -> _Looked:
+def _look(
+    loan: Loan,
+    recorded: dict[datetime, RateStep],
+    refused: Iterable[datetime],
+    known: Known,
+    agreed_at: datetime,
+    now: datetime,
+) -> _Looked:
     """
     Return which resets of a loan are new: those whose fixing is another by now, and those whose day has come.
 
-    `agreed_at` is since when it has had its terms: another maturity has other days, which count from then on.
+    `agreed_at` is since when it has had its terms: another maturity has other days, which count from then on. What was
+    `refused` before that is due as it was.
     """
     fresh = []
     for step in recorded.values():
@@ -142,14 +152,14 @@ def _look(loan: Loan, recorded: dict[datetime, RateStep], known: Known, agreed_a
             fixing = known.on(loan.benchmark, step.fixing_date)
             if fixing is not None and fixing.pk != step.fixing_id:
                 fresh.append(_step(loan, step.at, step.fixing_date, fixing, step.number + 1, now))
-    next_at = NEVER
+    next_at, missed = NEVER, set(refused)
     # One that could not be done then is among them, although later ones are recorded.
     for at in _ahead_of(loan, max((at for at in recorded if at <= agreed_at), default=_started(loan))):
-        if at in recorded:
-            continue
         if at > now:
             next_at = at
             break
+        missed.add(at)
+    for at in missed - recorded.keys():
         fixed_on = benchmarks.fixing_date(loan, at.date())
         fixing = known.on(loan.benchmark, fixed_on)
         if fixing is not None:
@@ -211,44 +221,26 @@ def _write(looked: Sequence[_Looked], begun: set[int], now: datetime) -> None:
 def _put_right(one: _Looked, begun: set[int], now: datetime) -> _Looked:
     """Write down late resets of a locked loan, and post the differences to what is posted; return what is done."""
     loan, first = one.loan, one.fresh[0]
-    said = f"the rate from {figures.day(first.at.date())} on was fixed by {first.fixing}"
-    try:
-        with transaction.atomic():
-            _write([one], begun, now)
-            booked = replays.book(
-                loan,
-                replays.plan(loan, reset_at=first.at),
-                key=f"reset:{first.at:%Y-%m-%d}:{first.number}",
-                cause="a rate that was reset late",
-                now=now,
-                actor=None,
-                client_free=ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)),
-            )
-            if booked.interest or booked.changes:
-                row = Correction(
-                    client_id=loan.client_id,
-                    loan=loan,
-                    kind=Correction.Kind.RATE,
-                    cause=Correction.Cause.LATE,
-                    reason=said,
-                    effective_at=first.at,
-                    recorded_at=now,
-                )
-                replays.remember(booked, row)
-            if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
-                loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
-    except replays.UnableToSettle as refusal:
-        log.warning("loan %s is not reset from %s on: %s", loan.public_id, first.at, refusal)
-        return _put_off(one, begun, now)
-    except Exception:  # whatever is wrong about this loan, the others are reset
-        log.exception("loan %s is not reset from %s on", loan.public_id, first.at)
-        return _put_off(one, begun, now)
-    return one
+
+    def prepare() -> Plan:
+        _write([one], begun, now)
+        return replays.plan(loan, reset_at=first.at)
+
+    done = overdue.put_right(
+        loan,
+        prepare,
+        kind=Overdue.Kind.RESET,
+        at=[step.at for step in one.fresh if step not in one.ahead],
+        key=f"reset:{first.at:%Y-%m-%d}:{first.number}",
+        cause="a rate that was reset late",
+        said=f"the rate from {figures.day(first.at.date())} on was fixed by {first.fixing}",
+        now=now,
+    )
+    return one if done else _put_off(one, begun, now)
 
 
 def _put_off(one: _Looked, begun: set[int], now: datetime) -> _Looked:
     """Write down those resets of a loan that are on time; the first that is not stays due: what is missing may come."""
-    one.loan.refresh_from_db()
     rest = replace(one, fresh=one.ahead, next_at=one.fresh[0].at)
     for step in rest.fresh:
         step.pk = None  # that of the try which was undone
@@ -326,6 +318,12 @@ def _letter(one: _Looked) -> Letter:
         key=f"reset:{loan.public_id}:{last.at:%Y-%m-%d}:{last.number}:{len(one.fresh)}",
         margin_account=loan.margin_account,
     )
+
+
+def late(*, before: datetime) -> list[Late]:
+    """Return the loans whose rate was to be reset by an instant and is not, the longest ago first, and why."""
+    rows = _due(before).select_related("margin_account", "client").order_by("next_reset_at", "pk")
+    return overdue.explained(Overdue.Kind.RESET, [(loan, loan.next_reset_at) for loan in rows])
 
 
 def history(loan: Loan) -> list[RateStep]:

@@ -18,9 +18,13 @@ REPEAT_AFTER = timedelta(seconds=60)
 NOTE_LENGTH = 1000
 UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
 UNBOOKED_FILL, SETTLEMENT_FAILED = "unbooked_fill", "settlement_failed"
-RESET_OVERDUE = "reset_overdue"
+RESET_OVERDUE, CAPITALISATION_OVERDUE = "reset_overdue", "capitalisation_overdue"
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
-CLOSES_BY_ITSELF = frozenset({UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE})
+CLOSES_BY_ITSELF = frozenset(
+    {
+        UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE, CAPITALISATION_OVERDUE,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,20 @@ def open_for(kind: str, found: Sequence[Finding], *, now: datetime) -> None:
         if finding.margin_account.pk not in already
     ]
     _tell(Incident.objects.bulk_create(fresh), "incident_opened", now=now)
+
+
+def restate(kind: str, found: Sequence[Finding]) -> None:
+    """Have the open incidents of one kind of some accounts say what is found about them by now; two queries."""
+    if not found:
+        return
+    by_account = {finding.margin_account.pk: finding for finding in found}
+    changed = []
+    for row in Incident.objects.filter(kind=kind, margin_account__in=by_account, asset=None, closed_at=None):
+        finding = by_account.get(row.margin_account_id or 0)
+        if finding is not None and row.facts != finding.facts:
+            row.summary, row.facts = finding.summary, dict(finding.facts)
+            changed.append(row)
+    bulk.update(changed, ["summary", "facts"])
 
 
 def close(kind: str, *, now: datetime, margin_account: MarginAccount | None = None, asset: Asset | None = None) -> int:

@@ -316,8 +316,7 @@ def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
     cause.save(update_fields=["closed_at", "outcome"])
     account = cause.margin_account
     for loan in Loan.objects.filter(margin_account=account, state=LoanState.LIQUIDATING).order_by("public_id"):
-        under_notice = LoanState.RECALLED if loan.ends_on else LoanState.ACTIVE
-        state = under_notice if loans.owes(loan) else LoanState.REPAID
+        state = loans.by_its_dates(loan, now=now) if loans.owes(loan) else LoanState.REPAID
         loans.transition(loan, state, actor=None, cause=f"sale over: {ending}", now=now)
     if cause.call_id is not None:
         _close_call(margin_calls.locked(cause.call_id), cause, ending, now=now)

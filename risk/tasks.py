@@ -15,7 +15,7 @@ from risk import (
     leases,
     liquidations,
     margin_calls,
-    overdue_resets,
+    overdue,
     reserved_cures,
     substitutions,
 )
@@ -85,9 +85,9 @@ def end_instructions() -> None:
 
 
 @shared_task
-def watch_resets() -> None:
-    """Have a person look at rates whose reset is overdue."""
-    overdue_resets.watch_due(now=clock.now())
+def watch_overdue() -> None:
+    """Have a person look at resets, and interest that was to become principal, that are overdue."""
+    overdue.watch_due(now=clock.now())
 
 
 @shared_task

@@ -63,6 +63,7 @@ from lending.models.obligations import (
     WHOLE,
     Obligation,
 )
+from lending.models.overdue import Overdue
 from lending.models.parallel import ParallelDifference, ParallelNote, ParallelRun
 from lending.models.periods import Period, PeriodState, PeriodStep
 from lending.models.reserves import StandingInstruction
@@ -141,6 +142,7 @@ __all__ = [
     "NoticeDelivery",
     "Obligation",
     "OutboxMessage",
+    "Overdue",
     "Pair",
     "ParallelDifference",
     "ParallelNote",

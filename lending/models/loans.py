@@ -218,8 +218,8 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.MATURED, LoanState.LIQUIDATING),
     (LoanState.DEFAULTED, LoanState.LIQUIDATING),
     (LoanState.DEFAULTED, LoanState.REPAID),
-    (LoanState.LIQUIDATING, LoanState.ACTIVE),
-    (LoanState.LIQUIDATING, LoanState.RECALLED),
+    # A sale that leaves debt gives a loan back to what its dates say: running, under notice, or due.
+    *((LoanState.LIQUIDATING, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     (LoanState.LIQUIDATING, LoanState.REPAID),
     (LoanState.LIQUIDATING, LoanState.WORKOUT),
     (LoanState.WORKOUT, LoanState.WRITTEN_OFF),

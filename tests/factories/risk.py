@@ -113,7 +113,7 @@ class Desk:
 
     def loan(
         self, principal: str = "20000", asset: str = "USD", terms: LadderTerms | None = None,
-        product: Product | None = None, pool: Loan | None = None, **pledged: str,
+        product: Product | None = None, pool: Loan | None = None, days: int = 180, **pledged: str,
     ) -> Loan:  # fmt: skip
         """Return a funded loan secured by what is pledged, through the verbs: of a client, or in a loan's pool."""
         self.count += 1
@@ -134,7 +134,7 @@ class Desk:
         )
         loan = offers.quote(
             client=client, product=product, principal=Decimal(principal), annual_rate=Decimal("0.10"),
-            maturity_date=(self.now + dt.timedelta(days=180)).date() if product.has_fixed_end else None,
+            maturity_date=(self.now + dt.timedelta(days=days)).date() if product.has_fixed_end else None,
             quoted_until=self.now + dt.timedelta(days=1),
             made_by=self.manager, margin_account=account, now=self.now,
         )  # fmt: skip

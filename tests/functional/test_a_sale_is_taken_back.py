@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from django.db import transaction
 
-from lending import margin_accounts
-from lending.models import Loan, LoanState, Notice, Pledge
+from lending import dunning, margin_accounts
+from lending.models import Loan, LoanState, Notice, Obligation, Pledge
 from risk import invariants, margin_calls, orders, two_keys
 from risk.models import CallState, MarginCall, OrderState, SaleCause
-from tests.factories.lending import LadderTermsFactory
+from tests.factories.lending import AT, LadderTermsFactory
 from tests.factories.risk import Desk, expired
 from tests.independent.wrongful_sales import count
 
@@ -72,6 +72,25 @@ def test_below_the_clearing_level_the_call_is_over(desk: Desk, begin, committed:
     assert free(loan)
     assert Loan.objects.get().state == LoanState.ACTIVE
     assert Notice.objects.filter(kind="margin_call_cured", subject__contains="nothing had to be sold").exists()
+    assert invariants.check() == []
+
+
+def test_what_was_due_before_a_sale_is_due_after_it_and_in_default_when_its_grace_is_over() -> None:
+    desk = Desk(now=AT.replace(hour=23, minute=59))
+    loan = desk.loan("20000", days=1, BTC="1")
+    desk.steps(4)
+    default_at = Obligation.objects.get(kind="maturity").default_at
+    for before, tomorrow in ((LoanState.MATURED, desk.now), (LoanState.DEFAULTED, default_at)):
+        dunning.work_due(now=tomorrow)
+        assert Loan.objects.get().state == before
+        desk.step(BTC="24300")
+        desk.steps(3)
+        assert Loan.objects.get().state == LoanState.LIQUIDATING
+        desk.step(BTC="34000")
+        assert (Loan.objects.get().state, free(loan)) == (LoanState.MATURED, True)
+    dunning.work_due(now=default_at)
+    assert Loan.objects.get().state == LoanState.DEFAULTED
+    assert not Loan.objects.get().events.filter(from_state=LoanState.LIQUIDATING, to_state=LoanState.ACTIVE).exists()
     assert invariants.check() == []
 
 

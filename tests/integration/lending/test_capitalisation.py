@@ -24,6 +24,8 @@ from lending.engine import accounts, schedule
 from lending.engine.chart import AccountKind
 from lending.models import Capitalisation, Correction, Entry, Loan, LoanState, Notice, Obligation, Product, Role
 from lending.other_terms import UnableToAmend, Wanted, preview
+from risk import overdue
+from risk.models import Incident
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -113,8 +115,12 @@ def test_a_loan_that_fails_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(capitalisations.replays, "book", broken)
     assert capitalisations.work_due(now=START + 33 * DAY) == 1
     assert [again(loan).principal_outstanding for loan in (failing, other)] == [D(360000), D(361860)]
+    assert overdue.watch_due(now=START + 33 * DAY) == 1
+    seen = Incident.objects.get(kind="capitalisation_overdue", closed_at=None)
+    assert "its interest of the period to 19 Jun 2021 is not principal: something went wrong" in seen.summary
     monkeypatch.undo()
     assert capitalisations.work_due(now=START + 33 * DAY) == 1
+    assert [overdue.watch_due(now=START + 33 * DAY), Incident.objects.filter(closed_at=None).count()] == [1, 0]
     assert books(again(failing)) == books(again(other))
     assert sound()
 

@@ -11,6 +11,7 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
 from lending import (
+    amendments,
     approvals,
     benchmarks,
     dunning,
@@ -23,9 +24,21 @@ from lending import (
     schedules,
 )
 from lending.engine.chart import Category
-from lending.models import Correction, Fixing, Loan, LoanEvent, Notice, Obligation, Posting, Product, RateStep, Role
+from lending.models import (
+    Correction,
+    Fixing,
+    Loan,
+    LoanEvent,
+    Notice,
+    Obligation,
+    Overdue,
+    Posting,
+    Product,
+    RateStep,
+    Role,
+)
 from lending.other_terms import UnableToAmend, Wanted, preview
-from risk import overdue_resets
+from risk import overdue
 from risk.models import Incident
 from tests import bad_input
 from tests.factories import lending as make
@@ -204,19 +217,40 @@ def test_a_refused_one_is_seen_to_by_a_person_and_holds_no_later_one_up(monkeypa
         assert [resets.work_due(now=july), resets.work_due(now=july)] == [1, 0]
     loan = again(loan)
     assert (loan.annual_rate, loan.next_reset_at, loan.interest_posted) == (D("0.08"), june, D("3660"))
-    assert [overdue_resets.watch_due(now=july), overdue_resets.watch_due(now=july)] == [1, 0]
+    assert [overdue.watch_due(now=july), overdue.watch_due(now=july)] == [1, 0]
     seen = Incident.objects.get(kind="reset_overdue", margin_account=loan.margin_account)
-    assert "its rate is not reset from 19 Jun 2021 on" in seen.summary
+    assert "its rate is not reset from 19 Jun 2021 on: 5 USD are missing" in seen.summary
     benchmarks.look_again("SOFR")
-    assert overdue_resets.watch_due(now=july) == 0  # nobody has looked yet
+    assert overdue.watch_due(now=july) == 0  # nobody has looked yet
+    with monkeypatch.context() as patched:
+        patched.setattr(replays, "book", lambda *_, **__: 1 / 0)
+        assert [resets.work_due(now=july), overdue.watch_due(now=july)] == [0, 0]
+    seen.refresh_from_db()
+    assert seen.facts == {"loan": str(loan.public_id), "reason": "something went wrong that nobody foresaw: the "
+                          "worker's log says what"}  # fmt: skip
+
+    # Other terms have other days to come: what was refused before them is due as it was.
+    row = amendments.propose(
+        loan, Wanted(maturity_date=dt.date(2021, 9, 19)), reason="longer", expires_at=july + DAY,
+        maker=loan.client.relationship_manager, now=july,
+    )  # fmt: skip
+    amendments.approve(row, by=make.staff("rhea", Role.RISK), now=july)
+    row.refresh_from_db()
+    amendments.sign(row, by=loan.accepted_by, read=row.sheet.fingerprint, now=july)
+    with monkeypatch.context() as patched:
+        patched.setattr(replays, "book", refuse)
+        assert [resets.work_due(now=july), overdue.watch_due(now=july)] == [0, 0]
+    assert again(loan).next_reset_at == june
+    seen.refresh_from_db()
+    assert (seen.closed_at, seen.facts["reason"]) == (None, "5 USD are missing")
 
     interest.accrue_due(now=july + DAY)
-    assert [resets.work_due(now=july + DAY), overdue_resets.watch_due(now=july + DAY)] == [1, 1]
+    assert [resets.work_due(now=july + DAY), overdue.watch_due(now=july + DAY)] == [1, 1]
     loan = again(loan)
-    assert (loan.annual_rate, loan.next_reset_at) == (D("0.08"), resets.NEVER)
+    assert (loan.annual_rate, loan.next_reset_at.date()) == (D("0.08"), dt.date(2021, 8, 19))
     assert posted(loan) == paper(loan, (june, "0.07"), (july, "0.08")).earned(july + DAY)
     seen.refresh_from_db()
-    assert seen.closed_at == july + DAY
+    assert seen.closed_at == Overdue.objects.get(loan=loan, at=june).done_at == july + DAY
 
 
 def test_one_pass_takes_the_same_queries_however_many_loans() -> None:
