@@ -73,7 +73,7 @@ def check(text: str, *, manager: AnyUser) -> Trial:
         facts, wrong = _client(number, cells, zones)
         who = _plain(facts["name"]), facts["jurisdiction"]
         if all(who) and who in known:
-            why = "is a client already" if known[who] else "needs a look by compliance first: ask them"
+            why = people.IS_CLIENT if known[who] else people.ASK_FIRST
             wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} {why}"))
         elif all(who) and who in seen:
             wrong.append(Problem(number, "name", f"{facts['name']} in {who[1]} stands in row {seen[who]} too"))

@@ -1,6 +1,6 @@
 """Clients and who looks after them; the desk's own people and their roles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,15 +15,34 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from lending import access, audit, authority, notices, outbox
-from lending.engine import names
+from lending.access import AnyUser
+from lending.engine import likeness, names
 from lending.models import Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
 from lending.notices import Letter
 
 INVITATION = "person.invitation"
+ALIKE = 90  # of 100; names less like each other are two clients
+IS_CLIENT, ASK_FIRST = "is a client already", "needs a look by compliance first: ask them"
 
 
 class UnableToGrant(Exception):
     """A role can not be given; the message says why."""
+
+
+def alike(name: str, kind: str, *, seen_by: AnyUser) -> list[str]:
+    """
+    Return in words whom a new client of a kind may be, by names that are alike; nothing where nobody is.
+
+    A client whom the reader sees is named; of another's they learn no more than whom to ask.
+    """
+    known = list(Client.objects.order_by("name", "pk").values_list("pk", "name", "jurisdiction"))
+    index, wanted = likeness.Index.of([names.of(written) for _, written, _ in known]), names.of(name)
+    person = kind == Client.Kind.INDIVIDUAL
+    places = [int(place) for place in index.candidates([wanted])[0]]
+    like = [known[place] for place in places if index.compare(wanted, place, is_person=person).score >= ALIKE]
+    seen = set(access.clients_for(seen_by).filter(pk__in=[key for key, *_ in like]).values_list("pk", flat=True))
+    said = [f"{written} in {country} {IS_CLIENT}" for key, written, country in like if key in seen]
+    return said + ([f"{name} {ASK_FIRST}"] if len(seen) < len(like) else [])
 
 
 @transaction.atomic
@@ -39,9 +58,12 @@ def register(
     geography: str = "",
     expected_size_usd: Decimal | None = None,
     classification: str = "",
+    although: Sequence[str] = (),
 ) -> Client:
     """
     Take on a prospect, looked after by the relationship manager who registers it.
+
+    `although` says whom it was said not to be, as `alike` has it; the audit trail keeps that.
 
     Raises
     ------
@@ -68,7 +90,8 @@ def register(
         created_at=now,
     )
     RelationshipPeriod.objects.create(client=client, user=manager, start_at=now)
-    audit.write("client_registered", actor=manager, obj=client, after={"name": name, "kind": kind}, now=now)
+    facts: dict[str, Any] = {"name": name, "kind": kind} | ({"although": list(although)} if although else {})
+    audit.write("client_registered", actor=manager, obj=client, after=facts, now=now)
     return client
 
 

@@ -58,9 +58,13 @@ def new(request: HttpRequest) -> HttpResponse:
     form = ClientForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         manager: Any = request.user
-        made = people.register(**form.cleaned_data, manager=manager, now=staff.now(request))
-        messages.success(request, f"{made} is registered, and you look after it.")
-        return HttpResponseRedirect(reverse("admin:lending_path", args=[made.public_id]))
+        asked = form.facts
+        like = people.alike(asked["name"], asked["kind"], seen_by=manager)
+        if not like or form.said_to_be_another:
+            made = people.register(**asked, although=like, manager=manager, now=staff.now(request))
+            messages.success(request, f"{made} is registered, and you look after it.")
+            return HttpResponseRedirect(reverse("admin:lending_path", args=[made.public_id]))
+        form.ask_if_another(like)
     frame = {**admin.site.each_context(request), "title": "Take a client on", "form": form}
     return TemplateResponse(request, "admin/onboarding/new.html", frame, status=422 if form.errors else 200)
 

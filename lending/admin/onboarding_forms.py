@@ -1,5 +1,6 @@
 """What is asked on a client's way from prospect to its first offer."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -48,6 +49,29 @@ class ClientForm(DescriptionForm):
     time_zone = forms.CharField(max_length=40, initial="UTC", help_text="IANA name; notices show deadlines in it")
 
     field_order = ("name", "kind", "jurisdiction", "time_zone")
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        if data and "another" in data:
+            self._offer_another()
+
+    def _offer_another(self) -> None:
+        self.fields["another"] = forms.BooleanField(label="It is another: register it all the same", required=False)
+
+    def ask_if_another(self, like: Sequence[str]) -> None:
+        """Say whom this may be, and let whoever knows better say that it is another."""
+        self._offer_another()
+        self.add_error("another", f"{'; '.join(like)}. If it is another, say so here.")
+
+    @property
+    def said_to_be_another(self) -> bool:
+        """Return whether a valid form says that it is nobody whom it is like."""
+        return bool(self.cleaned_data.get("another"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what a valid form says of the client."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "another"}
 
     def clean_time_zone(self) -> str:
         """Return a zone that letters can be dated in."""
