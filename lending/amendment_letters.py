@@ -54,12 +54,14 @@ def changes(row: Amendment) -> list[term_sheets.Change]:
 
 
 def from_when(row: Amendment) -> str:
-    """Return in a sentence from when an amendment counts."""
+    """Return in words from when an amendment counts."""
     if row.from_at is not None:
         return f"It counts from {figures.instant(row.from_at)} on."
+    reset = "spread" in term_sheets.of(row.sheet).amends["before"]["loan"]
+    later = " The new spread counts from the next reset of the rate on." if reset else ""
     if row.agreed_at is not None:
-        return f"It counts since {figures.instant(row.agreed_at)}."
-    return "It counts from the moment it is signed."
+        return f"It counts since {figures.instant(row.agreed_at)}.{later}"
+    return f"It counts from the moment it is signed.{later}"
 
 
 def _to_client(row: Amendment, subject: str, lines: list[str], *, now: datetime) -> None:

@@ -7,7 +7,7 @@ It only looks: `lending/amendments.py` puts them in force, once both sides have 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.module_loading import import_string
 
-from lending import interest, obligations, schedules, term_sheets
+from lending import interest, obligations, outlook, schedules, term_sheets
+from lending.benchmarks import Known
 from lending.engine import figures, money, terms
 from lending.engine.terms import UnableToWrite
 from lending.interest import Rates
@@ -41,19 +42,21 @@ class Wanted:
     """
     What is to be other than it is; None leaves a term alone.
 
-    `from_at` is from when other rates count; without it they count from the signature on. The ladder is that of the
-    loan's margin account, and of every loan that the account secures.
+    `from_at` is from when other rates count; without it they count from the signature on. Another spread counts for the
+    resets after the signature: within a period the rate is fixed. The ladder is that of the loan's margin account, and
+    of every loan that the account secures.
     """
 
     annual_rate: Decimal | None = None
     default_rate: Decimal | None = None
+    spread: Decimal | None = None
     maturity_date: date | None = None
     from_at: datetime | None = None
     ladder: Mapping[str, Any] = field(default_factory=dict)  # columns by name; those as they are change nothing
 
     def changed(self, loan: Loan) -> dict[str, Any]:
         """Return the columns of a loan that would be other ones, by name."""
-        named = {name: getattr(self, name) for name in ("annual_rate", "default_rate", "maturity_date")}
+        named = {name: getattr(self, name) for name in ("annual_rate", "default_rate", "spread", "maturity_date")}
         return {name: value for name, value in named.items() if value is not None and value != getattr(loan, name)}
 
 
@@ -126,7 +129,11 @@ def preview(loan: Loan, wanted: Wanted, *, expires_at: datetime, now: datetime) 
 
 
 def left_to_pay(loan: Loan, changed: Mapping[str, Any], *, from_at: datetime | None, now: datetime) -> Schedule:
-    """Return what is left to pay of a running loan from now on, with other columns from now or, the rates, later on."""
+    """
+    Return what is left to pay of a running loan from now on, with other columns from now or, the rates, later on.
+
+    Of one that follows a benchmark it is what today's fixing comes to, from its next reset on.
+    """
     started = loan.start_at or now
     known = interest.history(loan)
     amended = copy.copy(loan)
@@ -137,6 +144,8 @@ def left_to_pay(loan: Loan, changed: Mapping[str, Any], *, from_at: datetime | N
         if not known.rates:
             known.rates.append(Rates(started, loan.annual_rate, loan.default_rate))
         known.rates.append(Rates(from_at or now, amended.annual_rate, amended.default_rate))
+    if loan.floats:
+        outlook.foresee(amended, known, Known([loan.benchmark]).on(loan.benchmark, now.astimezone(UTC).date()), now=now)
     with money.exact():
         interest_paid = loan.interest_posted - loan.interest_due
     return schedules.rest(
@@ -199,9 +208,10 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
     if "maturity_date" in changed and not loan.has_fixed_end:
         raise UnableToAmend(f"it has no maturity: either side ends it with {loan.notice}")
     if loan.floats and not RATES.isdisjoint(changed):
-        raise UnableToAmend(f"its rate is {loan.how_it_floats}, and is not amended: pay it off by a new loan")
-    if loan.capitalises and not {"annual_rate", "default_rate", "maturity_date"}.isdisjoint(changed):
+        raise UnableToAmend(f"its rate is {loan.how_it_floats}: amend its spread")
+    if loan.capitalises and not {*RATES, "spread", "maturity_date"}.isdisjoint(changed):
         raise UnableToAmend("its interest becomes principal, and neither rates nor its end are amended: by a new loan")
+    _check_spread(loan, changed)
     annual, default = (changed.get(name, getattr(loan, name)) for name in ("annual_rate", "default_rate"))
     if not 0 <= annual < 1:
         raise UnableToAmend(f"{money.text(annual)} is not an annual rate; 8.5 % is 0.085")
@@ -217,6 +227,17 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
         raise UnableToAmend("rates never count back: they begin when the time to sign is over, or later")
     if wanted.from_at >= interest.maturity_at(loan):
         raise UnableToAmend("rates that begin when the loan falls due would change nothing")
+
+
+def _check_spread(loan: Loan, changed: Mapping[str, Any]) -> None:
+    if "spread" not in changed:
+        return
+    if not loan.floats:
+        raise UnableToAmend("its rate is fixed: there is no benchmark that a spread could be over")
+    if not 0 <= changed["spread"] < 1:
+        raise UnableToAmend(f"{money.text(changed['spread'])} is not a spread; 2 % is 0.02")
+    if loan.next_reset_at == outlook.NEVER and "maturity_date" not in changed:
+        raise UnableToAmend("its rate is not reset any more before it falls due: another spread would change nothing")
 
 
 def check_running(loan: Loan, now: datetime) -> None:

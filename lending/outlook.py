@@ -30,9 +30,9 @@ class Ahead:
     is_fixed: bool
 
 
-def by_fixing(loan: Loan, fixing: Fixing, at: datetime) -> Rates:
+def by_fixing(loan: Loan, fixing: Fixing, at: datetime, *, spread: Decimal) -> Rates:
     """Return what a fixing comes to by a loan's terms; in default it stays as much above as it was agreed to be."""
-    annual = floating.rate(fixing.rate, spread=loan.spread, floor=loan.rate_floor, cap=loan.rate_cap)
+    annual = floating.rate(fixing.rate, spread=spread, floor=loan.rate_floor, cap=loan.rate_cap)
     with money.exact():
         return Rates(at, annual, annual + loan.default_rate - loan.annual_rate)
 
@@ -71,15 +71,21 @@ def _asked_before(every: Sequence[Loan], now: datetime) -> defaultdict[int, Deci
     return found
 
 
-def _expected(
-    loan: Loan, known: History, rows: Sequence[ScheduleRow], fixing: Fixing | None, now: datetime
-) -> list[Ahead]:
-    """Return rows of a schedule with the interest that the books will have posted, if today's fixing stays."""
+def foresee(loan: Loan, known: History, fixing: Fixing | None, *, now: datetime) -> datetime:
+    """Add to what is known of a loan what a fixing comes to from its next reset on; return that instant."""
     next_at = max(loan.next_reset_at or now, now)  # what could not be reset in the past is not known to be yet
     if fixing is not None and next_at < NEVER:
         if not known.rates:
             known.rates.append(interest.agreed_rates(loan))
-        known.rates.append(by_fixing(loan, fixing, next_at))
+        known.rates.append(by_fixing(loan, fixing, next_at, spread=loan.spread))
+    return next_at
+
+
+def _expected(
+    loan: Loan, known: History, rows: Sequence[ScheduleRow], fixing: Fixing | None, now: datetime
+) -> list[Ahead]:
+    """Return rows of a schedule with the interest that the books will have posted, if today's fixing stays."""
+    next_at = foresee(loan, known, fixing, now=now)
     with money.exact():
         paid = loan.interest_posted - loan.interest_due
     worked = schedule.continued(

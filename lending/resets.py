@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -29,6 +30,7 @@ from lending import (
     outlook,
     overdue,
     replays,
+    term_sheets,
 )
 from lending.benchmarks import Known
 from lending.engine import figures, floating, money
@@ -49,6 +51,7 @@ from lending.overdue import Late
 from lending.replays import Plan
 
 _RATES = ["annual_rate", "default_rate", "next_reset_at"]
+_Amended = tuple[datetime, Decimal | None]  # when other terms came in force, and the spread before, if it is another
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,7 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     # Read behind the locks: whoever records a fixing has these loans looked at anew, and waits for them.
     known, recorded, amended = Known(loan.benchmark for loan in due), _recorded(due), _amended(due)
     refused = overdue.standing(due, Overdue.Kind.RESET)
-    looked = [
-        _look(loan, recorded[loan.pk], refused[loan.pk], known, amended.get(loan.pk, _started(loan)), now)
-        for loan in due
-    ]
+    looked = [_look(loan, recorded[loan.pk], refused[loan.pk], known, amended[loan.pk], now) for loan in due]
     begun = {loan_id for loan_id, found in recorded.items() if found}
     on_time = [one for one in looked if not one.is_late]
     _write(on_time, begun, now)
@@ -126,10 +126,20 @@ def _recorded(due: Sequence[Loan]) -> defaultdict[int, dict[datetime, RateStep]]
     return found
 
 
-def _amended(due: Sequence[Loan]) -> dict[int, datetime]:
-    """Return when other terms came in force last, of those loans where any did; one query."""
-    rows = Amendment.objects.filter(loan__in=due, in_force_at__isnull=False).order_by("in_force_at")
-    return {loan_id: at for loan_id, at in rows.values_list("loan_id", "in_force_at") if at is not None}
+def _amended(due: Sequence[Loan]) -> defaultdict[int, list[_Amended]]:
+    """Return when other terms of some loans came in force, in order, each with the spread before it; one query."""
+    rows = Amendment.objects.filter(loan__in=due, in_force_at__isnull=False).select_related("sheet")
+    found: defaultdict[int, list[_Amended]] = defaultdict(list)
+    for row in rows.order_by("in_force_at"):
+        if row.in_force_at is not None:
+            before = term_sheets.of(row.sheet).amends["before"]["loan"].get("spread")
+            found[row.loan_id].append((row.in_force_at, None if before is None else Decimal(before)))
+    return found
+
+
+def _spread(loan: Loan, amended: Sequence[_Amended], at: datetime) -> Decimal:
+    """Return the spread by which a loan is reset at an instant: a new one counts for the resets after it is agreed."""
+    return next((before for until, before in amended if before is not None and at < until), loan.spread)
 
 
 def _look(
@@ -137,21 +147,22 @@ def _look(
     recorded: dict[datetime, RateStep],
     refused: Iterable[datetime],
     known: Known,
-    agreed_at: datetime,
+    amended: Sequence[_Amended],
     now: datetime,
 ) -> _Looked:
     """
     Return which resets of a loan are new: those whose fixing is another by now, and those whose day has come.
 
-    `agreed_at` is since when it has had its terms: another maturity has other days, which count from then on. What was
-    `refused` before that is due as it was.
+    Another maturity that was agreed on has other days, which count from then on. What was `refused` before that is due
+    as it was.
     """
-    fresh = []
+    fresh, agreed_at = [], amended[-1][0] if amended else _started(loan)
     for step in recorded.values():
         if step.fixing_date is not None:
             fixing = known.on(loan.benchmark, step.fixing_date)
             if fixing is not None and fixing.pk != step.fixing_id:
-                fresh.append(_step(loan, step.at, step.fixing_date, fixing, step.number + 1, now))
+                spread = _spread(loan, amended, step.at)
+                fresh.append(_step(loan, step.at, step.fixing_date, fixing, spread, step.number + 1, now))
     next_at, missed = NEVER, set(refused)
     # One that could not be done then is among them, although later ones are recorded.
     for at in _ahead_of(loan, max((at for at in recorded if at <= agreed_at), default=_started(loan))):
@@ -163,7 +174,7 @@ def _look(
         fixed_on = benchmarks.fixing_date(loan, at.date())
         fixing = known.on(loan.benchmark, fixed_on)
         if fixing is not None:
-            fresh.append(_step(loan, at, fixed_on, fixing, 1, now))
+            fresh.append(_step(loan, at, fixed_on, fixing, _spread(loan, amended, at), 1, now))
     return _Looked(loan, sorted(fresh, key=attrgetter("at")), next_at)
 
 
@@ -178,8 +189,10 @@ def _ahead_of(loan: Loan, last_at: datetime) -> Iterable[datetime]:
             yield at
 
 
-def _step(loan: Loan, at: datetime, fixed_on: date, fixing: Fixing, number: int, now: datetime) -> RateStep:
-    rates = outlook.by_fixing(loan, fixing, at)
+def _step(
+    loan: Loan, at: datetime, fixed_on: date, fixing: Fixing, spread: Decimal, number: int, now: datetime
+) -> RateStep:
+    rates = outlook.by_fixing(loan, fixing, at, spread=spread)
     return RateStep(
         client_id=loan.client_id,
         loan=loan,

@@ -48,6 +48,7 @@ class TermsForm(forms.Form):
 
     annual_rate = _rate("Rate a year, %")
     default_rate = _rate("Rate a year in default, %")
+    spread = _rate("Spread, %")
     maturity_date = forms.DateField(label="Matures", widget=forms.DateInput(attrs={"type": "date"}))
     from_at = forms.DateTimeField(
         label="Rates count from (UTC)", required=False, input_formats=_INSTANTS,
@@ -66,9 +67,14 @@ class TermsForm(forms.Form):
 
     def __init__(self, data: Any = None, *, loan: Loan) -> None:
         super().__init__(data)
-        for name in ("annual_rate", "default_rate"):
+        for name in ("annual_rate", "default_rate", "spread"):
             self.initial[name] = _per_cent(getattr(loan, name))
         self.initial["maturity_date"] = loan.maturity_date
+        for name in ("annual_rate", "default_rate", "from_at") if loan.floats else ("spread",):
+            del self.fields[name]
+        if loan.floats:
+            self.fields["spread"].label = f"Spread over {loan.benchmark}, %"
+            self.fields["spread"].help_text = "Counts from the next reset of the rate on."
         if not loan.has_fixed_end:
             del self.fields["maturity_date"]
         held = loan.margin_account.terms
@@ -110,10 +116,10 @@ class TermsForm(forms.Form):
     def wanted(self) -> Wanted:
         """Return what a valid form asks for."""
         asked = self.cleaned_data
-        from_at: datetime | None = asked["from_at"]
+        from_at: datetime | None = asked.get("from_at")
+        rates = {name: asked[name] / 100 for name in ("annual_rate", "default_rate", "spread") if name in asked}
         return Wanted(
-            annual_rate=asked["annual_rate"] / 100,
-            default_rate=asked["default_rate"] / 100,
+            **rates,
             maturity_date=asked.get("maturity_date"),
             from_at=from_at and from_at.replace(tzinfo=UTC),
             ladder=self._ladder(),

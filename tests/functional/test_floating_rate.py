@@ -159,3 +159,15 @@ def test_what_is_fixed_and_what_is_expected_stands_beside_the_loan(cast: Cast) -
         happened = read(cast.alice, f"/portal/loans/{loan.public_id}/activity/")
         assert "rate reset to 6 % from 19 Jun 2021 on, by SOFR 4 % of 10 Jun 2021" in happened
         assert "plus 2 %" in read(cast.alice, f"/portal/loans/{loan.public_id}/")
+
+        # Its spread is what can be amended.
+        door = f"/admin/amend/{loan.pk}/"
+        form = signed_in(cast.robin).get(door).content.decode()
+        assert 'name="spread"' in form
+        assert 'name="annual_rate"' not in form
+        typed = {"maturity_date": "2021-08-19", "hours": "24", "reason": "more business"}
+        looked = press(cast.robin, door, act="preview", spread="1.5", **typed)
+        assert "Spread over that, a year 2 % 1.5 %" in looked
+        assert "Interest left to pay: -155.00 USD" in looked.replace("\u2212", "-")
+        assert "99.99" in press(cast.robin, door, act="propose", spread="100", **typed)
+        assert "waits for a second person" in press(cast.robin, door, act="propose", spread="1.5", **typed)
