@@ -67,19 +67,20 @@ def is_awaited(row: CustodyBreak) -> bool:
     missing = difference(row).copy_negate()
     if row.kind != CustodyBreak.Kind.BALANCE or missing <= 0:
         return False
-    given_up = _at(row.asset, row.custodian).filter(entry__kind="custody_difference", amount__lt=0)
     theirs = LedgerBalance.objects.filter(
         account__client__in=_taken_over(row).values("client"), account__asset=row.asset, account__kind__in=_THEIRS
     )
     with money.exact():
-        awaited = to_come(row.asset, row.custodian) + _sum(given_up)
-        return missing <= min(awaited, -_sum(theirs))
+        return missing <= min(to_come(row.asset, row.custodian), -_sum(theirs))
 
 
 def to_come(asset: Asset, custodian: str) -> Decimal:
-    """Return how much of an asset was taken over at a custodian, and has not come as far as is known."""
-    came = Q(entry__idempotency_key__startswith=f"{TAKEN_OVER}:")
-    return _sum(_at(asset, custodian).filter(Q(entry__kind=_OPENING) | came))
+    """Return how much of an asset was taken over at a custodian, has not come as far as is known, nor is given up."""
+    here = _at(asset, custodian)
+    opening, came = Q(entry__kind=_OPENING), Q(entry__idempotency_key__startswith=f"{TAKEN_OVER}:")
+    first = here.filter(opening).order_by("entry").values("entry")[:1]
+    given_up = Q(entry__kind="custody_difference", amount__lt=0, entry__gt=first)
+    return max(_sum(here.filter(opening | came | given_up)), money.ZERO)
 
 
 def _in_the_way(rows: QuerySet[CustodyBreak], asset: Asset, client_id: int | None) -> CustodyBreak | None:

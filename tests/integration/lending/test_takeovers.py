@@ -260,6 +260,14 @@ def test_coins_that_come_later_end_their_break(cast: Cast, custodian: PaperCusto
     assert found == {"BTC": 5, "USD": D("1000.5")}
     assert invariants.check() == []
 
+    # What two persons have taken on the desk's books is not to come any more.
+    lost = CustodyBreak.objects.get(asset=part.asset)
+    breaks.explain(lost, "lost with the old vault", by=cast.olga, now=later)
+    approvals.decide(breaks.ask(lost, maker=cast.olga, now=later), checker=cast.rhea, approve=True, now=later)
+    assert breaks.to_come(part.asset, "paper") == 0
+    with pytest.raises(matching.UnableToMatch, match="0 BTC were taken over and have not come yet"):
+        matching.ask_taken_over(too_much, reason="ours", maker=cast.olga, now=later)
+
 
 def test_loans_of_one_account_share_what_secures_them(cast: Cast) -> None:
     two = {**LOAN, "loan": "LB-2", "margin_account": "Pool A", "liquidation_ltv": "0.85", "cure_period_s": "7200"}
