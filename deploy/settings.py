@@ -272,6 +272,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "portal.loan": ("risk.portal.panels.loan",),
     "admin.home": (
         "lending.admin.screening.panel",
+        "lending.admin.eligibility.home",
         "risk.admin.home.calls",
         "lending.admin.breaks.home",
         "lending.admin.home.pipeline",

@@ -91,6 +91,12 @@ def decide(approval: Approval, *, checker: User, approve: bool, now: datetime, r
     return row
 
 
+def waiting(*kinds: str, now: datetime) -> list[Approval]:
+    """Return the requests of some kinds that wait for a second person, the oldest first."""
+    found = Approval.objects.filter(kind__in=kinds, state=Approval.State.REQUESTED, expires_at__gt=now)
+    return list(found.select_related("maker").order_by("requested_at", "pk"))
+
+
 @transaction.atomic
 def withdraw(approval: Approval, *, by: User, now: datetime) -> Approval:
     """

@@ -120,8 +120,7 @@ def _check_end(rule: EligibilityRule, on: date, now: datetime) -> None:
 
 def waiting(*, now: datetime) -> list[Approval]:
     """Return the rules, and ends of rules, that wait for a second person."""
-    found = Approval.objects.filter(kind__in=(KIND, END), state=Approval.State.REQUESTED, expires_at__gt=now)
-    return list(found.select_related("maker").order_by("requested_at", "pk"))
+    return approvals.waiting(KIND, END, now=now)
 
 
 @transaction.atomic

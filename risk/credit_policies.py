@@ -105,8 +105,7 @@ def ask_end(policy: CreditPolicy, *, reason: str, maker: User, now: datetime) ->
 
 def waiting(*, now: datetime) -> list[Approval]:
     """Return the policies, and ends of policies, that wait for a second person."""
-    found = Approval.objects.filter(kind__in=(KIND, END), state=Approval.State.REQUESTED, expires_at__gt=now)
-    return list(found.select_related("maker").order_by("requested_at", "pk"))
+    return approvals.waiting(KIND, END, now=now)
 
 
 @transaction.atomic

@@ -1,24 +1,28 @@
 """What may be offered to whom: rules with their dates, what they say of one case, and the forms that change them."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import eligibility, staff
+from lending import access, eligibility, staff
+from lending.admin.asking import Asking
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.onboarding_forms import Day
 from lending.eligibility import UnableToRule
-from lending.models import Client, EligibilityRule, Product
+from lending.models import Client, EligibilityRule, Product, Role
 from lending.staff import Page, roles
 from lending.typed import Country
 
 _ANY = ("", "any classification")
+_SEE_TO_IT = eligibility.MAKERS | {Role.DESK_HEAD}
 
 
 class CaseForm(forms.Form):
@@ -62,40 +66,36 @@ class EndForm(forms.Form):
 def eligibility_page(request: HttpRequest) -> HttpResponse:
     """Show the rules, say what they come to for one case, and ask for one to begin or to end, as compliance."""
     now = staff.now(request)
-    may = bool(roles(request) & eligibility.MAKERS)
-    act = request.POST.get("act") if request.method == "POST" else None
-    if act and not may:
-        raise PermissionDenied
-    rule = RuleForm(request.POST if act == "rule" else None, initial={"start_date": now.date()}, auto_id="rule_%s")
-    end = EndForm(request.POST if act == "end" else None, auto_id="end_%s")
-    asked = rule if act == "rule" else end
-    if act and asked.is_valid() and _asked(request, asked):
-        messages.success(request, "Asked: it waits on the page Approvals for a second person.")
+    initial = {"start_date": now.date()}
+    asking = Asking(request, "rule", RuleForm, EndForm, makers=eligibility.MAKERS, initial=initial)
+    if asking.done(_ask, _ask_end, refusal=UnableToRule):
         return HttpResponseRedirect(reverse("admin:lending_eligibility"))
     tried = TryForm(request.GET if "product" in request.GET else None)
     rows = EligibilityRule.objects.select_related("product", "maker", "checker", "end_maker", "end_checker")
     frame = {
         **admin.site.each_context(request), "title": "Eligibility", "today": now.date(),
         "rows": rows.order_by("jurisdiction", "classification", "-start_date", "pk"),
-        "waiting": eligibility.waiting(now=now), "rule_form": rule if may else None, "end_form": end if may else None,
+        "waiting": eligibility.waiting(now=now), "rule_form": asking.begin, "end_form": asking.end,
         "try_form": tried, "verdict": _verdict(tried, now) if tried.is_valid() else None,
     }  # fmt: skip
-    wrong = act or tried.errors
+    wrong = asking.act or tried.errors
     return TemplateResponse(request, "admin/eligibility.html", frame, status=422 if wrong else 200)
 
 
-def _asked(request: HttpRequest, form: forms.Form) -> bool:
-    """Ask for what a valid form says; a refusal becomes the form's own error."""
-    said, maker, now = form.cleaned_data, request.user, staff.now(request)
-    try:
-        if isinstance(form, EndForm):
-            eligibility.ask_end(said["rule"], on=said["end_date"], reason=said["reason"], maker=maker, now=now)  # type: ignore[arg-type]
-        else:
-            eligibility.ask(**said, maker=maker, now=now)  # type: ignore[arg-type]
-    except UnableToRule as refusal:
-        form.add_error(None, f"Not asked: {refusal}.")
-        return False
-    return True
+def home(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return, to who can mend it, that nothing is offered because no rule allows anything; else nothing."""
+    if not roles(request) & _SEE_TO_IT or any(rule.allowed for rule in eligibility.in_force(on=now.date())):
+        return SafeString("")
+    context = {"waiting": eligibility.waiting(now=now)}
+    return render_to_string("admin/home/eligibility.html", context, request=request)
+
+
+def _ask(said: dict[str, Any], maker: Any, now: datetime) -> object:
+    return eligibility.ask(**said, maker=maker, now=now)
+
+
+def _ask_end(said: dict[str, Any], maker: Any, now: datetime) -> object:
+    return eligibility.ask_end(said["rule"], on=said["end_date"], reason=said["reason"], maker=maker, now=now)
 
 
 def _verdict(form: forms.Form, now: Any) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -14,9 +13,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from lending import staff
+from lending.admin.asking import Asking
 from lending.admin.base import SEE_CLIENTS
 from lending.models import Asset
-from lending.staff import Page, roles
+from lending.staff import Page
 from lending.typed import Figure
 from risk import credit_policies
 from risk.credit_policies import UnableToSetPolicy
@@ -64,15 +64,8 @@ class EndForm(forms.Form):
 def conditional_credit_page(request: HttpRequest) -> HttpResponse:
     """Show the policies and what counted by them, and ask for one to begin or to end, as risk."""
     now = staff.now(request)
-    may = bool(roles(request) & credit_policies.MAKERS)
-    act = request.POST.get("act") if request.method == "POST" else None
-    if act and not may:
-        raise PermissionDenied
-    policy = PolicyForm(request.POST if act == "policy" else None, auto_id="policy_%s")
-    end = EndForm(request.POST if act == "end" else None, auto_id="end_%s")
-    asked = policy if act == "policy" else end
-    if act and asked.is_valid() and _asked(request, asked):
-        messages.success(request, "Asked: it waits on the page Approvals for a second person.")
+    asking = Asking(request, "policy", PolicyForm, EndForm, makers=credit_policies.MAKERS)
+    if asking.done(_ask, _ask_end, refusal=UnableToSetPolicy):
         return HttpResponseRedirect(reverse("admin:risk_conditional_credit"))
     rows = list(
         CreditPolicy.objects.select_related("asset", "maker", "checker", "end_maker", "end_checker")
@@ -84,28 +77,20 @@ def conditional_credit_page(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Conditional credit", "now": now, "rows": rows,
         "waiting": credit_policies.waiting(now=now), "counted": counted.order_by("-begun_at", "-pk")[:_NEWEST],
-        "policy_form": policy if may else None,
-        "end_form": end if may and any(row.end_at is None for row in rows) else None,
+        "policy_form": asking.begin, "end_form": asking.end if any(row.end_at is None for row in rows) else None,
     }  # fmt: skip
-    return TemplateResponse(request, "admin/conditional_credit.html", frame, status=422 if act else 200)
+    return TemplateResponse(request, "admin/conditional_credit.html", frame, status=422 if asking.act else 200)
 
 
-def _asked(request: HttpRequest, form: forms.Form) -> bool:
-    """Ask for what a valid form says; a refusal becomes the form's own error."""
-    said, now = dict(form.cleaned_data), staff.now(request)
-    maker: Any = request.user
-    try:
-        if isinstance(form, EndForm):
-            credit_policies.ask_end(said["policy"], reason=said["reason"], maker=maker, now=now)
-        else:
-            said["start_at"] = said["start_at"] or now
-            said["share"] /= _HUNDRED
-            said["wait_s"] = said.pop("minutes") * _MINUTE_S
-            credit_policies.ask(**said, maker=maker, now=now)
-    except UnableToSetPolicy as refusal:
-        form.add_error(None, f"Not asked: {refusal}.")
-        return False
-    return True
+def _ask(said: dict[str, Any], maker: Any, now: datetime) -> object:
+    said["start_at"] = said["start_at"] or now
+    said["share"] /= _HUNDRED
+    said["wait_s"] = said.pop("minutes") * _MINUTE_S
+    return credit_policies.ask(**said, maker=maker, now=now)
+
+
+def _ask_end(said: dict[str, Any], maker: Any, now: datetime) -> object:
+    return credit_policies.ask_end(said["policy"], reason=said["reason"], maker=maker, now=now)
 
 
 _site: Any = admin.site

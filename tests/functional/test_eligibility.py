@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending.models import Approval, EligibilityRule, KycCase, Loan
+from lending.models import Approval, EligibilityRule, KycCase, Loan, User
 from tests import stories
 from tests.cast import Cast
 from tests.functional.test_booking import LATER, at, terms
@@ -71,6 +71,20 @@ def test_a_rule_is_ended_by_asking_and_only_compliance_asks(cast: Cast, client: 
     assert "end “Any clients in any country: every product allowed” on 2021-06-30" in page
     rule.refresh_from_db()
     assert rule.end_date is None
+
+
+def test_that_no_rule_allows_anything_is_told_to_who_can_mend_it(cast: Cast, client: Browser) -> None:
+    """As on a desk that has just taken over the release in which rules began."""
+    stories.offered(cast)
+
+    def told(user: User) -> bool:
+        client.force_login(user)
+        return "No rule allows anything" in client.get("/admin/").content.decode()
+
+    assert not told(cast.cora)
+    ends = {"end_date": LATER.date(), "end_maker": cast.cora, "end_checker": cast.dirk}
+    EligibilityRule.objects.filter(allowed=True).update(**ends)
+    assert [told(user) for user in (cast.cora, cast.dirk, cast.robin)] == [True, True, False]
 
 
 def test_what_is_missing_stands_on_the_booking_path_before_anybody_types(cast: Cast, client: Browser) -> None:
