@@ -60,12 +60,10 @@ def drafts(loan: Loan, changes: Sequence[Flow], *, key: str) -> list[entries.Dra
     """Return the entries of differences, each as of its own instant; `key` becomes a part of theirs."""
     return [
         entries.fee(
-            entries.Heading(
-                key=f"unused:{loan.public_id}:{change.at.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}:{ids.derived(key)}",
-                effective_at=change.at,
-                book_id=loan.book_id,
-                client_id=loan.client_id,
-                loan_id=loan.pk,
+            interest.heading(
+                loan,
+                f"unused:{loan.public_id}:{change.at.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}:{ids.derived(key)}",
+                change.at,
             ),
             asset=loan.asset.code,
             amount=change.amount,

@@ -4,6 +4,7 @@ What was wrong about a loan's past, put right by two persons: a payment that nob
 One person asks, another agrees, and then everything that followed is worked out again (`lending/replays.py`).
 """
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -35,6 +36,7 @@ KINDS = (PAYMENT, REVERSAL, WAIVER)
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 CORRECTED = (*loans.OWING, LoanState.REPAID)
 REASON_LENGTH = 400
+_KIND = Correction.Kind
 
 
 class UnableToCorrect(Exception):
@@ -91,15 +93,43 @@ def ask_reversal(
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
+    return ask_about(
+        payment,
+        REVERSAL,
+        lambda loan: _check_reversal(payment, loan, cause),
+        facts={"cause": str(cause)},
+        again="it was asked for already",
+        reason=reason,
+        maker=maker,
+        now=now,
+    )
+
+
+def ask_about(
+    payment: Repayment,
+    kind: str,
+    check: Callable[[Loan], Decimal],
+    *,
+    again: str,
+    reason: str,
+    maker: User,
+    now: datetime,
+    facts: Mapping[str, str] | None = None,
+) -> Approval:
+    """
+    Ask a second person for one of the `KINDS` about a payment; `check` returns the amount that it is about.
+
+    `again` is what is said where something is asked about it already: UnableToCorrect, as what `check` raises.
+    """
     loan = payment.loan
     check_maker(loan, maker)
     said = said_of(reason)
-    _check_reversal(payment, loan, cause)
-    payload = {"loan": str(loan.public_id), "payment": payment.key, "cause": str(cause), "reason": said}
-    payload |= {"asset": loan.asset.code, "amount": money.text(payment.amount)}
+    amount = check(loan)
+    payload = {"loan": str(loan.public_id), "payment": payment.key, **(facts or {}), "reason": said}
+    payload |= {"asset": loan.asset.code, "amount": money.text(amount)}
     if any(row.payload.get("payment") == payment.key for row in waiting(loan, now=now)):
-        raise UnableToCorrect("it was asked for already")
-    return approvals.request(REVERSAL, payload, maker=maker, now=now, client=loan.client)
+        raise UnableToCorrect(again)
+    return approvals.request(kind, payload, maker=maker, now=now, client=loan.client)
 
 
 def waiting(loan: Loan, *, now: datetime) -> list[Approval]:
@@ -118,10 +148,12 @@ def foreseen(approval: Approval) -> tuple[Loan, Plan] | None:
             flow = _flow(approval)
             return loan, replanned(loan, added=prepayments.flow(loan, flow.amount, at=flow.at))
         payments = Repayment.objects.select_related("loan__asset", "loan__client")
-        payment = payments.get(key=approval.payload["payment"])
+        payment = payments.exclude(corrections__kind=_KIND.REVERSAL).filter(key=approval.payload["payment"]).first()
+        if payment is None:
+            return None
         if approval.kind == WAIVER:
             return payment.loan, replanned(payment.loan, freed=payment)
-        _check_reversal(payment, payment.loan, approval.payload["cause"])
+        _check_kind(payment, payment.loan, approval.payload["cause"])
         return payment.loan, replanned(payment.loan, taken_back=payment)
     except UnableToCorrect:
         return None
@@ -166,50 +198,76 @@ def take_back(approval: Approval, *, now: datetime) -> Correction:
     lending.approvals.UnableToApprove
         If it can not be taken back any more, because of what happened meanwhile.
     """
-    asked = approval.payload
-    payment = Repayment.objects.select_related("loan", "entry").get(key=asked["payment"])
-    account = margin_accounts.lock(payment.loan.margin_account_id)
-    loan = loans.locked(payment.loan)
-    free = accounts.client_free(loan.asset.code, loan.client_id)
-    cause = Correction.Cause(asked["cause"])
-    try:
-        _check_reversal(payment, loan, cause)
-        wanted = replanned(loan, taken_back=payment)
-        booked = replays.book(
-            loan,
-            wanted,
-            key=f"taken_back:{approval.public_id}",
-            cause="a payment was taken back",
-            now=now,
-            actor=approval.checker,
-            client_free=ledger.owed(free),
-        )
+    cause, key = Correction.Cause(approval.payload["cause"]), f"taken_back:{approval.public_id}"
+
+    def give_up(payment: Repayment) -> None:
         if cause == Correction.Cause.BOUNCED:
-            _give_up(_transfer(payment), payment, available=ledger.owed(free), actor=approval.checker, now=now)
+            free = ledger.owed(accounts.client_free(payment.loan.asset.code, payment.client_id))
+            _give_up(_transfer(payment), payment, available=free, actor=approval.checker, now=now)
+
+    row, payment, _, again = put_right(
+        approval,
+        lambda payment, loan: _check_reversal(payment, loan, cause),
+        kind=_KIND.REVERSAL,
+        cause=cause,
+        key=key,
+        said="a payment was taken back",
+        event="payment_taken_back",
+        also=give_up,
+        now=now,
+    )
+    notices.enqueue([_letter(row, payment, again, key=key)], now=now)
+    return row
+
+
+def put_right(
+    approval: Approval,
+    check: Callable[[Repayment, Loan], Decimal],
+    *,
+    kind: Correction.Kind,
+    cause: Correction.Cause,
+    key: str,
+    said: str,
+    event: str,
+    now: datetime,
+    also: Callable[[Repayment], None] = lambda payment: None,
+) -> tuple[Correction, Repayment, Decimal, list[Obligation]]:
+    """
+    Take back or free the payment that two persons agreed about, and book the differences of everything that followed.
+
+    `check` returns the amount that it is about, which the news says; `also` is done with it, in the same transaction.
+    Returned are the correction, the payment, that amount, and what the client is asked for again.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it can not be done any more, because of what happened meanwhile.
+    """
+    payment = Repayment.objects.select_related("loan", "entry").get(key=approval.payload["payment"])
+    account = margin_accounts.lock(payment.loan.margin_account_id)
+    payment.loan = loan = loans.locked(payment.loan)
+    free, actor = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)), approval.checker
+    try:
+        amount = check(payment, loan)
+        gone = kind == _KIND.REVERSAL
+        wanted = replanned(loan, taken_back=payment) if gone else replanned(loan, freed=payment)
+        booked = replays.book(loan, wanted, key=key, cause=said, now=now, actor=actor, client_free=free)
+        also(payment)
     except (UnableToCorrect, replays.UnableToSettle) as refusal:
         raise approvals.UnableToApprove(str(refusal)) from refusal
-    row = Correction(
-        client_id=loan.client_id,
-        loan=loan,
-        kind=Correction.Kind.REVERSAL,
-        cause=cause,
-        repayment=payment,
-        reason=asked["reason"],
-        maker=approval.maker,
-        checker=approval.checker,
-        effective_at=payment.received_at,
-        recorded_at=now,
+    why, at = approval.payload["reason"], payment.received_at
+    row = replays.remember(
+        booked, loan, kind=kind, cause=cause, reason=why, effective_at=at, now=now, payment=payment, agreed=approval
     )
-    replays.remember(booked, row)
     margin_accounts.touch(account)
-    facts = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(payment.amount)}
-    events.emit("loans", "payment_taken_back", facts, client_id=loan.client_id, now=now)
+    facts = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(amount)}
+    events.emit("loans", event, facts, client_id=loan.client_id, now=now)
     if loan.state == LoanState.REPAID and loans.owes(loan):
-        said = f"a payment was taken back: {cause.label}"
-        loans.transition(loan, _reopened(loan, now), actor=approval.checker, cause=said, now=now)
-    again = obligations.recount(loan, replays.received(loan), now=now)
-    notices.enqueue([_letter(row, payment, again, key=f"taken_back:{approval.public_id}")], now=now)
-    return row
+        again = f"{said}: {cause.label}"
+        loans.transition(loan, _reopened(loan, now), actor=actor, cause=again, now=now)
+    elif loan.state in loans.OWING and not loans.owes(loan):
+        loans.transition(loan, LoanState.REPAID, actor=actor, cause=said, now=now)
+    return row, payment, amount, obligations.recount(loan, replays.received(loan), now=now)
 
 
 def _reopened(loan: Loan, now: datetime) -> LoanState:
@@ -266,13 +324,19 @@ def check_maker(loan: Loan, maker: User) -> None:
     access.require_client(maker, loan.client)
 
 
-def _check_reversal(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> None:
+def _check_reversal(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> Decimal:
+    if payment.corrections.filter(kind=_KIND.REVERSAL).exists():
+        raise UnableToCorrect("it was taken back already")
+    _check_kind(payment, loan, cause)
+    return payment.amount
+
+
+def _check_kind(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> None:
+    """Check that a payment which stands is one that can be taken back for a cause."""
     if payment.kind != Repayment.Kind.CASH:
         raise UnableToCorrect("what a sale brought is a fact and can not be taken back")
     if cause not in (Correction.Cause.WRONG, Correction.Cause.BOUNCED):
         raise UnableToCorrect("say whether it was booked wrongly or its transfer came back")
-    if payment.corrections.filter(kind=Correction.Kind.REVERSAL).exists():
-        raise UnableToCorrect("it was taken back already")
     if loan.state not in CORRECTED:
         raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
     if cause == Correction.Cause.BOUNCED:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from lending import interest
 from lending.engine import capitalisation as recipes
 from lending.engine import entries, money
 from lending.models import Capitalisation, Entry, Loan, ScheduleRow
@@ -34,9 +35,7 @@ def grown(loan: Loan, more: Sequence[ScheduleRow]) -> list[Grown]:
 def growth(loan: Loan, row: ScheduleRow, number: int, amount: Decimal) -> entries.Draft:
     """Return the entry by which the interest of a period becomes principal, or more or less of it than before."""
     key = f"capitalisation:{loan.public_id}:{row.due_date}" + (f":{number}" if number > 1 else "")
-    about = entries.Heading(
-        key=key, effective_at=ends_at(row), book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
-    )
+    about = interest.heading(loan, key, ends_at(row))
     return recipes.capitalisation(about, asset=loan.asset.code, amount=amount, late=number > 1)
 
 

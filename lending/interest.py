@@ -207,9 +207,9 @@ def differences(
             end = cuts[place]
             which = f"{end.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}:{'default' if default else 'normal'}:{_short(key)}"
             counts_at = end - _INSTANT if end in midnights else end
-            heading = _heading(loan, f"accrual:{loan.public_id}:{which}", counts_at)
+            about = heading(loan, f"accrual:{loan.public_id}:{which}", counts_at)
             amount = excess.copy_negate()
-            drafts.append(entries.accrual(heading, asset=loan.asset.code, amount=amount, default=default, late=True))
+            drafts.append(entries.accrual(about, asset=loan.asset.code, amount=amount, default=default, late=True))
     return drafts
 
 
@@ -246,11 +246,11 @@ def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective
     loan.accrued_at = max(_accrued_at(loan), until)
     drafts = []
     if amount:
-        heading = _heading(loan, key, effective_at)
-        drafts.append(entries.accrual(heading, asset=loan.asset.code, amount=amount, default=until > default_at(loan)))
+        about = heading(loan, key, effective_at)
+        drafts.append(entries.accrual(about, asset=loan.asset.code, amount=amount, default=until > default_at(loan)))
     if fee:
-        heading = _heading(loan, f"{key}:unused", effective_at)
-        drafts.append(entries.fee(heading, asset=loan.asset.code, amount=fee, category=Category.UNUSED_FEE))
+        about = heading(loan, f"{key}:unused", effective_at)
+        drafts.append(entries.fee(about, asset=loan.asset.code, amount=fee, category=Category.UNUSED_FEE))
     with money.exact():
         loan.interest_due += amount
         loan.interest_posted += amount
@@ -259,10 +259,10 @@ def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective
     return drafts
 
 
-def _heading(loan: Loan, key: str, effective_at: datetime) -> entries.Heading:
-    return entries.Heading(
-        key=key, effective_at=effective_at, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
-    )
+def heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
+    """Return the heading of an entry about a loan."""
+    about = {"book_id": loan.book_id, "client_id": loan.client_id, "loan_id": loan.pk}
+    return entries.Heading(key=key, effective_at=effective_at, cause=cause, **about)
 
 
 def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:

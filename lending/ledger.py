@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection
 from django.db.models import Max
 
+from lending import ids
 from lending.balances import balance, balances, owed
 from lending.engine import entries
 from lending.engine.chart import CLIENT_KINDS, AccountKind, Category
@@ -34,13 +35,14 @@ __all__ = [
     "owed",
     "post",
     "post_many",
+    "reversal_key",
     "reverse",
     "seal",
     "verify_seals",
 ]
 
 BATCH = 10_000  # entries per statement
-_CAUSE = 80  # letters of a cause
+_CAUSE, _KEY_LENGTH = 80, 200  # letters
 _ENTRY_FIELDS = [field.attname for field in Entry._meta.concrete_fields]
 
 
@@ -170,6 +172,12 @@ def reverse(
     )
     lines = [Line(_key_of(posting), posting.amount, Category(posting.category)) for posting in postings]
     return _post([entries.reversal(heading, lines)], now=now, actor=actor, reverses=entry)[0]
+
+
+def reversal_key(entry: Entry) -> str:
+    """Return the natural key of the entry that reverses another."""
+    natural = f"reversal:{entry.idempotency_key}"
+    return natural if len(natural) <= _KEY_LENGTH else f"reversal:{ids.derived(entry.idempotency_key)}"
 
 
 def _key_of(posting: Posting) -> AccountKey:

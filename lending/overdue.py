@@ -60,16 +60,8 @@ def put_right(
             free = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id))
             booked = replays.book(loan, prepare(), key=key, cause=cause, now=now, actor=None, client_free=free)
             if booked.interest or booked.changes:
-                row = Correction(
-                    client_id=loan.client_id,
-                    loan=loan,
-                    kind=_MADE[kind],
-                    cause=Correction.Cause.LATE,
-                    reason=said,
-                    effective_at=at[0],
-                    recorded_at=now,
-                )
-                replays.remember(booked, row)
+                late = Correction.Cause.LATE
+                replays.remember(booked, loan, kind=_MADE[kind], cause=late, reason=said, effective_at=at[0], now=now)
             if loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
                 loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
     except replays.UnableToSettle as refusal:

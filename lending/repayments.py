@@ -93,7 +93,7 @@ def record(
         split = prepayments.serve(loan, flow, _claims(loan))
         if split.surplus == amount:
             raise UnableToRepay(_too_little(amount, loan) if split.short else f"nothing is owed on {loan}")
-        heading = replays.heading(loan, key, received_at)
+        heading = interest.heading(loan, key, received_at)
         draft = entries.repayment(heading, asset=loan.asset.code, paid=replays.dues(split))
         entry = ledger.post(draft, now=now, actor=actor)
         payment = _reduce(
@@ -148,18 +148,14 @@ def _late(
     why = agreed.payload["reason"] if agreed else "recorded after interest or a later payment was on the books"
     replays.remember(
         booked,
-        Correction(
-            client_id=loan.client_id,
-            loan=loan,
-            kind=Correction.Kind.PAYMENT,
-            cause=Correction.Cause.LATE,
-            repayment=payment,
-            reason=why,
-            maker=agreed.maker if agreed else None,
-            checker=agreed.checker if agreed else None,
-            effective_at=flow.at,
-            recorded_at=now,
-        ),
+        loan,
+        kind=Correction.Kind.PAYMENT,
+        cause=Correction.Cause.LATE,
+        reason=why,
+        effective_at=flow.at,
+        now=now,
+        payment=payment,
+        agreed=agreed,
     )
     if wanted.heals:
         loans.undo_default(loan, default_from=wanted.default_from, actor=actor, now=now)
@@ -194,7 +190,7 @@ def apply(proceeds: Decimal, loan: Loan, *, key: str, cause: str, now: datetime)
     interest.catch_up(loan, until=now, reason=key, now=now)
     split = allocate(proceeds, _claims(loan))
     draft = entries.waterfall(
-        replays.heading(loan, key, now, cause=cause),
+        interest.heading(loan, key, now, cause=cause),
         asset=loan.asset.code,
         paid=replays.dues(split),
         margin_account_id=account.pk,
@@ -243,7 +239,7 @@ def shortfall(loan: Loan, *, key: str, cause: str, now: datetime, dust: Collecti
         raise UnableToRealise(f"sale proceeds of {account} are not applied yet")
     interest.catch_up(loan, until=now, reason=key, now=now)
     unpaid = entries.Dues(fees=loan.fees_due, interest=loan.interest_due, principal=loan.principal_outstanding)
-    draft = entries.shortfall(replays.heading(loan, key, now, cause=cause), asset=loan.asset.code, unpaid=unpaid)
+    draft = entries.shortfall(interest.heading(loan, key, now, cause=cause), asset=loan.asset.code, unpaid=unpaid)
     ledger.post(draft, now=now)
     loan.fees_due = loan.interest_due = loan.principal_outstanding = money.ZERO
     loan.save(update_fields=["fees_due", "interest_due", "principal_outstanding"])

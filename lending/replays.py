@@ -9,19 +9,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from lending import charges, growth, ids, interest, ledger, obligations, prepayments
+from lending import charges, growth, interest, late_fees, ledger, obligations, prepayments
 from lending.engine import entries, money, replay
 from lending.engine.replay import Facts, Flow, Life, Parts
 from lending.engine.waterfall import Split
-from lending.models import Correction, Draw, Entry, Loan, Obligation, Repayment, ScheduleRow, SplitChange, User
+from lending.models import (
+    Approval,
+    Correction,
+    Draw,
+    Entry,
+    Loan,
+    Obligation,
+    Repayment,
+    ScheduleRow,
+    SplitChange,
+    User,
+)
 from lending.obligations import Received
 
 NONE = Parts()
-_KEY_LENGTH = 200
 PARTS = ("fees", "interest", "principal", "surplus", "make_whole")  # in the order of Parts
 
 
@@ -93,25 +104,28 @@ def parts_now(payments: Iterable[Repayment]) -> dict[int, Parts]:
 
 def standing(loan: Loan) -> list[Repayment]:
     """Return the payments of a loan that were not taken back, in the order in which they count, with what `costs`."""
-    rows = loan.repayments.exclude(corrections__kind=Correction.Kind.REVERSAL)
     freed = Correction.objects.filter(repayment=OuterRef("pk"), kind=Correction.Kind.WAIVER)
-    rows = rows.annotate(costs=Q(prepays=True) & ~Exists(freed))
-    return list(rows.select_related("entry").order_by("received_at", "pk"))
+    rows = _corrected(loan.repayments.exclude(corrections__kind=Correction.Kind.REVERSAL))
+    return list(rows.annotate(costs=Q(prepays=True) & ~Exists(freed)).order_by("received_at", "pk"))
 
 
 def as_they_stand(loan: Loan) -> list[tuple[Repayment, Parts, bool]]:
     """Return every payment of a loan, the newest first, with what it pays now and if it was taken back; one query."""
     gone = Correction.objects.filter(repayment=OuterRef("pk"), kind=Correction.Kind.REVERSAL)
-    rows = loan.repayments.select_related("entry").annotate(
-        gone=Exists(gone),
-        corrected=Exists(Correction.objects.filter(repayment=OuterRef("pk"))),
-        **{f"more_{part}": Coalesce(Sum(f"split_changes__{part}"), money.ZERO) for part in PARTS},
-    )
-    found: list[tuple[Repayment, Parts, bool]] = []
-    for row in rows.order_by("-received_at", "-pk"):
-        more = Parts(*(getattr(row, f"more_{part}") for part in PARTS))
-        found.append((row, _parts(row) + more, row.gone))
-    return found
+    made = Correction.objects.filter(repayment=OuterRef("pk"))
+    rows: QuerySet[Any] = _corrected(loan.repayments.annotate(gone=Exists(gone), corrected=Exists(made)))
+    return [(row, _pays(row), row.gone) for row in rows.order_by("-received_at", "-pk")]
+
+
+def _corrected(rows: QuerySet[Repayment]) -> QuerySet[Repayment]:
+    """Return payments with their entries and with what was corrected about each part, in the query that reads them."""
+    more = {f"more_{part}": Coalesce(Sum(f"split_changes__{part}"), money.ZERO) for part in PARTS}
+    return rows.select_related("entry").annotate(**more)
+
+
+def _pays(row: Repayment) -> Parts:
+    """Return what a payment that was read `_corrected` pays."""
+    return _parts(row) + Parts(*(getattr(row, f"more_{part}") for part in PARTS))
 
 
 def plan(
@@ -130,7 +144,7 @@ def plan(
     interest of some periods became principal.
     """
     every = standing(loan)
-    before = parts_now(every)
+    before = {row.pk: _pays(row) for row in every}
     kept: list[Repayment | None] = [row for row in every if row != taken_back]
     changed = (
         *(row and row.received_at for row in (taken_back, freed)),
@@ -182,8 +196,7 @@ def _flow(row: Repayment, freed: Repayment | None) -> Flow:
 def received(loan: Loan) -> list[Received]:
     """Return what reduced a loan, as it stands after all corrections."""
     rows = standing(loan)
-    parts = parts_now(rows)
-    return _counting(rows, [parts[row.pk] for row in rows])
+    return _counting(rows, [_pays(row) for row in rows])
 
 
 def _counting(rows: Sequence[Repayment | None], parts: Sequence[Parts]) -> list[Received]:
@@ -268,15 +281,37 @@ def book(
     growth.write(loan, wanted.capitalised, {row.pk: next(posted) for row, _, _ in grown}, now=now)
     # Behind the payments that no longer pay them: what is receivable is never below zero.
     for obligation in wanted.not_late:
-        _give_back(obligation, now=now, actor=actor)
+        late_fees.give_back(obligation, now=now, actor=actor)
     _settle(loan, wanted)
     return Booked(added, tuple(changes), wanted.interest)
 
 
-def remember(booked: Booked, correction: Correction) -> Correction:
-    """Write down a correction, and by how much it changed each payment."""
-    correction.interest = booked.interest
-    correction.save(force_insert=True)
+def remember(
+    booked: Booked,
+    loan: Loan,
+    *,
+    kind: Correction.Kind,
+    cause: Correction.Cause,
+    reason: str,
+    effective_at: datetime,
+    now: datetime,
+    payment: Repayment | None = None,
+    agreed: Approval | None = None,
+) -> Correction:
+    """Write down why a loan's past is another from an instant on, and by how much that changed each payment."""
+    correction = Correction.objects.create(
+        client_id=loan.client_id,
+        loan=loan,
+        kind=kind,
+        cause=cause,
+        repayment=payment,
+        reason=reason,
+        maker=agreed.maker if agreed else None,
+        checker=agreed.checker if agreed else None,
+        effective_at=effective_at,
+        recorded_at=now,
+        interest=booked.interest,
+    )
     SplitChange.objects.bulk_create(
         SplitChange(
             client_id=correction.client_id,
@@ -303,26 +338,13 @@ def _lent(loan: Loan, start_at: datetime) -> Iterable[Flow]:
 def _payment(loan: Loan, wanted: Plan, key: str) -> entries.Draft:
     """Return the entry of the payment that a plan adds, as if it had been known in time."""
     place = wanted.payments.index(None)
-    about = heading(loan, key, wanted.life.facts.paid[place].at)
+    about = interest.heading(loan, key, wanted.life.facts.paid[place].at)
     return entries.repayment(about, asset=loan.asset.code, paid=dues(wanted.added))
 
 
 def _reallocation(loan: Loan, row: Repayment, change: Parts, *, key: str, cause: str) -> entries.Draft:
-    about = heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
+    about = interest.heading(loan, f"reallocation:{row.pk}:{key}", row.received_at, cause=cause)
     return entries.reallocation(about, asset=loan.asset.code, change=dues(change), surplus=change.surplus)
-
-
-def _give_back(row: Obligation, *, now: datetime, actor: User | None) -> None:
-    """Reverse the late fee of an obligation that was paid in time, as of when it was charged."""
-    entry = row.late_fee_entry
-    if entry is None:
-        return
-    ledger.reverse(
-        entry, key=_reversal_key(entry), now=now, cause="it was paid in time", actor=actor,
-        effective_at=entry.effective_at,
-    )  # fmt: skip
-    row.late_fee, row.late_fee_entry = money.ZERO, None
-    row.save(update_fields=["late_fee", "late_fee_entry"])
 
 
 def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: User | None) -> Entry:
@@ -331,7 +353,7 @@ def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: Us
     mirrors = [
         ledger.reverse(
             entry,
-            key=_reversal_key(entry),
+            key=ledger.reversal_key(entry),
             now=now,
             cause=cause,
             actor=actor,
@@ -340,11 +362,6 @@ def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: Us
         for entry in written
     ]
     return mirrors[0]
-
-
-def _reversal_key(entry: Entry) -> str:
-    natural = f"reversal:{entry.idempotency_key}"
-    return natural if len(natural) <= _KEY_LENGTH else f"reversal:{ids.derived(entry.idempotency_key)}"
 
 
 def _settle(loan: Loan, wanted: Plan) -> None:
@@ -364,18 +381,6 @@ def _settle(loan: Loan, wanted: Plan) -> None:
 def dues(paid: Parts | Split) -> entries.Dues:
     """Return what a payment paid of each due, without what it left over."""
     return entries.Dues(paid.fees, paid.interest, paid.principal, paid.make_whole)
-
-
-def heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") -> entries.Heading:
-    """Return the heading of an entry about a loan."""
-    return entries.Heading(
-        key=key,
-        effective_at=effective_at,
-        book_id=loan.book_id,
-        cause=cause,
-        client_id=loan.client_id,
-        loan_id=loan.pk,
-    )
 
 
 def _parts(row: Repayment | SplitChange) -> Parts:

@@ -5,10 +5,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import approvals, corrections, events, ledger, loans, margin_accounts, notices, obligations, replays
+from lending import corrections, notices, replays
 from lending.corrections import CORRECTED, WAIVER, UnableToCorrect
-from lending.engine import accounts, money
-from lending.models import Approval, Correction, Loan, LoanState, Repayment, User
+from lending.models import Approval, Correction, Loan, Repayment, User
 from lending.notices import Letter
 
 
@@ -25,15 +24,10 @@ def ask(payment: Repayment, *, reason: str, maker: User, now: datetime) -> Appro
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
-    loan = payment.loan
-    corrections.check_maker(loan, maker)
-    said = corrections.said_of(reason)
-    cost = _check(payment, loan)
-    payload = {"loan": str(loan.public_id), "payment": payment.key, "reason": said}
-    payload |= {"asset": loan.asset.code, "amount": money.text(cost)}
-    if any(row.payload.get("payment") == payment.key for row in corrections.waiting(loan, now=now)):
-        raise UnableToCorrect("something is asked about this payment already")
-    return approvals.request(WAIVER, payload, maker=maker, now=now, client=loan.client)
+    again = "something is asked about this payment already"
+    return corrections.ask_about(
+        payment, WAIVER, lambda loan: _check(payment, loan), again=again, reason=reason, maker=maker, now=now
+    )
 
 
 @transaction.atomic
@@ -48,36 +42,18 @@ def carry_out(approval: Approval, *, now: datetime) -> Correction:
     lending.approvals.UnableToApprove
         If it can not be waived any more, because of what happened meanwhile.
     """
-    payment = Repayment.objects.select_related("loan", "entry").get(key=approval.payload["payment"])
-    account = margin_accounts.lock(payment.loan.margin_account_id)
-    loan = loans.locked(payment.loan)
-    free = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id))
-    key, cause = f"waived:{approval.public_id}", "make-whole was waived"
-    try:
-        cost = _check(payment, loan)
-        wanted = corrections.replanned(loan, freed=payment)
-        booked = replays.book(loan, wanted, key=key, cause=cause, now=now, actor=approval.checker, client_free=free)
-    except (UnableToCorrect, replays.UnableToSettle) as refusal:
-        raise approvals.UnableToApprove(str(refusal)) from refusal
-    row = Correction(
-        client_id=loan.client_id,
-        loan=loan,
+    key = f"waived:{approval.public_id}"
+    row, payment, cost, _ = corrections.put_right(
+        approval,
+        _check,
         kind=Correction.Kind.WAIVER,
         cause=Correction.Cause.WAIVED,
-        repayment=payment,
-        reason=approval.payload["reason"],
-        maker=approval.maker,
-        checker=approval.checker,
-        effective_at=payment.received_at,
-        recorded_at=now,
+        key=key,
+        said="make-whole was waived",
+        event="make_whole_waived",
+        now=now,
     )
-    replays.remember(booked, row)
-    margin_accounts.touch(account)
-    facts = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(cost)}
-    events.emit("loans", "make_whole_waived", facts, client_id=loan.client_id, now=now)
-    if loan.state in loans.OWING and not loans.owes(loan):
-        loans.transition(loan, LoanState.REPAID, actor=approval.checker, cause=cause, now=now)
-    obligations.recount(loan, replays.received(loan), now=now)
+    loan = row.loan
     what, paid_at = corrections.stated(loan, cost), f"{payment.received_at:%d %b %Y %H:%M} UTC"
     body = (
         f"{what} that your payment of {paid_at} cost for paying principal before its time was waived. It pays what "

@@ -19,7 +19,7 @@ _WATCHED = (
     (incidents.RESET_OVERDUE, resets.late, "its rate is not reset from {day} on"),
     (incidents.CAPITALISATION_OVERDUE, capitalisations.late, "its interest of the period to {day} is not principal"),
 )
-_UNTRIED = "it was not tried, or its account was busy each time"
+_UNTRIED = "it could not be tried: the worker may be down or failing, or its account busy each time"
 
 
 def watch_due(*, now: datetime) -> int:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from lending import approvals, corrections, dunning, interest, repayments
-from lending.models import Approval, Correction, Loan, LoanState, Repayment, ScheduleKind, User
+from lending.models import Approval, Correction, Entry, Loan, LoanState, Repayment, ScheduleKind, User
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import ProductFactory
@@ -199,11 +199,18 @@ def test_the_pages_of_a_corrected_loan_hold_their_queries(cast: Cast) -> None:
 def test_the_page_of_a_request_that_names_a_loan_holds_its_queries(cast: Cast) -> None:
     loan = paying(cast)
     wire = loan.repayments.get()
+    brought = Entry.objects.filter(idempotency_key__startswith="deposit:test:").latest("pk").idempotency_key
+    key = brought.replace("deposit:", "repayment:", 1)
+    bounced = repayments.record(loan, Decimal(1_000), key=key, received_at=LATER, now=LATER)
     browser = signed_in(cast.rhea)
     browser.get("/admin/lending/approval/")  # which kinds of rows there are is read once per process
     for request, says in (
         (ask(cast, loan), "What it would change"),
         (corrections.ask_reversal(wire, cause="wrong", reason="x", maker=cast.olga, now=LATER), "What it would change"),
+        (
+            corrections.ask_reversal(bounced, cause="bounced", reason="x", maker=cast.olga, now=LATER),
+            "What it would change",
+        ),
         (
             approvals.request(
                 "recall_loan", {"loan": str(loan.public_id)}, maker=cast.olga, client=loan.client, now=LATER
