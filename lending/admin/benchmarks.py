@@ -15,11 +15,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, benchmarks, csv_tables, outlook, resets, staff
+from lending import access, benchmarks, csv_tables, outlook, overdue, resets, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.benchmarks import Reading, UnableToRecord
 from lending.interest import ACCRUING
-from lending.models import Benchmark, Loan
+from lending.models import Benchmark, Loan, Overdue
 from lending.staff import Page, roles
 from lending.typed import TableForm
 
@@ -112,6 +112,7 @@ def rate(request: HttpRequest, pk: int) -> HttpResponse:
     runs = loan.start_at is not None and loan.state in ACCRUING
     facts = {
         "loan": loan, "asset": loan.asset.code, "now": now, "steps": resets.history(loan),
+        "refused": overdue.standing([loan], Overdue.Kind.RESET)[loan.pk].items(),
         "ahead": outlook.ahead(loan, now=now) if loan.floats and runs else [], "staff": True,
     }  # fmt: skip
     if request.headers.get("HX-Request"):

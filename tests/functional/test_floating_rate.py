@@ -12,7 +12,7 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
 from lending import interest, resets
-from lending.models import Approval, Fixing, Loan, Notice, Product, User
+from lending.models import Approval, Fixing, Loan, Notice, Overdue, Product, User
 from risk import cycle
 from tests import stories
 from tests.cast import NOW, Cast
@@ -151,7 +151,12 @@ def test_what_is_fixed_and_what_is_expected_stands_beside_the_loan(cast: Cast) -
         assert "Sat 19 Jun 2021 6.00 % SOFR 4 % of 10 Jun 2021, the last that was known of 19 Jun 2021" in part
         assert "Mon 19 Jul 2021 1,800.00 fixed" in part.replace(" USD", "")
         assert "Thu 19 Aug 2021 1,860.00 expected" in part.replace(" USD", "")
+        # What could not be booked is told to the desk, and is no matter of the client's.
+        said = "5 USD are missing"
+        Overdue.objects.create(client=loan.client, loan=loan, kind="reset", at=at, since=at, reason=said)
+        assert f"Not reset from Sat 19 Jun 2021 on: {said}" in read(cast.robin, f"/admin/rates/{loan.pk}/")
         own = read(cast.alice, f"/portal/loans/{loan.public_id}/rate/")
+        assert said not in own
         assert "Next reset Mon 19 Jul 2021" in own or "19 Jul" in own
         assert "on the day of each reset; if nothing is known of that day" in own
         assert signed_in(cast.charlie).get(f"/portal/loans/{loan.public_id}/rate/").status_code == 404
