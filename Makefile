@@ -26,7 +26,7 @@ smoke: base ## Start it in a scratch folder, watch every door until a call, cure
 	@exec $(MANAGE) smoke
 
 test: dev ## Run every test
-	$(VENV)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: dev ## Style, types, security, import contracts, migrations, deployment settings
 	@$(VENV)/python -m deploy.lint

@@ -9,9 +9,7 @@ from django.http import HttpResponse, QueryDict
 
 from lending import statements, tax_years
 from lending.models import Client
-from lending.papers import statement as statement_paper
-from lending.papers import tax_year as tax_year_paper
-from lending.papers.files import TYPES, attachment
+from lending.papers import files
 
 _FIRST_DAYS = 31
 _DATE = {"type": "date"}
@@ -98,11 +96,4 @@ def answered(form: StatementForm | TaxYearForm, asked: QueryDict) -> tuple[Any, 
         form.add_error(None, f"{str(refusal).capitalize()}.")
         return None, None
     wanted = asked.get("format", "")
-    if wanted not in TYPES:
-        return drawn, None
-    of_year = isinstance(drawn, tax_years.TaxYear)
-    printer, lines = (tax_year_paper, tax_years) if of_year else (statement_paper, statements)
-    content = printer.render(drawn) if wanted == "pdf" else lines.as_csv(drawn)
-    kind = "tax-year" if of_year else "statement"
-    name = f"{kind}-{drawn.from_date}-{drawn.to_date}-seal-{drawn.basis.seq}.{wanted}"
-    return drawn, attachment(content, name)
+    return drawn, files.of_period(drawn, wanted) if wanted in files.TYPES else None

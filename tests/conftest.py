@@ -48,13 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Refuse what the ledger's guards would refuse later, with less to say about it.
 
-    The slow ones begin first, so that no worker is left with them at the end.
+    The slow ones begin first, so that no worker is left with them at the end: those with processes, then the browser's.
     """
     for item in items:
         mark = item.get_closest_marker("django_db")
         if (mark and mark.kwargs.get("transaction")) or "transactional_db" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a test that commits asks for the fixture real_db")
-    items.sort(key=lambda item: not any(item.get_closest_marker(mark) for mark in ("browser", "processes")))
+    items.sort(key=lambda item: (not item.get_closest_marker("processes"), not item.get_closest_marker("browser")))
 
 
 def pytest_collection_finish() -> None:

@@ -95,7 +95,7 @@ def in_the_crash(loans: int, *, seed: int) -> Iterator[None]:
 
 def every_page(browser: Client, door: str) -> Iterator[crawl.Page]:
     """Yield one page of every kind that a door leads to."""
-    return crawl.pages(lambda path: _fetch(browser, path), door)
+    return crawl.pages(lambda path: fetch(browser, path), door)
 
 
 @contextlib.contextmanager
@@ -111,7 +111,8 @@ def signed_in(email: str) -> Iterator[Client]:
         settings.ALLOWED_HOSTS = hosts
 
 
-def _fetch(browser: Client, path: str) -> crawl.Answer:
+def fetch(browser: Client, path: str) -> crawl.Answer:
+    """Return what an address gives."""
     answer: Any = browser.get(path)
     text = "" if answer.streaming else answer.content.decode(errors="replace")
     return crawl.Answer(answer.status_code, answer.headers.get("Content-Type", ""), text)

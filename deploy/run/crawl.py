@@ -44,6 +44,7 @@ def pages(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
     Raises UnableToOpen for a link that is dead or closed to whoever is shown it; files are no pages.
     """
     seen: set[str] = set()
+    met = {door}
     ahead = [(door, "")]
     while ahead:
         path, met_on = ahead.pop(0)
@@ -57,7 +58,9 @@ def pages(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
             continue
         seen.add(kind)
         yield Page(kind, path)
-        ahead += [(link, path) for link in _links(path, answer.text)]
+        links = dict.fromkeys(_links(path, answer.text))
+        ahead += [(link, path) for link in links if link not in met]
+        met |= links.keys()
 
 
 def shape(text: str) -> str:

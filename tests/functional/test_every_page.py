@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django import forms
@@ -16,7 +17,8 @@ from django.test.signals import template_rendered
 from django.test.utils import CaptureQueriesContext
 
 from deploy.benches import pages
-from deploy.run.crawl import Page
+from deploy.run import crawl
+from deploy.run.crawl import Answer, Page
 from lending import clock
 from tests import bad_input
 from tests.functional import half_done, trying
@@ -57,13 +59,30 @@ class Walk:
     filled_in: set[str] = field(default_factory=set)
     rendered: set[str] = field(default_factory=set)
 
+    def all_of(self, browser: Browser, who: str, door: str) -> None:
+        """Look at one page of every kind that a door leads to."""
+        fetched: dict[str, tuple[int, str]] = {}
+
+        def fetch(path: str) -> Answer:
+            with CaptureQueriesContext(connection) as asked:
+                answer = pages.fetch(browser, path)
+            fetched[path] = len(asked), answer.text
+            return answer
+
+        for page in crawl.pages(fetch, door):
+            self.see(browser, who, page, *fetched[page.path])
+
     def look(self, browser: Browser, who: str, page: Page) -> None:
         """Open a page, and try the forms on it that were not met before."""
         with CaptureQueriesContext(connection) as asked:
             answer = browser.get(page.path, follow=True)
         assert answer.status_code == 200, f"{who} on {page.path}"
-        path, read = answer.request["PATH_INFO"], Forms(answer.content.decode())
-        self.pages.append(Seen(who, page.kind, len(asked), read.forms, read.loose))
+        self.see(browser, who, Page(page.kind, answer.request["PATH_INFO"]), len(asked), answer.content.decode())
+
+    def see(self, browser: Browser, who: str, page: Page, asked: int, text: str) -> None:
+        """Note what a page asked and holds, and try its forms."""
+        path, read = urlsplit(page.path).path, Forms(text)
+        self.pages.append(Seen(who, page.kind, asked, read.forms, read.loose))
         for form in (part for whole in read.forms for part in whole.parted() if trying.worth(part)):
             title = trying.title(path, form)
             if title not in self.tried:
@@ -90,8 +109,7 @@ def _walked() -> Walk:
         for email, door in pages.DOORS:
             who = email.partition("@")[0]
             with pages.signed_in(email) as browser:
-                for page in list(pages.every_page(browser, door)):
-                    walk.look(browser, who, page)
+                walk.all_of(browser, who, door)
                 for path in (path for reader, path in more if reader == who):
                     walk.look(browser, who, Page("half done", path))
     template_rendered.disconnect(rendered)

@@ -1,4 +1,4 @@
-"""An hour of the crash, replayed: the same seed gives the same ledger, and every cent is explained."""
+"""The worst of the crash, replayed: the same seed gives the same ledger, and every cent is explained."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from deploy import replay
 from risk import scenarios
 
-START, END = datetime(2021, 5, 19, 12, 50, tzinfo=UTC), datetime(2021, 5, 19, 13, 50, tzinfo=UTC)
+START, END = datetime(2021, 5, 19, 12, 55, tzinfo=UTC), datetime(2021, 5, 19, 13, 20, tzinfo=UTC)
 
 
 def _replayed(seed: int, after: Callable[[], object] = lambda: None) -> dict[str, Any]:
