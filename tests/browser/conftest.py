@@ -2,58 +2,17 @@
 
 import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-import httpx
 import pytest
 from selenium import webdriver
 
 from lending import clock
-from tests.browser.visitor import DESKTOP, PATIENCE_S, NoBrowser, Visitor, chromium
+from tests.browser.serving import Web
+from tests.browser.visitor import DESKTOP, NoBrowser, Visitor, chromium
 from tests.cast import PASSWORD
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Web:
-    """The platform's web process, which a test may end and start again on the same port."""
-
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "deploy.asgi:application", "--port", str(self.port),
-                 "--timeout-graceful-shutdown", "1", "--log-level", "warning"],
-                cwd=ROOT, stdout=log, stderr=log,
-            )  # fmt: skip
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                httpx.get(f"{self.base}/healthz").raise_for_status()
-                return
-            except httpx.HTTPError:
-                assert self.process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.1)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 @pytest.fixture

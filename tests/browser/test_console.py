@@ -13,7 +13,7 @@ from lending import events
 from risk import incidents, margin_calls
 from risk.models import CallState, Incident, MarginCall
 from tests import stories
-from tests.browser.conftest import Web
+from tests.browser.serving import Web
 from tests.browser.test_doors import relayed
 from tests.browser.visitor import PHONE, Visitor
 from tests.cast import NOW, Cast, assemble

@@ -8,7 +8,7 @@ from django.db import connection
 from lending import events
 from risk.models import CallState, MarginCall
 from tests import stories
-from tests.browser.conftest import Web
+from tests.browser.serving import Web
 from tests.browser.visitor import PHONE, Visitor
 from tests.cast import NOW, assemble
 
