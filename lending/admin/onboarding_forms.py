@@ -56,7 +56,11 @@ class ClientForm(DescriptionForm):
             self._offer_another()
 
     def _offer_another(self) -> None:
-        self.fields["another"] = forms.BooleanField(label="It is another: register it all the same", required=False)
+        # It stands at the end of a long form: on a phone nobody would see why they are where they were.
+        seen = forms.CheckboxInput(attrs={"autofocus": True})
+        self.fields["another"] = forms.BooleanField(
+            label="It is another: register it all the same", required=False, widget=seen
+        )
 
     def ask_if_another(self, like: Sequence[str]) -> None:
         """Say whom this may be, and let whoever knows better say that it is another."""

@@ -1,5 +1,6 @@
 """A client entered by hand that may be one already: the manager is asked, and told nothing of a colleague's client."""
 
+import re
 from datetime import timedelta
 
 import time_machine
@@ -16,7 +17,9 @@ def test_who_may_be_a_client_already_is_asked_about_and_taken_on_if_it_is_anothe
     client.force_login(cast.robin)
     answer = client.post("/admin/onboarding/new/", asked)
     assert (answer.status_code, Client.objects.filter(name=asked["name"]).exists()) == (422, False)
-    assert "Harbourside Trading in GB is a client already. If it is another, say so here" in answer.content.decode()
+    page = answer.content.decode()
+    assert "Harbourside Trading in GB is a client already. If it is another, say so here" in page
+    assert re.search('name="another"[^>]* autofocus', page)
     # Another manager is not told whose client it is, nor how it writes its name.
     rosa = make.staff("rosa", Role.RELATIONSHIP_MANAGER)
     client.force_login(rosa)

@@ -10,6 +10,7 @@ from django.test import Client as Browser
 
 from lending import approvals, offers
 from lending.models import Client, ClientUser, Loan
+from lending.templatetags.plimsoll import percent, plain
 from risk.models import MarginCall, Mark
 from tests import stories
 from tests.cast import NOW, Cast
@@ -89,6 +90,11 @@ def test_a_call_shows_with_its_time_left(cast: Cast, client: Browser) -> None:
     page = home(client, cast.robin)
     assert f'data-call="{call.public_id}"' in page
     assert "23:59:" in page
+    row = page[page.index(f'data-call="{call.public_id}"') :].partition("</tr>")[0]
+    assert "Harbourside Trading" in row
+    assert percent(call.ltv) in row
+    assert call.cash_cure
+    assert plain(call.cash_cure, call.cure_asset.code) in row
     assert "Open it in the console" not in page  # a manager has no console
 
 
