@@ -295,6 +295,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "risk.admin.funding.button",
         "risk.admin.drawing.part",
         "lending.admin.recalls.part",
+        "lending.admin.workouts.part",
         "lending.admin.benchmarks.part",
         "risk.admin.releases.part",
         "risk.admin.freezes.form",

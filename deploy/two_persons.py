@@ -24,6 +24,7 @@ EXECUTORS: dict[str, str] = {
     "waive_make_whole": "lending.waivers.carry_out",
     "recall_loan": "lending.recalls.carry_out",
     "keep_loan": "lending.recalls.carry_out",
+    "write_off": "lending.workouts.carry_out",
     "close_quote": "otc.fills.carry_out",
     "credit_policy": "risk.credit_policies.carry_out",
     "end_credit_policy": "risk.credit_policies.carry_out_end",
@@ -55,6 +56,7 @@ WORDS: dict[str, str] = {
     "waive_make_whole": "waive what a prepayment cost",
     "recall_loan": "recall a loan",
     "keep_loan": "take back the notice that ends a loan",
+    "write_off": "write off what a sale left unpaid",
     "eligibility_rule": "put a rule of eligibility in force",
     "end_eligibility_rule": "end a rule of eligibility",
     "close_quote": "end a dealer's quote",
@@ -82,7 +84,8 @@ CHECKERS: dict[str, tuple[str, ...]] = {
         ("risk_head",),
     ),
     **dict.fromkeys(
-        ("close_period", "reopen_period", "product", "take_over", "waive_make_whole"), ("desk_head", "risk_head")
+        ("close_period", "reopen_period", "product", "take_over", "waive_make_whole", "write_off"),
+        ("desk_head", "risk_head"),
     ),
     **dict.fromkeys(("credit_policy", "end_credit_policy"), ("risk_head", "desk_head")),
     **dict.fromkeys(("kyc_case", "clear_match"), ("compliance",)),

@@ -9,7 +9,18 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import collateral, events, ledger, loans, margin_accounts, ports, prepayments, repayments, term_sheets
+from lending import (
+    collateral,
+    events,
+    ledger,
+    loans,
+    margin_accounts,
+    ports,
+    prepayments,
+    repayments,
+    term_sheets,
+    workouts,
+)
 from lending.engine import entries, money
 from lending.models import (
     Asset,
@@ -228,13 +239,16 @@ def use(
     """
     Put a credited deposit to a purpose; what can not be used stays in the client's free balance, and is told.
 
-    A repayment is for the loan that somebody said, else for the one that falls due first; see `repay`.
+    A repayment is for the loan that somebody said, else for the one that falls due first; see `repay`. Where nothing is
+    owed, it makes good what a sale left unpaid.
     """
     arrived_at = deposit.confirmed_at or now
     try:
         with transaction.atomic():
             if purpose == DepositAddress.Purpose.COLLATERAL:
                 _pledge(deposit, account, arrived_at, now)
+            elif lost := workouts.meant(account, deposit.asset, loan):
+                workouts.recover(lost, deposit.quantity, key=_key("recovery", deposit), now=now)
             else:
                 key = _key("repayment", deposit)
                 repay(account, deposit.asset, deposit.quantity, key=key, arrived_at=arrived_at, said=loan, now=now)

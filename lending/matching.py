@@ -8,9 +8,9 @@ as a break with the custodian until it comes, and is not put there a second time
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts
+from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts, workouts
 from lending.breaks import TAKEN_OVER
 from lending.engine import entries, money
 from lending.models import (
@@ -28,8 +28,9 @@ from lending.models import (
 
 KIND = "match_deposit"
 MATCHERS = frozenset({Role.OPERATIONS})
-# A loan that waits for collateral can be sent some, and one in recovery be paid; nothing is owed to the others.
-_OPEN = (*loans.OWING, LoanState.COLLATERAL_PENDING)
+# A loan that waits for collateral can be sent some, and one with a loss be paid; nothing is owed to the others.
+_OPEN = Q(state__in=(*loans.OWING, LoanState.COLLATERAL_PENDING))
+_PAYABLE = (*loans.OWING, *workouts.BROKEN)
 _Purpose = DepositAddress.Purpose
 
 
@@ -39,7 +40,8 @@ class UnableToMatch(Exception):
 
 def candidates(deposit: Deposit) -> QuerySet[Loan]:
     """Return the loans that a deposit may have been meant for."""
-    found = Loan.objects.filter(state__in=_OPEN).select_related("client", "asset", "product")
+    broken = Q(state__in=workouts.BROKEN, asset=deposit.asset)
+    found = Loan.objects.filter(_OPEN | broken).select_related("client", "asset", "product")
     if deposit.asset.kind == Asset.Kind.FIAT:
         found = found.filter(asset=deposit.asset)
     return found.order_by("client__name", "pk")
@@ -230,5 +232,5 @@ def give(
 
 def purpose_of(deposit: Deposit, loan: Loan) -> DepositAddress.Purpose:
     """Return what a deposit is for: what was lent pays the loan, anything else secures it."""
-    pays = deposit.asset_id == loan.asset_id and loan.state in loans.OWING
+    pays = deposit.asset_id == loan.asset_id and loan.state in _PAYABLE
     return _Purpose.REPAYMENT if pays else _Purpose.COLLATERAL

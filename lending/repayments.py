@@ -261,13 +261,9 @@ def check(
     now: datetime,
 ) -> None:
     """Check a payment as `record` says; `agreed` is one that two persons agree to."""
-    code = loan.asset.code
     if asset is not None and asset.pk != loan.asset_id:
-        raise UnableToRepay(f"this loan is in {code}; a payment in {asset.code} can not repay it")
-    if not money.is_positive(amount):
-        raise UnableToRepay(f"{amount} {code} is not an amount above zero")
-    if amount != money.quantize_down(amount, loan.asset.decimals):
-        raise UnableToRepay(f"{money.text(amount)} is finer than {code} can be paid ({loan.asset.decimals} decimals)")
+        raise UnableToRepay(f"this loan is in {loan.asset.code}; a payment in {asset.code} can not repay it")
+    check_amount(loan, amount)
     if loan.state not in loans.OWING and not (agreed and loan.state == LoanState.REPAID):
         raise UnableToRepay(f"nothing is owed on {loan}: it is {loan.get_state_display().lower()}")
     if received_at > now:
@@ -279,6 +275,21 @@ def check(
         raise UnableToRepay("a payment can not have arrived before the loan was funded")
     if by_hand and not agreed and now - received_at > BACK_DATING_LIMIT:
         raise UnableToRepay("a payment dated more than 24 hours back needs a back-dated entry by two persons")
+    check_free(loan, amount)
+
+
+def check_amount(loan: Loan, amount: Decimal) -> None:
+    """Check that an amount is above zero and none that the loan's asset can not be paid in."""
+    code = loan.asset.code
+    if not money.is_positive(amount):
+        raise UnableToRepay(f"{amount} {code} is not an amount above zero")
+    if amount != money.quantize_down(amount, loan.asset.decimals):
+        raise UnableToRepay(f"{money.text(amount)} is finer than {code} can be paid ({loan.asset.decimals} decimals)")
+
+
+def check_free(loan: Loan, amount: Decimal) -> None:
+    """Check that the loan's client has an amount of its asset free."""
+    code = loan.asset.code
     free = ledger.owed(accounts.client_free(code, loan.client_id))
     if amount > free:
         raise UnableToRepay(f"{loan.client} has {money.text(free)} {code} free, not {money.text(amount)}")

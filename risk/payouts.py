@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, authority, loans, margin_accounts, withdrawals
+from lending import access, allow_list, approvals, authority, loans, margin_accounts, withdrawals, workouts
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.models import (
@@ -27,7 +27,7 @@ from risk.models import OPEN_CALL_STATES, MarginCall
 
 KIND = "client_payout"
 TIME_TO_LIVE = timedelta(days=3)
-_BROKEN = (LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.WORKOUT)
+_DUE = (LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 _REFUSALS = (withdrawals.UnableToWithdraw, allow_list.UnableToSend, UnableToDeal)
 
 
@@ -89,8 +89,8 @@ def why_not(client: Client) -> str:
         return "a margin call is open: what is free can cure it"
     if client.margin_accounts.filter(frozen=True).exists():
         return "an account is frozen"
-    for loan in Loan.objects.filter(client=client, state__in=_BROKEN).order_by("pk"):
-        if loans.owes(loan):
+    for loan in Loan.objects.filter(client=client, state__in=(*_DUE, *workouts.BROKEN)).order_by("pk"):
+        if loan.state in workouts.BROKEN or loans.owes(loan):
             return f"{loan} is {loan.get_state_display().lower()} and not paid"
     return ""
 

@@ -27,6 +27,7 @@ from lending.admin import (
     screening,
     signatures,
     takeovers,
+    workouts,
 )
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "screening",
     "signatures",
     "takeovers",
+    "workouts",
 ]

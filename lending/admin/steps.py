@@ -32,7 +32,14 @@ _AFTERWARDS = {
         "The collateral goes back: ask for a release",
         "the client's manager or operations, then risk",
     ),
-    LoanState.WORKOUT: ("A shortfall is left: recover it or write it off", "the head of risk"),
+    LoanState.WORKOUT: (
+        "A shortfall is left: the client pays it, or two persons write it off",
+        "the client, or risk and a head",
+    ),
+    LoanState.WRITTEN_OFF: (
+        "It is written off: what the client still pays is recovered, or two persons close it",
+        "the client, or risk and a head",
+    ),
 }
 
 

@@ -223,7 +223,7 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.LIQUIDATING, LoanState.REPAID),
     (LoanState.LIQUIDATING, LoanState.WORKOUT),
     (LoanState.WORKOUT, LoanState.WRITTEN_OFF),
-    (LoanState.WORKOUT, LoanState.REPAID),
+    (LoanState.WORKOUT, LoanState.RECOVERED),
     (LoanState.WRITTEN_OFF, LoanState.RECOVERED),
     (LoanState.REPAID, LoanState.CLOSED),
     # A payment that is taken back opens a repaid loan again, as what it would be without it.

@@ -31,6 +31,7 @@ from lending import (
     resets,
     schedules,
     term_sheets,
+    workouts,
 )
 from lending.engine import money
 from lending.engine.chart import AccountKind
@@ -148,14 +149,16 @@ def _loan_page(
     status: int = 200,
 ) -> HttpResponse:
     now = request.reading.now
+    unpaid = workouts.loss_of(shown).unpaid if shown.state in workouts.BROKEN else Decimal(0)
     owing = interest.in_debt(shown.margin_account.loans.all())
     payoffs, quotes = interest.payoffs_at(owing, now, now + QUOTE_GOOD)
     payoff = payoffs.get(shown.pk)
     subject = panels.Indebted(shown.client, [(loan, payoffs[loan.pk]) for loan in owing], shown)
     signer = signs_for(request, shown.client)
-    free = free_balance(shown) if payoff and signer else Decimal(0)
-    if form is None and payoff and signer and free > 0:
-        form = RepaymentForm(loan=shown, free=free, owed=payoff.total)
+    owed = payoff.total if payoff else unpaid
+    free = free_balance(shown) if owed and signer else Decimal(0)
+    if form is None and owed and signer and free > 0:
+        form = RepaymentForm(loan=shown, free=free, owed=owed)
     addresses = DepositAddress.objects.filter(deposits.SHOWN, margin_account=shown.margin_account)
     waits = shown.state == LoanState.COLLATERAL_PENDING
     offered = shown.state == LoanState.QUOTED and shown.quoted_until > now
@@ -167,6 +170,7 @@ def _loan_page(
             "now": now,
             "loan": shown,
             "payoff": payoff,
+            "unpaid": unpaid,
             "quote": quotes.get(shown.pk),
             # Of a loan that was paid out it is rows, and fetched by itself.
             "schedule": _schedule(shown, now) if shown.start_at is None else None,
@@ -274,26 +278,28 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     now = request.reading.now
     owed = own_loan(request, public_id)
     access.require_signer(request.user, owed.client)
-    closing = prepayments.paid_off(owed, interest.payoff(owed, now=now))[0]
-    form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=closing.total)
+    broken = owed.state in workouts.BROKEN
+    total = workouts.loss_of(owed).unpaid if broken else _payoff(owed, now)
+    form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=total)
     if not form.is_valid():
         return _loan_page(request, owed, form=form, status=422)
     amount = form.cleaned_data["amount"]
     try:
         authority.require(request.user, owed.client, SigningRule.Action.REPAY, asset=owed.asset, amount=amount)
-        repayments.record(
-            owed,
-            amount,
-            key=f"portal:{owed.public_id}:{form.cleaned_data['token']}",
-            received_at=now,
-            now=now,
-            actor=request.user,
-        )
+        key = f"portal:{owed.public_id}:{form.cleaned_data['token']}"
+        if broken:
+            workouts.recover(owed, amount, key=key, now=now, actor=request.user)
+        else:
+            repayments.record(owed, amount, key=key, received_at=now, now=now, actor=request.user)
     except (repayments.UnableToRepay, authority.UnableToSign) as refusal:
         form.add_error("amount", str(refusal))
         return _loan_page(request, owed, form=form, status=422)
     messages.success(request, "Paid. The debt below already counts it.")
     return redirect("portal_loan", public_id=public_id)
+
+
+def _payoff(owed: Loan, now: datetime) -> Decimal:
+    return prepayments.paid_off(owed, interest.payoff(owed, now=now))[0].total
 
 
 @require_POST

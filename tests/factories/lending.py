@@ -9,7 +9,7 @@ import factory
 from django.contrib.auth.hashers import get_hasher, make_password
 from factory.django import DjangoModelFactory
 
-from lending import collateral, ledger, loans, margin_accounts, offers, permits, ports
+from lending import collateral, ledger, loans, margin_accounts, offers, permits, ports, repayments
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import entries
 from lending.models import (
@@ -21,6 +21,7 @@ from lending.models import (
     Deposit,
     LadderTerms,
     Loan,
+    LoanState,
     MarginAccount,
     Product,
     Role,
@@ -284,6 +285,30 @@ def release_permit(
     fresh = MarginAccount.objects.get(pk=account.pk)
     until = now + dt.timedelta(minutes=1)
     return permits.issue(permits.RELEASE, fresh, asset(code), Decimal(quantity), snapshot_id=1, expires_at=until)
+
+
+def sold(loan: Loan, quantity: str, proceeds: str, *, now: dt.datetime = NOW, fee: str = "0") -> None:
+    """Sell BTC of a loan's account as a settled fill does; what it brought stands on the account, not yet applied."""
+    account, bitcoin, units = loan.margin_account, asset("BTC"), Decimal(quantity)
+    key = f"sale-{next(_numbers)}"
+    collateral.hold(account, bitcoin, units, key=f"hold:{key}", now=now)
+    heading = entries.Heading(
+        key=key, effective_at=now, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
+    )
+    draft = entries.sale(
+        heading, asset="BTC", quantity=units, proceeds_asset=loan.asset.code, proceeds=Decimal(proceeds),
+        margin_account_id=account.pk, dealer="harbour", liquidation_fee=Decimal(fee),
+    )  # fmt: skip
+    collateral.sell_held(account, bitcoin, units, entry=ledger.post(draft, now=now), key=f"held:{key}", now=now)
+
+
+def broken(loan: Loan, quantity: str, proceeds: str, *, now: dt.datetime = NOW) -> Decimal:
+    """Sell all BTC of a loan's account and apply what it brought; return the loss that is taken on the rest."""
+    loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="liquidation level", now=now)
+    sold(loan, quantity, proceeds, now=now)
+    key = f"{loan.public_id}:{next(_numbers)}"
+    repayments.apply(Decimal(proceeds), loan, key=f"apply:{key}", cause="liquidation level", now=now)
+    return repayments.shortfall(loan, key=f"loss:{key}", cause="liquidation level", now=now)
 
 
 def quoted_loan(

@@ -44,7 +44,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
     """Give alice's client money and addresses of its own, an offer, a line and a frozen account."""
     client = alice.client_users.get().client
     make.give(client, "USD", "5000", now=now)
-    make.give(client, "BTC", "9", now=now)
+    make.give(client, "BTC", "17", now=now)
     for code, address in (("USD", "wire:alice"), ("BTC", "bc1q-alice")):
         make.allowed(client, code, address, now=now)
     quiet, frozen = (
@@ -54,7 +54,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
     )
     freezes.freeze(frozen.margin_account, reason="a court order", by=reference.staff("rhea"), now=now)
     offer = _offered(client, "term-usd-24h", date(2021, 11, 19), now)
-    drawn = _line(client, alice, now)
+    drawn, broken = _line(client, alice, now), _broken(client, alice, now)
     called = MarginCall.objects.filter(client=client, state="notified").order_by("pk").first()
     own = f"/portal/loans/{quiet.public_id}/"
     return [
@@ -66,6 +66,8 @@ def _of_client(alice: User, now: datetime) -> Pages:
         ("alice", f"/portal/loans/{drawn.public_id}/line/"),
         ("robin", f"/admin/draws/{drawn.pk}/"),
         ("rhea", f"/admin/recalls/{drawn.pk}/"),
+        ("alice", f"/portal/loans/{broken.public_id}/"),
+        ("rhea", f"/admin/workouts/{broken.pk}/"),
         ("rhea", f"/admin/lending/loan/{frozen.pk}/change/"),
     ]
 
@@ -79,10 +81,21 @@ def _offered(client: Client, product: str, maturity_date: date | None, now: date
 
 def _line(client: Client, alice: User, now: datetime) -> Loan:
     """Return a line of which nothing is drawn yet."""
+    return _funded(_offered(client, "line-usd-24h", None, now), alice, now)
+
+
+def _broken(client: Client, alice: User, now: datetime) -> Loan:
+    """Return a loan whose collateral is sold and did not cover it."""
+    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, now)
+    make.broken(loan, "8", "90000", now=now)
+    return loan
+
+
+def _funded(loan: Loan, alice: User, now: datetime) -> Loan:
     rhea, olga = reference.staff("rhea"), reference.staff("olga")
-    loan = offers.accept(_offered(client, "line-usd-24h", None, now), by=alice, now=now)
+    loan = offers.accept(loan, by=alice, now=now)
     loan = offers.collateral_pending(offers.approve(loan, by=rhea, now=now), actor=olga, now=now)
-    collateral.pledge(loan.margin_account, make.asset("BTC"), D(8), key="pledge:half-done", now=now)
+    collateral.pledge(loan.margin_account, make.asset("BTC"), D(8), key=f"pledge:{loan.public_id}", now=now)
     return loans.fund(loan, permit=make.draw_permit(loan, now=now), actor=olga, now=now)
 
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from lending import collateral, interest, ledger, loans, repayments, replays
-from lending.engine import accounts, entries
+from lending import interest, ledger, loans, repayments, replays
+from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.models import Entry, Loan, LoanState, MarginAccount, Repayment
 from tests.factories import lending as make
@@ -180,34 +180,10 @@ def test_an_offer_is_not_repaid() -> None:
 # --- sales and losses -----------------------------------------------------------------------------------------------
 
 
-def sell(loan: Loan, quantity: str, proceeds: str, *, key: str) -> None:
-    """Sell held BTC of a loan for USD without a fee, as settlement does."""
-    account, btc = loan.margin_account, make.asset("BTC")
-    collateral.hold(account, btc, Decimal(quantity), key=f"hold:{key}", now=NOW)
-    heading = entries.Heading(
-        key=f"sale:{key}",
-        effective_at=NOW,
-        book_id=loan.book_id,
-        client_id=loan.client_id,
-        loan_id=loan.pk,
-    )
-    draft = entries.sale(
-        heading,
-        asset="BTC",
-        quantity=Decimal(quantity),
-        proceeds_asset="USD",
-        proceeds=Decimal(proceeds),
-        margin_account_id=account.pk,
-        dealer="harbour",
-    )
-    entry = ledger.post(draft, now=NOW)
-    collateral.sell_held(account, btc, Decimal(quantity), entry=entry, key=f"sale:{key}", now=NOW)
-
-
 def test_proceeds_above_the_debt_belong_to_the_client_at_once() -> None:
     loan = make.active_loan(payout_address="wire:1")
     loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="expired call", now=NOW)
-    sell(loan, "10", "520000", key="1")
+    make.sold(loan, "10", "520000")
     result = repayments.apply(Decimal(520000), loan, key="fill:1", cause="call 1", now=NOW)
     assert result == repayments.WaterfallResult(
         fees=Decimal(0), interest=Decimal(0), principal=Decimal(500000), surplus=Decimal(20000), short=Decimal(0)
@@ -221,7 +197,7 @@ def test_proceeds_above_the_debt_belong_to_the_client_at_once() -> None:
 
 def test_a_late_fill_after_the_payoff_is_all_surplus(loan: Loan) -> None:
     loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="expired call", now=NOW)
-    sell(loan, "1", "30000", key="1")
+    make.sold(loan, "1", "30000")
     pay(loan, "500000", at=NOW)
     result = repayments.apply(Decimal(30000), loan, key="fill:1", cause="call 1", now=NOW)
     assert (result.principal, result.surplus) == (0, 30000)
@@ -239,7 +215,7 @@ def test_a_shortfall_is_a_claim_and_a_loss_at_once() -> None:
     loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="expired call", now=NOW)
     with pytest.raises(repayments.UnableToRealise, match=r"collateral of .* is left to sell"):
         repayments.shortfall(loan, key="loss:1", cause="call 1", now=NOW)
-    sell(loan, "25", "450000", key="1")
+    make.sold(loan, "25", "450000")
     with pytest.raises(repayments.UnableToRealise, match=r"sale proceeds of .* are not applied yet"):
         repayments.shortfall(loan, key="loss:1", cause="call 1", now=NOW)
     result = repayments.apply(Decimal(450000), loan, key="fill:1", cause="call 1", now=NOW)

@@ -1,0 +1,193 @@
+"""What a sale left unpaid: paid at each door that takes it, written off and closed by two persons, refused in words."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from html import unescape
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+
+from lending import access, approvals, arrivals, loans, matching, repayments, workouts
+from lending.models import Approval, Deposit, DepositAddress, Entry, Loan, LoanState, Notice, User
+from risk import payouts
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories import lending as make
+
+LATER = NOW + timedelta(days=3)
+D = Decimal
+
+
+@pytest.fixture(autouse=True)
+def at_noon() -> Iterator[None]:
+    with time_machine.travel(LATER, tick=False):
+        yield
+
+
+@pytest.fixture
+def loan(cast: Cast) -> Loan:
+    """Return a loan of 600,000 USD whose collateral brought 590,000; its client has 610,000 free."""
+    found = stories.running(cast)
+    assert make.broken(found, "25", "590000", now=NOW) == 10_000
+    stories.deposited(found.client, "USD", D(10_000))
+    return Loan.objects.get(pk=found.pk)
+
+
+def signed_in(user: User) -> Browser:
+    browser = Browser()
+    browser.force_login(user)
+    return browser
+
+
+def words(page: bytes) -> str:
+    return " ".join(unescape(re.sub("<[^>]*>", " ", page.decode())).replace("\xa0", " ").split())
+
+
+def read(user: User, address: str) -> str:
+    """Return the words of a page, which asks the database at most twelve times."""
+    browser = signed_in(user)
+    with CaptureQueriesContext(connection) as asked:
+        answer = browser.get(address)
+    assert answer.status_code == 200
+    assert len(asked) <= 12, [row["sql"][:90] for row in asked]
+    return words(answer.content)
+
+
+def pays_in(loan: Loan, amount: str, *, said: Loan | None = None) -> Deposit:
+    """Have money arrive for a loan's account, and be put to its purpose."""
+    row = Deposit.objects.create(
+        custodian="paper", custodian_ref=f"wire-{amount}", position=int(D(amount)), client=loan.client, sent_to="iban",
+        asset=loan.asset, quantity=D(amount), state=Deposit.State.CREDITED, seen_at=LATER, credited_at=LATER,
+    )  # fmt: skip
+    stories.deposited(loan.client, loan.asset.code, D(amount))
+    arrivals.use(row, loan.margin_account, DepositAddress.Purpose.REPAYMENT, now=LATER, loan=said)
+    return row
+
+
+def state(loan: Loan) -> tuple[str, Decimal]:
+    return Loan.objects.get(pk=loan.pk).state, workouts.loss_of(loan).unpaid
+
+
+def test_the_client_pays_it_in_the_portal_and_by_wire(cast: Cast, loan: Loan) -> None:
+    own = f"/portal/loans/{loan.public_id}/"
+    assert "Left unpaid 10,000.00 USD" in read(cast.alice, own)
+    assert "Only a borrower admin can pay" in read(cast.bob, own)
+    assert signed_in(cast.charlie).get(own).status_code == 404
+    assert payouts.why_not(loan.client) == f"{loan} is workout and not paid"
+    alice = signed_in(cast.alice)
+    token = re.search(rb'name="token" value="([^"]+)"', alice.get(own).content).group(1).decode()  # type: ignore[union-attr]
+    for wrong, says in (
+        ("10000.01", "That is more than the payoff of 10,000 USD"), ("0", "must be more than zero"),
+        ("x", "not a number"),
+    ):  # fmt: skip
+        answer = alice.post(f"{own}repay/", {"amount": wrong, "token": token})
+        assert answer.status_code == 422
+        assert says in words(answer.content)
+    for _ in range(2):  # a form that is sent twice pays once
+        assert alice.post(f"{own}repay/", {"amount": "4000", "token": token}).status_code == 302
+    assert state(loan) == ("workout", D(6_000))
+    assert Entry.objects.get(kind="recovery").actor == cast.alice
+    assert "Left unpaid 6,000.00 USD" in read(cast.alice, own)
+    assert "4,000.00 USD paid on loan" in read(cast.alice, f"{own}activity/")
+    assert "6,000.00 USD are left unpaid." in Notice.objects.get(kind="loss_paid").body
+
+    # A wire to the repayment address, of more than is unpaid: the rest is the client's.
+    pays_in(loan, "7500")
+    assert (state(loan), payouts.why_not(loan.client)) == (("recovered", D(0)), "")
+    assert "Left unpaid" not in read(cast.alice, own)
+    staff = read(cast.rhea, f"/admin/lending/loan/{loan.pk}/change/")
+    assert "Lost 10,000.00 USD Recovered since 10,000.00 USD Unpaid 0.00 USD" in staff
+    assert "The collateral goes back" in staff
+    assert loans.close_due(now=LATER) == 1
+    pays_in(loan, "100")
+    assert Entry.objects.filter(kind="recovery").count() == 2
+
+
+def test_a_wire_is_for_what_is_owed_before_it_is_for_a_loss(cast: Cast, loan: Loan) -> None:
+    runs = stories.running(cast)
+    Loan.objects.filter(pk=runs.pk).update(margin_account=loan.margin_account)
+    pays_in(loan, "1000")
+    assert state(loan) == ("workout", D(10_000))
+    pays_in(loan, "2000", said=loan)
+    assert state(loan) == ("workout", D(8_000))
+    stray = Deposit(asset=loan.asset)
+    assert {loan, runs} <= set(matching.candidates(stray))
+    assert matching.purpose_of(stray, loan) == DepositAddress.Purpose.REPAYMENT
+    assert loan not in matching.candidates(Deposit(asset=make.asset("BTC")))
+
+
+def test_two_persons_write_it_off_and_it_is_recovered_or_closed(cast: Cast, loan: Loan) -> None:
+    page = f"/admin/workouts/{loan.pk}/"
+    assert "two persons write it off" in read(cast.rhea, f"/admin/lending/loan/{loan.pk}/change/")
+    rhea = signed_in(cast.rhea)
+    refused = rhea.post(page, {"reason": " ", "act": "write_off"})
+    assert refused.status_code == 422
+    assert "say why: the second person reads it" in words(refused.content)
+    assert rhea.post(page, {"reason": "the client is bankrupt", "act": "write_off"}).status_code == 302
+    assert "Rhea asked" in read(cast.rhea, page)
+    asked = Approval.objects.get(kind="write_off")
+    assert "asks to write off what a sale left unpaid" in read(cast.rolf, f"/admin/lending/approval/{asked.pk}/change/")
+    with pytest.raises(workouts.UnableToWriteOff, match="asked for already"):
+        workouts.ask(loan, closes=True, reason="again", maker=cast.rolf, now=LATER)
+    with pytest.raises(approvals.UnableToApprove, match="made this request and can not decide it"):
+        approvals.decide(asked, checker=cast.rhea, approve=True, now=LATER)
+    with pytest.raises(access.UnableToAccess, match="role"):
+        approvals.decide(asked, checker=cast.olga, approve=True, now=LATER)
+    workouts.recover(loan, D(1), key="wire:1", now=LATER)
+    with pytest.raises(approvals.UnableToApprove, match=r"9,999.00 USD are unpaid by now: ask again"):
+        approvals.decide(asked, checker=cast.rolf, approve=True, now=LATER)
+    approvals.decide(asked, checker=cast.rolf, approve=False, now=LATER)
+
+    agreed(workouts.ask(loan, closes=False, reason="bankrupt", maker=cast.rhea, now=LATER), by=cast.rolf)
+    assert state(loan) == ("written_off", D(9_999))
+    step = loan.events.latest("pk")
+    assert (step.actor, step.cause, step.evidence["asked_by"]) == (cast.rolf, "written off", cast.rhea.email)
+    assert step.evidence["reason"] == "bankrupt"
+    loan.refresh_from_db()
+    with pytest.raises(workouts.UnableToWriteOff, match="written off already"):
+        workouts.ask(loan, closes=False, reason="again", maker=cast.rhea, now=LATER)
+    pays_in(loan, "99")
+    assert state(loan) == ("written_off", D(9_900))
+    assert not Notice.objects.filter(kind="loan_closed").exists()
+    agreed(workouts.ask(loan, closes=True, reason="settled", maker=cast.rhea, now=LATER), by=cast.dirk)
+    assert state(loan)[0] == "closed"
+    assert "We ask for nothing more of it" in Notice.objects.get(kind="loan_closed").body
+    assert "Left unpaid" not in read(cast.alice, f"/portal/loans/{loan.public_id}/")
+
+
+def agreed(asked: Approval, *, by: User) -> None:
+    approvals.decide(asked, checker=by, approve=True, now=LATER)
+
+
+def test_what_can_not_be_recovered_or_written_off(cast: Cast, loan: Loan) -> None:
+    runs = stories.running(cast)
+    for amount, says in (
+        ("0", "not an amount above zero"), ("0.001", "finer than USD can be paid"), ("2000000", "free, not 2000000"),
+    ):  # fmt: skip
+        with pytest.raises(repayments.UnableToRepay, match=says):
+            workouts.recover(loan, D(amount), key="wire:1", now=LATER)
+    with pytest.raises(repayments.UnableToRepay, match=r"no loss is open on .*: it is active"):
+        workouts.recover(runs, D(1), key="wire:1", now=LATER)
+    first = workouts.recover(loan, D(100), key="wire:1", now=LATER)
+    assert workouts.recover(loan, D(100), key="wire:1", now=LATER) == first
+    with pytest.raises(repayments.UnableToRepay, match="the key wire:1 was used for another payment"):
+        workouts.recover(loan, D(200), key="wire:1", now=LATER)
+    ask = {"maker": cast.rhea, "now": LATER}
+    for one, closes, reason, says in (
+        (runs, False, "why", "no loss is open on it: it is active"),
+        (loan, False, "x" * 161, "has 161 characters, and 160 are kept"),
+        (loan, False, "", "say why"),
+    ):
+        with pytest.raises(workouts.UnableToWriteOff, match=says):
+            workouts.ask(one, closes=closes, reason=reason, **ask)
+    with pytest.raises(access.UnableToAccess, match="does not hold the role"):
+        workouts.ask(loan, closes=False, reason="why", maker=cast.robin, now=LATER)
+    loan.margin_account.pledges.update(quantity=1)
+    with pytest.raises(workouts.UnableToWriteOff, match="collateral is left on its account"):
+        workouts.ask(loan, closes=True, reason="why", **ask)
+    assert LoanState(state(loan)[0]) in workouts.BROKEN
