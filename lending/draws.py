@@ -166,6 +166,8 @@ def _check(loan: Loan, amount: Decimal, now: datetime) -> None:
         raise UnableToDraw("it is no revolving line: it was paid out when it was funded")
     if loan.state not in _DRAWN_ON or now >= interest.maturity_at(loan):
         raise UnableToDraw(f"nothing can be drawn of it: it is {loan.get_state_display().lower()}")
+    if now >= interest.default_at(loan):  # a sale that is over has left it running until its payments are looked at
+        raise UnableToDraw(f"nothing can be drawn of it: it is in default since {interest.default_at(loan):%Y-%m-%d}")
     if not money.is_positive(amount) or amount != money.quantize_down(amount, loan.asset.decimals):
         raise UnableToDraw(f"{amount} is not an amount that {code} allows ({loan.asset.decimals} decimals)")
     if amount > available(loan):

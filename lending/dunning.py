@@ -6,7 +6,7 @@ from functools import partial
 
 from django.db import transaction
 
-from lending import interest, late_fees, ledger, loans, margin_accounts, notices, obligations
+from lending import ids, interest, late_fees, ledger, loans, margin_accounts, notices, obligations
 from lending.engine import money
 from lending.models import WHOLE, Loan, LoanState, Obligation
 from lending.notices import Letter
@@ -133,7 +133,8 @@ def _book_since(loan: Loan, now: datetime) -> None:
 
 
 def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:
-    key = f"{kind}:{loan.public_id}:{row.due_date}:{money.text(row.asks)}"
+    # What is told a second time, after a sale that healed no default, is told again if it is something else by then.
+    key = f"{kind}:{loan.public_id}:{row.due_date}:{ids.derived(body)}"
     letter = Letter(
         client=loan.client, kind=kind, subject=subject, body=body, key=key, margin_account=loan.margin_account
     )

@@ -19,7 +19,7 @@ from lending.notices import Letter
 RECALL = "recall_loan"
 KEEP = "keep_loan"
 ASKERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
-REASON_LENGTH = 160  # it becomes part of the cause of a step
+REASON_LENGTH = 160
 
 
 class UnableToRecall(Exception):
@@ -98,17 +98,16 @@ def carry_out(approval: Approval, *, now: datetime) -> Loan:
         If it can not be done any more, because of what happened meanwhile.
     """
     loan = loans.lock(Loan.objects.get(public_id=approval.payload["loan"]))
-    said = approval.payload["reason"]
+    # The reason is the desk's own: a cause is read by the client as well.
     evidence = {"approval": str(approval.public_id), "asked_by": approval.maker.email}
+    evidence |= {"reason": approval.payload["reason"]}
     try:
         if approval.kind == RECALL:
             _check_running(loan)
-            _end(loan, actor=approval.checker, cause=f"recalled by the desk: {said}", evidence=evidence, now=now)
+            _end(loan, actor=approval.checker, cause="recalled by the desk", evidence=evidence, now=now)
         else:
             _check_under_notice(loan, now)
-            _run_on(
-                loan, actor=approval.checker, cause=f"the notice was taken back: {said}", evidence=evidence, now=now
-            )
+            _run_on(loan, actor=approval.checker, cause="the notice was taken back", evidence=evidence, now=now)
     except UnableToRecall as refusal:
         raise approvals.UnableToApprove(str(refusal)) from refusal
     return loan

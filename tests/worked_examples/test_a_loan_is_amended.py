@@ -24,106 +24,67 @@ custodian is the capital and the income.
 """
 
 import datetime as dt
-from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from django.db.models import Sum
 
-from lending import amendments, collateral, dunning, interest, ledger, loans, repayments, term_sheets
-from lending.adapters.paper_custodian import PaperCustodian
-from lending.engine import accounts
-from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
-from lending.models import Loan, LoanState, Obligation, Posting, Role
+from lending import amendments, term_sheets
+from lending.models import Loan, LoanState, Obligation, Role
 from lending.other_terms import Wanted
 from tests.factories import lending as make
 from tests.independent.naive_loan import NaiveLoan
+from tests.worked_examples.story import DAY, FUNDED, D, Story
 
 pytestmark = pytest.mark.django_db
 
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
 
-
-def until(day: dt.date, now: dt.datetime) -> dt.datetime:
-    """Let the days pass, each with what the platform does at its start."""
-    now = now.replace(hour=0)
-    while now.date() < day:
-        now += DAY
-        interest.accrue_due(now=now)
-        amendments.work_due(now=now)
-        dunning.work_due(now=now)
-    return now
-
-
-def agreed(loan: Loan, wanted: Wanted, *, now: dt.datetime) -> Loan:
+def agreed(story: Story, wanted: Wanted) -> Loan:
     """Have both sides agree on other terms, and return the loan as it runs then."""
+    loan, now = story.loan, story.now
     made = amendments.propose(
         loan, wanted, reason="as agreed", expires_at=now + DAY, maker=loan.made_by, now=now - DAY / 24
     )
     amendments.approve(made, by=make.staff("rhea", Role.RISK), now=now - DAY / 48)
     amendments.sign(made, by=loan.accepted_by, read=made.sheet.fingerprint, now=now)
-    return Loan.objects.get(pk=loan.pk)
+    return story.read()
 
 
-def t(loan: Loan) -> dict[str, Decimal]:
-    """Return the balances of the T-accounts that are not zero, debits positive."""
-    client, key = loan.client_id, loan.pk
-    income = Posting.objects.filter(account__kind__in=PROFIT_AND_LOSS_KINDS).aggregate(total=Sum("amount"))
-    found = {
-        "custody": ledger.balance(accounts.custody("USD", "paper")),
-        "free": ledger.balance(accounts.client_free("USD", client)),
-        "principal": ledger.balance(accounts.of_loan(AccountKind.LOAN_PRINCIPAL, "USD", client, key)),
-        "interest": ledger.balance(accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, "USD", client, key)),
-        "income": income["total"],
-    }
-    return {name: balance for name, balance in found.items() if balance}
-
-
-def test_another_rate_in_the_middle_of_a_month_then_a_later_maturity(custodian: PaperCustodian) -> None:
+def test_another_rate_in_the_middle_of_a_month_then_a_later_maturity() -> None:
     # (1) capital, (2) funding
-    loan = make.active_loan(now=FUNDED, days=61, principal="360000", annual_rate="0.09")
-    assert t(loan) == {"custody": D(720_000), "free": D(-358_200), "principal": D(360_000), "income": D(-1_800)}
+    story = Story(make.active_loan(now=FUNDED, days=61, principal="360000", annual_rate="0.09"), amendments.work_due)
+    assert story.t() == {"custody": D(720_000), "free": D(-358_200), "principal": D(360_000), "income": D(-1_800)}
 
     # (a): the old rate, to the signature
-    signed_at = until(dt.date(2021, 6, 3), FUNDED) + DAY / 2
-    loan = agreed(loan, Wanted(annual_rate=D("0.06")), now=signed_at)
+    story.until("06-03")
+    story.now = signed_at = story.now + DAY / 2
+    loan = agreed(story, Wanted(annual_rate=D("0.06")))
     assert (loan.interest_posted, loan.annual_rate) == (D("1395.00"), D("0.06"))
-    assert t(loan)["interest"] == D(1_395)
+    assert story.t()["interest"] == D(1_395)
 
     # A week before it falls due it is announced; amended, the same debt falls due a month later.
-    now = until(dt.date(2021, 7, 15), signed_at)
-    assert list(Obligation.objects.order_by("pk").values_list("state", flat=True)) == ["replaced", "noticed"]
-    loan = agreed(loan, Wanted(maturity_date=dt.date(2021, 8, 18)), now=now + DAY / 4)
-    until(dt.date(2021, 7, 25), now)
-    loan.refresh_from_db()
+    story.until("07-15")
+    assert story.states() == ["replaced", "noticed"]
+    story.now += DAY / 4
+    agreed(story, Wanted(maturity_date=dt.date(2021, 8, 18)))
+    loan = story.until("07-25")
     assert (loan.state, loan.maturity_date) == (LoanState.ACTIVE, dt.date(2021, 8, 18))
 
     # (b): the new rate, to the new maturity; what was asked for is what the books have
-    now = until(dt.date(2021, 8, 18), now)
-    loan.refresh_from_db()
+    loan = story.until("08-18")
     assert (loan.state, loan.interest_due) == (LoanState.MATURED, D("5925.00"))
     paper = NaiveLoan(
         start=FUNDED, lent=D(360_000), day_count="ACT/360",
         rates=[(FUNDED, Fraction(9, 100)), (signed_at, Fraction(6, 100))],
-        default_rates=[(FUNDED, Fraction(14, 100))], default_at=now + DAY,
+        default_rates=[(FUNDED, Fraction(14, 100))], default_at=story.now + DAY,
     )  # fmt: skip
-    assert loan.interest_posted == paper.earned(now) == D("5925.00")
+    assert loan.interest_posted == paper.earned(story.now) == D("5925.00")
     last = Obligation.objects.get(state="due")
     assert (last.due_date, last.interest, last.amount) == (loan.maturity_date, D("5925.00"), D("365925.00"))
 
     # (3) and (4): paid off, and closed
-    make.give(loan.client, "USD", "7725", now=now)
-    repayments.record(loan, D("365925"), key="last", received_at=now, now=now)
-    loan.refresh_from_db()
-    assert (loan.state, t(loan)) == (LoanState.REPAID, {"custody": D(727_725), "income": D(-7_725)})
-    make.allowed(loan.client, "BTC", "bc1-client")
-    collateral.release(
-        loan.margin_account, make.asset("BTC"), D(25), key="release:1", destination="bc1-client", now=now,
-        permit=make.release_permit(loan.margin_account, "BTC", "25", now=now),
-        maker=make.staff("olga", Role.OPERATIONS), checker=make.staff("rhea", Role.RISK),
-    )  # fmt: skip
-    assert loans.close_due(now=now) == 1
-    assert list(Obligation.objects.order_by("pk").values_list("state", flat=True)) == ["replaced", "replaced", "met"]
-    assert [sheet.accepted is not None for sheet in term_sheets.versions(loan)] == [True] * 3
+    make.give(loan.client, "USD", "7725", now=story.now)
+    story.pays("365925")
+    assert (story.loan.state, story.t()) == (LoanState.REPAID, {"custody": D(727_725), "income": D(-7_725)})
+    story.closes()
+    assert story.states() == ["replaced", "replaced", "met"]
+    assert [sheet.accepted is not None for sheet in term_sheets.versions(story.loan)] == [True] * 3

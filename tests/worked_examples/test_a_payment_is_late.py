@@ -22,54 +22,31 @@ Then it comes to be known that 2,000.00 had arrived on 21 June. There was no def
 (2) paid of it, and (2) pays 400.00 of interest and 9,600.00 of principal.
 """
 
-import datetime as dt
 from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import approvals, corrections, dunning, interest, ledger, loans, repayments, replays, rolling
-from lending.adapters.paper_custodian import PaperCustodian
+from lending import corrections, dunning, interest, ledger, loans, replays
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
-from lending.models import Entry, Loan, LoanState, Notice, Obligation, Posting, Repayment, Role
+from lending.models import Entry, Loan, LoanState, Notice, Obligation, Posting
 from otc import pnl
 from tests.factories import lending as make
+from tests.worked_examples.story import DAY, FUNDED, D, Story, at
 
 pytestmark = pytest.mark.django_db
 
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
 
-
-class Story:
-    """One loan, day after day."""
+class Late(Story):
+    """One loan that is paid late, and what that costs."""
 
     def __init__(self, *, late_fee: str = "0.05", kind: str = "interest_only") -> None:
-        self.now = FUNDED
-        self.product = make.ProductFactory(
+        product = make.ProductFactory(
             code=f"late-{kind}", origination_fee=D(0), schedule_kind=kind, grace_days=2, late_fee=D(late_fee)
         )
-        self.loan = make.active_loan(now=FUNDED, days=92, principal="300000", annual_rate="0.12", product=self.product)
+        super().__init__(make.active_loan(now=FUNDED, days=92, principal="300000", annual_rate="0.12", product=product))
         make.give(self.loan.client, "USD", "20000", now=FUNDED)
-
-    def until(self, day: int, month: int = 6) -> Loan:
-        """Let the days pass, each with what the platform does at its start."""
-        while self.now.date() < dt.date(2021, month, day):
-            self.now += DAY
-            for step in (interest.accrue_due, rolling.roll_due, dunning.work_due):
-                step(now=self.now)
-        return self.read()
-
-    def read(self) -> Loan:
-        self.loan = Loan.objects.select_related("asset", "client").get(pk=self.loan.pk)
-        return self.loan
-
-    def pays(self, amount: str) -> Repayment:
-        row = repayments.record(self.read(), D(amount), key=f"pay:{self.now}", received_at=self.now, now=self.now)
-        self.read()
-        return row
 
     def first(self) -> Obligation:
         return Obligation.objects.filter(loan=self.loan).order_by("due_at")[0]
@@ -87,16 +64,16 @@ class Story:
         return [(part.fees, part.interest, part.principal) for part in (found[row.pk] for row in rows)]
 
 
-def test_late_then_in_default_then_paid_in_time_after_all(custodian: PaperCustodian) -> None:
-    story = Story()
-    story.until(20)
+def test_late_then_in_default_then_paid_in_time_after_all() -> None:
+    story = Late()
+    story.until("06-20")
     told = Notice.objects.get(kind="payment_due").body
     assert "Not paid by 22 Jun 2021 00:00 UTC, the loan is in default, and a late fee of 155.00 USD is charged" in told
     assert "a late fee of 155.00 USD is charged" in Notice.objects.get(kind="payment_late").body
     story.pays("1100")
     assert (story.first().state, story.fees()) == ("late", (0, 0))
 
-    story.until(22)
+    story.until("06-22")
     assert (story.loan.state, story.loan.fees_due, story.fees()) == (LoanState.DEFAULTED, 100, (100, 100))
     assert story.first().late_fee == 100
     assert "A late fee of 100.00 USD was charged." in Notice.objects.get(kind="loan_default").body
@@ -106,18 +83,14 @@ def test_late_then_in_default_then_paid_in_time_after_all(custodian: PaperCustod
     explained = pnl.explain(None, FUNDED, story.now + DAY)
     assert (explained.lines["late_fee"], explained.residual) == (100, 0)
 
-    story.until(23)
+    story.until("06-23")
     story.pays("10000")
     assert story.parts() == [(0, 1_100, 0), (100, D("2441.67"), D("7458.33"))]
     assert story.fees() == (0, 100)
 
-    story.until(24)
-    found = corrections.ask_payment(
-        story.loan, D(2_000), received_at=dt.datetime(2021, 6, 21, tzinfo=dt.UTC), reason="the bank's statement",
-        maker=make.staff("olga", Role.OPERATIONS), now=story.now,
-    )  # fmt: skip
-    approvals.decide(found, checker=make.staff("rolf", Role.RISK_HEAD), approve=True, now=story.now)
-    story.read()
+    story.until("06-24")
+    arrived = {"received_at": at("06-21"), "reason": "the bank's statement"}
+    story.agreed(corrections.ask_payment(story.loan, D(2_000), **arrived, maker=story.olga, now=story.now))
     assert (story.loan.state, story.loan.fees_due, story.fees()) == (LoanState.ACTIVE, 0, (0, 0))
     assert story.parts() == [(0, 1_100, 0), (0, 2_000, 0), (0, 400, 9_600)]
     assert (story.first().state, story.first().late_fee, story.first().late_fee_entry) == ("met", 0, None)
@@ -127,13 +100,13 @@ def test_late_then_in_default_then_paid_in_time_after_all(custodian: PaperCustod
     assert replays.plan(story.loan, taken_back=replays.standing(story.loan)[-1]).life.facts.fees == ()
 
 
-def test_a_fee_is_charged_once_and_not_for_what_ends_a_loan(custodian: PaperCustodian) -> None:
-    story = Story()
-    story.until(22)
+def test_a_fee_is_charged_once_and_not_for_what_ends_a_loan() -> None:
+    story = Late()
+    story.until("06-22")
     assert (story.loan.state, story.first().late_fee) == (LoanState.DEFAULTED, 155)
     for state in (LoanState.LIQUIDATING, LoanState.ACTIVE):  # a sale that leaves debt does not heal a default
         loans.transition(story.loan, state, actor=None, cause="a sale", now=story.now)
-    story.until(23)
+    story.until("06-23")
     assert (story.loan.state, story.loan.fees_due, story.fees()) == (LoanState.DEFAULTED, 155, (155, 155))
 
     row = story.first()
@@ -146,9 +119,9 @@ def test_a_fee_is_charged_once_and_not_for_what_ends_a_loan(custodian: PaperCust
     with pytest.raises(DatabaseError, match="a loan runs by its term sheet"), transaction.atomic():
         Loan.objects.filter(pk=story.loan.pk).update(late_fee=D("0.01"))
 
-    bullet = Story(kind="bullet")
-    bullet.until(22, 8)
+    bullet = Late(kind="bullet")
+    bullet.until("08-22")
     assert (bullet.loan.state, bullet.loan.fees_due) == (LoanState.DEFAULTED, 0)
-    free = Story(late_fee="0", kind="equal_principal")
-    free.until(22)
+    free = Late(late_fee="0", kind="equal_principal")
+    free.until("06-22")
     assert (free.loan.state, free.loan.fees_due) == (LoanState.DEFAULTED, 0)

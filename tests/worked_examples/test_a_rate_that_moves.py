@@ -34,68 +34,27 @@ when it is quoted: 6 %, 60.00 a day from 19 May. On 17 June it is 5 %: 7 %, 70.0
 """
 
 import datetime as dt
-from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
 
-from lending import approvals, benchmarks, capitalisations, dunning, interest, ledger, offers, repayments, resets
-from lending.engine import accounts
-from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
-from lending.models import Correction, Entry, Loan, LoanState, Obligation, Posting, Role
+from lending import dunning, interest, loans, offers, repayments, resets, workouts
+from lending.engine.chart import AccountKind
+from lending.models import Correction, Entry, LoanState, Obligation, Posting, Role
 from tests.factories import lending as make
+from tests.worked_examples.story import DAY, FUNDED, D, Story, fixed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("custodian")]
-
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
+pytestmark = pytest.mark.django_db
 
 
-def fixed(day: str, rate: str, *, now: dt.datetime) -> None:
-    """Have two persons record what SOFR was fixed at."""
-    asked = benchmarks.ask(
-        "SOFR", "Overnight", f"date,rate\n{day},{rate}", reason="its page", maker=make.staff("olga", Role.OPERATIONS),
-        now=now,
-    )  # fmt: skip
-    approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=now)
-
-
-def until(now: dt.datetime, month: int, day: int) -> dt.datetime:
-    """Let the days pass, each with what the platform does at its start."""
-    while (now.month, now.day) != (month, day):
-        now += DAY
-        interest.accrue_due(now=now)
-        resets.work_due(now=now)
-        capitalisations.work_due(now=now)
-        dunning.work_due(now=now)
-    return now
-
-
-def t(loan: Loan) -> dict[str, Decimal]:
-    """Return the balances of the T-accounts that are not zero, debits positive."""
-    client, key = loan.client_id, loan.pk
-    income = Posting.objects.filter(account__kind__in=PROFIT_AND_LOSS_KINDS).aggregate(total=Sum("amount"))
-    found = {
-        "custody": ledger.balance(accounts.custody("USD", "paper")),
-        "free": ledger.balance(accounts.client_free("USD", client)),
-        "principal": ledger.balance(accounts.of_loan(AccountKind.LOAN_PRINCIPAL, "USD", client, key)),
-        "interest": ledger.balance(accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, "USD", client, key)),
-        "income": income["total"],
-    }
-    return {name: balance for name, balance in found.items() if balance}
-
-
-def paid(loan: Loan, amount: str, *, now: dt.datetime) -> Loan:
+def paid(story: Story, amount: str) -> None:
     """Have the client pay something out of the free balance, as it was asked to."""
-    asked = Obligation.objects.get(loan=loan, due_at=now)
-    assert asked.amount == D(amount)
-    repayments.record(loan, D(amount), key=f"paid:{now.date()}", received_at=now, now=now)
-    return Loan.objects.get(pk=loan.pk)
+    assert Obligation.objects.get(loan=story.loan, due_at=story.now).amount == D(amount)
+    story.pays(amount)
 
 
 def test_a_rate_that_is_reset_late_then_at_its_floor_then_stepped_up() -> None:
-    fixed("2021-05-17", "0.04", now=FUNDED)
+    fixed("05-17", "0.04", now=FUNDED)
     product = make.ProductFactory(
         code="floating", benchmark="SOFR", spread=D("0.02"), rate_floor=D("0.03"), reset_months=1, fixing_lag_days=2,
         schedule_kind="interest_only",
@@ -107,39 +66,42 @@ def test_a_rate_that_is_reset_late_then_at_its_floor_then_stepped_up() -> None:
         made_by=client.relationship_manager,
     )  # fmt: skip
     # (1) capital, (2) funding, (3) what will be missing
-    loan = make.funded(offer, now=FUNDED)
+    story = Story(make.funded(offer, now=FUNDED))
     make.give(client, "USD", "6870", now=FUNDED)
-    assert t(loan) == {"custody": D(726_870), "free": D(-365_070), "principal": D(360_000), "income": D(-1_800)}
+    assert story.t() == {"custody": D(726_870), "free": D(-365_070), "principal": D(360_000), "income": D(-1_800)}
 
     # (a) and (4): the first period, at the rate of its sheet; what the reset of this day is by is not known yet
-    now = until(FUNDED, 6, 18)
-    now += DAY
-    interest.accrue_due(now=now)
-    dunning.work_due(now=now)
-    loan = paid(loan, "1860", now=now)
+    story.until("06-18")
+    story.now += DAY
+    for step in (interest.accrue_due, dunning.work_due):
+        step(now=story.now)
+    paid(story, "1860")
 
     # (b): nobody has looked for four days, and then the fixing comes; (c): the difference, each day's in its day
-    now = now + 4 * DAY
-    interest.accrue_due(now=now)
-    assert t(loan)["interest"] == D(240)
-    fixed("2021-06-17", "0.05", now=now)
-    assert resets.work_due(now=now) == 1
-    loan.refresh_from_db()
-    assert (t(loan)["interest"], loan.interest_due, loan.annual_rate) == (D(280), D(280), D("0.07"))
+    story.now += 4 * DAY
+    interest.accrue_due(now=story.now)
+    assert story.t()["interest"] == D(240)
+    fixed("06-17", "0.05", now=story.now)
+    assert resets.work_due(now=story.now) == 1
+    loan = story.read()
+    assert (story.t()["interest"], loan.interest_due, loan.annual_rate) == (D(280), D(280), D("0.07"))
     late = Entry.objects.filter(idempotency_key__contains="reset:2021-06-19").order_by("effective_at")
     assert [entry.effective_at.day for entry in late] == [19, 20, 21, 22]
     assert Correction.objects.get(kind=Correction.Kind.RATE).interest == D(40)
 
     # (d) and (5): what was announced five days before is what the books have
-    fixed("2021-07-14", "0.005", now=until(now, 7, 14))
-    loan = paid(loan, "2100", now=(now := until(now, 7, 19)))
-    assert (loan.annual_rate, t(loan)["free"]) == (D("0.03"), D(-361_110))
+    story.until("07-14")
+    fixed("07-14", "0.005", now=story.now)
+    story.until("07-19")
+    paid(story, "2100")
+    assert (story.loan.annual_rate, story.t()["free"]) == (D("0.03"), D(-361_110))
 
     # (e), (f) and (6): at the floor, then stepped up; the whole is due
-    now = until(now, 8, 19)
-    loan = paid(loan, "361110", now=now)
-    assert loan.state == LoanState.REPAID
-    assert t(loan) == {"custody": D(726_870), "income": D(-6_870)}
+    story.until("08-19")
+    paid(story, "361110")
+    story.closes()
+    assert story.loan.state == LoanState.CLOSED
+    assert story.t() == {"custody": D(726_870), "income": D(-6_870)}
 
 
 def test_interest_that_becomes_principal_month_by_month() -> None:
@@ -160,16 +122,65 @@ def test_interest_that_becomes_principal_month_by_month() -> None:
     365,548.26 pay the loan off, of which 358,200.00 were paid out and 7,348.26 arrive.
     """
     product = make.ProductFactory(code="growing", schedule_kind="capitalised")
-    loan = make.active_loan(product=product, principal="360000", annual_rate="0.06", days=92, now=FUNDED)
-    make.give(loan.client, "USD", "7348.26", now=FUNDED)
-    now = until(FUNDED, 6, 19)
-    assert (t(loan)["principal"], "interest" in t(loan)) == (D("361860"), False)
-    assert interest.payoff(Loan.objects.get(pk=loan.pk), now=now + DAY).total == D("361920.31")
-    now = until(now, 7, 19)
-    assert (t(loan)["principal"], "interest" in t(loan)) == (D("363669.30"), False)
-    assert t(loan)["free"] == D("-365548.26")
-    now = until(now, 8, 19)
-    loan = paid(loan, "365548.26", now=now)
-    assert loan.state == LoanState.REPAID
-    assert t(loan) == {"custody": D("727348.26"), "income": D("-7348.26")}
+    story = Story(make.active_loan(product=product, principal="360000", annual_rate="0.06", days=92, now=FUNDED))
+    make.give(story.loan.client, "USD", "7348.26", now=FUNDED)
+    story.until("06-19")
+    assert (story.t()["principal"], "interest" in story.t()) == (D("361860"), False)
+    assert interest.payoff(story.loan, now=story.now + DAY).total == D("361920.31")
+    story.until("07-19")
+    assert (story.t()["principal"], "interest" in story.t()) == (D("363669.30"), False)
+    assert story.t()["free"] == D("-365548.26")
+    story.until("08-19")
+    paid(story, "365548.26")
+    story.closes()
+    assert story.loan.state == LoanState.CLOSED
+    assert story.t() == {"custody": D("727348.26"), "income": D("-7348.26")}
     assert Entry.objects.filter(kind="capitalisation").count() == 2
+
+
+def test_interest_that_became_principal_is_sold_for_and_lost() -> None:
+    """
+    The same loan, called on 24 June: 10 BTC bring 161,000.00, it runs on, and on 24 July all is sold for 150,000.00.
+
+               principal                        interest receivable             income and loss
+        (2) 360,000.00 |                 (a)   1,860.00 |              (2)     | 1,800.00 fee
+        (A)   1,860.00 |                 (A)            | 1,860.00     (a)     | 1,860.00  31 days on 360,000.00
+        (3)            | 160,698.45      (b)     301.55 |              (b)     |   301.55   5 days on 361,860.00
+        (B)     838.18 |                 (3)            |   301.55     (c)     |   838.18  25 days on 201,161.55
+        (4)            | 149,831.67      (c)     838.18 |              (d)     |   168.33   5 days on 201,999.73
+        (5)            |  52,168.06      (B)            |   838.18     (5) 52,168.06 |
+            -----------+-----------      (d)     168.33 |                  --------+--------
+                     0 |                 (4)            |   168.33       47,200.00 |
+                                             -----------+---------
+                                                      0 |
+
+    (3) and (4) are what the sales paid, (5) what they left unpaid. Of the 52,168.06, 2,698.18 had never been lent: they
+    were interest, 1,860.00 and 838.18, and are income above. Lost is what was paid out and did not come back.
+    """
+    product = make.ProductFactory(code="growing", schedule_kind="capitalised")
+    story = Story(make.active_loan(product=product, principal="360000", annual_rate="0.06", days=92, now=FUNDED))
+    story.on("06-19", "06-24")
+    sold = story.sells("10", "161000")
+    assert (sold.interest, sold.principal, sold.surplus) == (D("301.55"), D("160698.45"), 0)
+    loans.transition(story.loan, LoanState.ACTIVE, actor=None, cause="sale over: restored", now=story.now)
+    story.on("07-19")
+    assert story.owed() == (D("201999.73"), 0, 0)
+    assert str(Obligation.objects.get().due_date) == "2021-08-19"
+
+    story.on("07-24")
+    assert story.sells("15", "150000").interest == D("168.33")
+    assert repayments.shortfall(story.loan, key="loss:1", cause="level", now=story.now) == D("52168.06")
+    rhea = make.staff("rhea", Role.RISK)
+    story.agreed(workouts.ask(story.read(), closes=True, reason="nothing is left", maker=rhea, now=story.now))
+    assert story.loan.state == LoanState.CLOSED
+    rows = Posting.objects.filter(account__kind=AccountKind.LOAN_PRINCIPAL).values_list("entry__kind")
+    assert dict(rows.annotate(Sum("amount")).order_by()) == {
+        "disbursement": 360_000, "capitalisation": D("2698.18"), "waterfall": D("-310530.12"),
+        "shortfall": D("-52168.06"),
+    }  # fmt: skip
+    # The dealer has not paid yet; what was lent is still in the client's balance.
+    assert story.left() == {
+        "capital USD": -720_000, "custody USD": 720_000, "client_free USD": -358_200, "dealer_settlement USD": 311_000,
+        "fee_income USD": -1_800, "interest_income USD": D("-3168.06"), "credit_loss USD": D("52168.06"),
+        "custody BTC": 25, "dealer_settlement BTC": -25,
+    }  # fmt: skip

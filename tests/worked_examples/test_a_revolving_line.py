@@ -25,112 +25,41 @@ origination fee 0.5 % of the limit, interest every month, five days of notice. D
 as the line has earned: 1,500.00 of origination, 182.50 on what was not drawn, 1,950.00 of interest.
 """
 
-import datetime as dt
-from decimal import Decimal
-
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import (
-    access,
-    approvals,
-    corrections,
-    draws,
-    dunning,
-    interest,
-    invariants,
-    ledger,
-    loans,
-    permits,
-    recalls,
-    repayments,
-    replays,
-    rolling,
-)
-from lending.adapters.paper_custodian import PaperCustodian
-from lending.engine import accounts
-from lending.engine.chart import AccountKind
-from lending.models import Draw, Loan, LoanState, MarginAccount, Obligation, Posting, Repayment, Role
+from lending import access, corrections, draws, invariants, loans, permits, recalls, repayments, replays
+from lending.models import Draw, LoanState, Obligation, Posting, Repayment
 from otc import pnl
 from tests.factories import lending as make
+from tests.worked_examples.story import DAY, FUNDED, D, Story
 
 pytestmark = pytest.mark.django_db
 
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
+
+def line(**product: object) -> Story:
+    terms = {"code": "line", "tenor": "revolving", "notice_days": 5, "unused_fee": D("0.006")}
+    made = make.ProductFactory(schedule_kind="interest_only", **{**terms, **product})
+    return Story(make.active_loan(now=FUNDED, days=None, principal="300000", annual_rate="0.12", product=made))
 
 
-class Story:
-    """One line, day after day, and its T-accounts."""
-
-    def __init__(self) -> None:
-        self.now = FUNDED
-        product = make.ProductFactory(
-            code="line", tenor="revolving", notice_days=5, schedule_kind="interest_only", unused_fee=D("0.006")
-        )
-        self.loan = make.active_loan(now=FUNDED, days=None, principal="300000", annual_rate="0.12", product=product)
-        self.signer = make.borrower(f"signer{self.loan.client_id}", self.loan.client)
-        self.olga = make.staff("olga", Role.OPERATIONS)
-
-    def until(self, day: dt.date) -> None:
-        """Let the days pass, each with what the platform does at its start."""
-        while self.now.date() < day:
-            self.now += DAY
-            for step in (interest.accrue_due, rolling.roll_due, dunning.work_due):
-                step(now=self.now)
-        self.read()
-
-    def read(self) -> None:
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def draws(self, amount: str) -> Draw:
-        """Have the client's signer ask for an amount, and operations pay it out."""
-        row = draws.ask(self.loan, D(amount), by=self.signer, now=self.now)
-        found = draws.pay_out(row, permit=self.permit(amount), actor=self.olga, now=self.now)
-        self.read()
-        return found
-
-    def permit(self, amount: str) -> permits.Permit:
-        account = MarginAccount.objects.get(pk=self.loan.margin_account_id)
-        until = self.now + dt.timedelta(minutes=1)
-        return permits.issue(permits.DRAW, account, self.loan.asset, D(amount), snapshot_id=1, expires_at=until)
-
-    def pays(self, amount: str) -> None:
-        repayments.record(self.loan, D(amount), key=f"pay:{self.now}", received_at=self.now, now=self.now)
-        self.read()
-
-    def t(self) -> dict[str, Decimal]:
-        """Return the balances of the T-accounts that are not zero, debits positive."""
-        client, loan = self.loan.client_id, self.loan.pk
-        kinds = {
-            "principal": AccountKind.LOAN_PRINCIPAL, "interest": AccountKind.INTEREST_RECEIVABLE,
-            "fees": AccountKind.FEES_RECEIVABLE,
-        }  # fmt: skip
-        found = {name: ledger.balance(accounts.of_loan(kind, "USD", client, loan)) for name, kind in kinds.items()}
-        found["free"] = ledger.balance(accounts.client_free("USD", client))
-        found["custody"] = ledger.balance(accounts.custody("USD", "paper"))
-        return {name: balance for name, balance in found.items() if balance}
-
-    def owed(self) -> tuple[Decimal, Decimal, Decimal]:
-        return self.loan.principal_outstanding, self.loan.interest_due, self.loan.fees_due
-
-
-def test_drawn_repaid_drawn_again_and_ended(custodian: PaperCustodian) -> None:
-    story = Story()
+def test_drawn_repaid_drawn_again_and_ended() -> None:
+    story = line()
     assert (story.loan.state, story.owed()) == (LoanState.ACTIVE, (D(0), D(0), D(1_500)))
-    assert story.t() == {"custody": D(600_000), "fees": D(1_500)}
+    assert story.t() == {"custody": D(600_000), "fees": D(1_500), "income": D(-1_500)}
     assert draws.available(story.loan) == D(300_000)
 
     # the first draw
-    story.until(dt.date(2021, 5, 29))
+    story.until("05-29")
     assert story.owed() == (D(0), D(0), D(1_550))
     story.draws("150000")
-    assert story.t() == {"custody": D(600_000), "free": D(-150_000), "principal": D(150_000), "fees": D(1_550)}
+    assert story.t() == {
+        "custody": D(600_000), "free": D(-150_000), "principal": D(150_000), "fees": D(1_550), "income": D(-1_550),
+    }  # fmt: skip
     assert Obligation.objects.get().asks == D("2652.50")  # known anew with the draw
 
     # (2): the first month's interest and fees, and a part of the principal, which can be drawn again
-    story.until(dt.date(2021, 6, 19))
+    story.until("06-19")
     assert story.owed() == (D(150_000), D("1050.00"), D("1602.50"))
     story.pays("62652.50")
     assert story.owed() == (D(90_000), D(0), D(0))
@@ -138,30 +67,31 @@ def test_drawn_repaid_drawn_again_and_ended(custodian: PaperCustodian) -> None:
     assert draws.available(story.loan) == D(210_000)
 
     # the second one
-    story.until(dt.date(2021, 6, 29))
+    story.until("06-29")
     story.draws("30000")
     assert story.owed() == (D(120_000), D("300.00"), D("35.00"))
 
-    story.until(dt.date(2021, 7, 9))
+    story.until("07-09")
     recalls.give_notice(story.loan, by=story.signer, now=story.now)
     asked = Obligation.objects.get(kind="recall")
-    assert (asked.due_date, asked.asks) == (dt.date(2021, 7, 14), D("120980.00"))
+    assert (str(asked.due_date), asked.asks) == ("2021-07-14", D("120980.00"))
 
     # (4) and (5), of the text above
-    story.until(dt.date(2021, 7, 14))
+    story.until("07-14")
     assert (story.loan.state, story.owed()) == (LoanState.MATURED, (D(120_000), D("900.00"), D("80.00")))
     assert draws.available(story.loan) == 0
     make.give(story.loan.client, "USD", "3632.50", now=story.now)
     story.pays("120980")
-    assert story.loan.state == LoanState.REPAID
-    assert story.t() == {"custody": D("603632.50")}
+    story.closes()
+    assert story.loan.state == LoanState.CLOSED
+    assert story.t() == {"custody": D("603632.50"), "income": D("-3632.50")}
     explained = pnl.explain(None, FUNDED, story.now + DAY)
     assert (explained.lines["unused_fee"], explained.lines["origination_fee"]) == (D("182.50"), D(1_500))
     assert (explained.lines["interest"], explained.total, explained.residual) == (D(1_950), D("3632.50"), D(0))
 
 
-def test_a_line_stays_open_when_nothing_is_owed_and_ends_when_its_notice_is_over(custodian: PaperCustodian) -> None:
-    story = Story()
+def test_a_line_stays_open_when_nothing_is_owed_and_ends_when_its_notice_is_over() -> None:
+    story = line()
     story.draws("1000")
     make.give(story.loan.client, "USD", "1500", now=story.now)
     story.pays("2500")
@@ -169,7 +99,7 @@ def test_a_line_stays_open_when_nothing_is_owed_and_ends_when_its_notice_is_over
     with pytest.raises(repayments.UnableToRepay, match="nothing is owed"):
         make.give(story.loan.client, "USD", "5", now=story.now)
         repayments.record(story.loan, D(5), key="pay:5", received_at=story.now, now=story.now)
-    story.until(dt.date(2021, 5, 20))
+    story.until("05-20")
     recalls.give_notice(story.loan, by=story.signer, now=story.now)
     story.read()
     assert Obligation.objects.get(kind="recall").asks == D("30.00")  # six days of 5.00
@@ -178,10 +108,10 @@ def test_a_line_stays_open_when_nothing_is_owed_and_ends_when_its_notice_is_over
     assert loans.close_due(now=story.now) == 0  # its collateral is still here
 
 
-def test_an_earlier_payment_is_lived_again_with_the_draws(custodian: PaperCustodian) -> None:
-    story = Story()
+def test_an_earlier_payment_is_lived_again_with_the_draws() -> None:
+    story = line()
     story.draws("150000")
-    story.until(dt.date(2021, 5, 21))
+    story.until("05-21")
     assert story.owed() == (D(150_000), D("100.00"), D("1505.00"))
     at = FUNDED + DAY
     repayments.record(story.loan, D("91602.50"), key="late", received_at=at, now=story.now)
@@ -189,23 +119,23 @@ def test_an_earlier_payment_is_lived_again_with_the_draws(custodian: PaperCustod
     # 1,502.50 of fees until then, a day's 50.00, 90,050.00 of principal; since then a day's 19.9833... on what is left,
     # and the fee on what was not drawn of 4.000833...
     assert story.owed() == (D(59_950), D("19.99"), D("4.01"))
-    story.until(dt.date(2021, 5, 22))
+    story.until("05-22")
     assert story.owed() == (D(59_950), D("39.97"), D("8.01"))
     assert draws.available(story.loan) == D("240050")
 
 
-def test_a_payment_it_was_drawn_against_is_taken_back(custodian: PaperCustodian) -> None:
-    story = Story()
+def test_a_payment_it_was_drawn_against_is_taken_back() -> None:
+    story = line()
     story.draws("300000")
-    story.until(dt.date(2021, 5, 20))
+    story.until("05-20")
     story.pays("121600")
     assert story.owed() == (D(180_000), D(0), D(0))
     story.draws("120000")
-    asked = corrections.ask_reversal(
-        Repayment.objects.get(), cause="wrong", reason="another's", maker=story.olga, now=story.now
+    story.agreed(
+        corrections.ask_reversal(
+            Repayment.objects.get(), cause="wrong", reason="another's", maker=story.olga, now=story.now
+        )
     )
-    approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=story.now)
-    story.read()
     # More than its limit is drawn, by nobody's draw: 100.00 a day until now, 140.00 from now on.
     assert story.owed() == (D(420_000), D("100.00"), D(1_500))
     assert draws.available(story.loan) == 0
@@ -217,27 +147,24 @@ def test_a_payment_it_was_drawn_against_is_taken_back(custodian: PaperCustodian)
     with pytest.raises(DatabaseError, match="no more is drawn of a line than its limit leaves"), transaction.atomic():
         Draw.objects.filter(pk=row.pk).update(state="paid_out")
     # Nothing is given for what was drawn beyond it: a day of 2.50 on the 150,000 that are available in the end.
-    story.until(dt.date(2021, 5, 21))
+    story.until("05-21")
     story.pays("271740")
-    story.until(dt.date(2021, 5, 22))
+    story.until("05-22")
     assert story.owed() == (D(150_000), D("50.00"), D("2.50"))
 
 
-def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment(custodian: PaperCustodian) -> None:
-    story = Story()
+def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment() -> None:
+    story = line()
     story.draws("300000")
-    story.until(dt.date(2021, 5, 20))
+    story.until("05-20")
     story.pays("121600")
-    story.until(dt.date(2021, 5, 22))
+    story.until("05-22")
     assert story.owed() == (D(180_000), D("120.00"), D("4.00"))
     story.pays("100")
-    story.until(dt.date(2021, 5, 23))
+    story.until("05-23")
     assert story.owed() == (D(180_000), D("84.00"), D("2.00"))
-    asked = corrections.ask_reversal(
-        Repayment.objects.order_by("pk")[0], cause="wrong", reason="another's", maker=story.olga, now=story.now
-    )
-    approvals.decide(asked, checker=make.staff("rhea", Role.RISK), approve=True, now=story.now)
-    story.read()
+    first = Repayment.objects.order_by("pk")[0]
+    story.agreed(corrections.ask_reversal(first, cause="wrong", reason="another's", maker=story.olga, now=story.now))
     # All of it was drawn all the time: 100.00 a day and no fee. What paid 4.00 of one is for the origination fee now.
     assert story.owed() == (D(300_000), D("400.00"), D(1_400))
     assert story.loan.unused_posted == 0
@@ -249,7 +176,7 @@ def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment(custo
 
 
 def test_what_can_not_be_drawn() -> None:
-    story = Story()
+    story = line()
     fixed = make.active_loan(make.ClientFactory(), now=FUNDED)
     signer = make.borrower(f"signer{fixed.client_id}", fixed.client)
     for loan, amount, by, says in (
@@ -273,3 +200,78 @@ def test_what_can_not_be_drawn() -> None:
     draws.drop_waiting(story.loan, by=story.signer, now=FUNDED)
     with pytest.raises(draws.UnableToDraw, match="no draw waits"):
         draws.pay_out(row, permit=story.permit("100"), actor=story.olga, now=FUNDED)
+
+
+def test_called_and_sold_while_it_is_drawn() -> None:
+    """
+    150,000 are drawn on 29 May. On 8 June 6 BTC bring 102,075.00, on 18 June the other 19 bring 60,000.00.
+
+                  drawn     interest     not drawn       fees
+         8 June    50,000      500.00      150,000    1,575.00   1,500.00, 10 days of 5.00 and 10 of 2.50
+        18 June         0      166.67      250,000       41.67   10 days of 16.6666..., and of 4.1666...
+
+               client free USD                       principal                   fees receivable
+        (1)            | 150,000.00       (1) 150,000.00 |               (f)  1,616.67 |
+        (4)            |   9,791.66       (2)            | 100,000.00    (2)           | 1,575.00
+            -----------+-----------       (3)            |  50,000.00    (3)           |    41.67
+                       | 159,791.66           -----------+-----------        ----------+---------
+                                                       0 |                           0 |
+
+    (2) and (3) are what the sales paid, (4) what the second one brought beyond the debt.
+    """
+    story = line()
+    story.on("05-29")
+    story.draws("150000")
+    story.on("06-08")
+    sold = story.sells("6", "102075")
+    assert (sold.fees, sold.interest, sold.principal) == (D(1_575), D(500), D(100_000))
+    assert draws.available(story.loan) == 0
+    with pytest.raises(draws.UnableToDraw, match="nothing can be drawn of it: it is liquidating"):
+        draws.ask(story.loan, D(1), by=story.signer, now=story.now)
+    loans.transition(story.loan, LoanState.ACTIVE, actor=None, cause="sale over: restored", now=story.now)
+    assert draws.available(story.loan) == D(250_000)
+
+    story.on("06-18")
+    sold = story.sells("19", "60000")
+    assert (sold.fees, sold.interest, sold.surplus) == (D("41.67"), D("166.67"), D("9791.66"))
+    assert (story.loan.state, story.states()) == (LoanState.REPAID, ["met"])
+    story.closes()
+    assert story.t() == {
+        "custody": D(600_000), "dealer": D(162_075), "free": D("-159791.66"), "income": D("-2283.34"),
+    }  # fmt: skip
+
+
+def test_a_line_in_default_is_not_drawn_whatever_a_sale_has_left() -> None:
+    story = line()
+    story.draws("150000")
+    assert story.on("06-14", "06-19", "06-20").state == LoanState.DEFAULTED
+    story.sells("6", "102075")
+    loans.transition(story.loan, LoanState.ACTIVE, actor=None, cause="sale over: restored", now=story.now)
+    with pytest.raises(draws.UnableToDraw, match="nothing can be drawn of it: it is in default since 2021-06-20"):
+        draws.ask(story.loan, D(1), by=story.signer, now=story.now)
+    story.look()
+    assert story.read().state == LoanState.DEFAULTED
+
+
+def test_nothing_is_ever_drawn() -> None:
+    """The line costs its fees, which are due when its notice is over."""
+    story = line()
+    story.on("06-14")
+    story.recalled()
+    story.on("06-19")
+    fees = 1_500 + 31 * D("5.00")
+    assert (story.loan.state, story.owed()) == (LoanState.MATURED, (0, 0, fees))
+    story.wires(fees)
+    story.closes()
+    assert story.t() == {"custody": 600_000 + fees, "income": -fees}
+
+
+def test_nothing_is_ever_drawn_and_it_costs_nothing() -> None:
+    """It ends by itself, and nobody has to pay anything."""
+    story = line(origination_fee=D(0), unused_fee=D(0))
+    story.on("06-14")
+    recalls.give_notice(story.loan, by=story.signer, now=story.now)
+    assert story.on("06-19").state == LoanState.REPAID
+    assert story.loan.events.latest("pk").cause == "the notice is over, and nothing is owed"
+    story.closes()
+    assert (story.loan.state, Posting.objects.filter(loan=story.loan).count()) == (LoanState.CLOSED, 0)

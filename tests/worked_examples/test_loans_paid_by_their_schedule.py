@@ -52,121 +52,64 @@ Interest only, and the second one is not paid: 500,000 USD at 9 %, that is 125.0
 12,569.45 arrive and (5) pay the loan off.
 """
 
-import datetime as dt
-from decimal import Decimal
-
 import pytest
 from django.db.models import Sum
 
-from lending import collateral, dunning, interest, ledger, loans, repayments
-from lending.adapters.paper_custodian import PaperCustodian
-from lending.engine import accounts
-from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
-from lending.models import Loan, LoanState, Obligation, Posting, Role, ScheduleKind
+from lending.models import LoanState, Posting, ScheduleKind
 from tests.factories import lending as make
+from tests.worked_examples.story import FUNDED, D, Story
 
 pytestmark = pytest.mark.django_db
 
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
+
+def scheduled(kind: str, *, principal: str, annual_rate: str, grace_days: int = 0) -> Story:
+    product = make.ProductFactory(code=kind, schedule_kind=kind, grace_days=grace_days)
+    return Story(make.active_loan(now=FUNDED, days=92, principal=principal, annual_rate=annual_rate, product=product))
 
 
-class Story:
-    """One loan, day after day, and its T-accounts."""
-
-    def __init__(self, kind: str, *, principal: str, annual_rate: str, grace_days: int = 0) -> None:
-        self.now = FUNDED
-        product = make.ProductFactory(code=kind, schedule_kind=kind, grace_days=grace_days)
-        self.loan = make.active_loan(now=FUNDED, days=92, principal=principal, annual_rate=annual_rate, product=product)
-
-    def until(self, day: dt.date) -> None:
-        """Let the days pass, each with what the platform does at its start."""
-        while self.now.date() < day:
-            self.now += DAY
-            interest.accrue_due(now=self.now)
-            dunning.work_due(now=self.now)
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def pays(self, amount: str) -> None:
-        """Have the client pay out of the free balance."""
-        repayments.record(self.loan, D(amount), key=f"pay:{self.now}", received_at=self.now, now=self.now)
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def closes(self) -> None:
-        """Give the collateral back, and close the loan."""
-        account, bitcoin = self.loan.margin_account, make.asset("BTC")
-        make.allowed(self.loan.client, "BTC", "bc1-client")
-        permit = make.release_permit(account, "BTC", "25", now=self.now)
-        maker, checker = make.staff("olga", Role.OPERATIONS), make.staff("rhea", Role.RISK)
-        collateral.release(
-            account, bitcoin, D(25), permit=permit, maker=maker, checker=checker, key="release:1",
-            destination="bc1-client", now=self.now,
-        )  # fmt: skip
-        assert loans.close_due(now=self.now) == 1
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def t(self) -> dict[str, Decimal]:
-        """Return the balances of the T-accounts that are not zero, debits positive."""
-        client, loan = self.loan.client_id, self.loan.pk
-        income = Posting.objects.filter(account__kind__in=PROFIT_AND_LOSS_KINDS).aggregate(total=Sum("amount"))
-        found = {
-            "custody": ledger.balance(accounts.custody("USD", "paper")),
-            "free": ledger.balance(accounts.client_free("USD", client)),
-            "principal": ledger.balance(accounts.of_loan(AccountKind.LOAN_PRINCIPAL, "USD", client, loan)),
-            "interest": ledger.balance(accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, "USD", client, loan)),
-            "income": income["total"],
-        }
-        return {name: balance for name, balance in found.items() if balance}
-
-    def obligations(self) -> list[str]:
-        """Return the states of what was to be paid, in order."""
-        return list(Obligation.objects.order_by("due_at").values_list("state", flat=True))
-
-
-def test_equal_parts_to_the_last_one(custodian: PaperCustodian) -> None:
+def test_equal_parts_to_the_last_one() -> None:
     # (1) capital, (2) funding
-    story = Story(ScheduleKind.EQUAL_PRINCIPAL, principal="300000", annual_rate="0.12")
+    story = scheduled(ScheduleKind.EQUAL_PRINCIPAL, principal="300000", annual_rate="0.12")
     assert story.t() == {"custody": D(600_000), "free": D(-298_500), "principal": D(300_000), "income": D(-1_500)}
 
     # (a) and (3): the first part with its interest
-    story.until(dt.date(2021, 6, 19))
+    story.until("06-19")
     assert story.loan.interest_due == D("3100.00")
     story.pays("103100")
     assert story.t() == {"custody": D(600_000), "free": D(-195_400), "principal": D(200_000), "income": D(-4_600)}
 
     # (b) and (4): the second
-    story.until(dt.date(2021, 7, 19))
+    story.until("07-19")
     story.pays("102000")
-    assert story.obligations() == ["met", "met", "expected"]
+    assert story.states() == ["met", "met", "expected"]
 
     # (c), then (5) and (6): the last
-    story.until(dt.date(2021, 8, 19))
+    story.until("08-19")
     assert (story.loan.state, story.loan.interest_due) == (LoanState.MATURED, D("1033.34"))
     make.give(story.loan.client, "USD", "7633.34", now=story.now)
     story.pays("101033.34")
     assert story.loan.state == LoanState.REPAID
-    assert story.obligations() == ["met", "met", "met"]
+    assert story.states() == ["met", "met", "met"]
     story.closes()
     assert story.loan.state == LoanState.CLOSED
     assert story.t() == {"custody": D("607633.34"), "income": D("-7633.34")}
 
 
-def test_an_interest_that_is_not_paid_puts_the_loan_in_default(custodian: PaperCustodian) -> None:
-    story = Story(ScheduleKind.INTEREST_ONLY, principal="500000", annual_rate="0.09", grace_days=3)
-    story.until(dt.date(2021, 6, 19))
+def test_an_interest_that_is_not_paid_puts_the_loan_in_default() -> None:
+    story = scheduled(ScheduleKind.INTEREST_ONLY, principal="500000", annual_rate="0.09", grace_days=3)
+    story.until("06-19")
     story.pays("3875")
     assert story.t() == {"custody": D(1_000_000), "free": D(-493_625), "principal": D(500_000), "income": D(-6_375)}
 
-    story.until(dt.date(2021, 7, 20))
-    assert story.obligations() == ["met", "late", "expected"]
+    story.until("07-20")
+    assert story.states() == ["met", "late", "expected"]
     assert story.loan.state == LoanState.ACTIVE
-    story.until(dt.date(2021, 7, 23))
-    assert story.obligations() == ["met", "defaulted", "cancelled"]
+    story.until("07-23")
+    assert story.states() == ["met", "defaulted", "cancelled"]
     assert story.loan.state == LoanState.DEFAULTED
     assert story.loan.interest_due == D("4250.00")
 
-    story.until(dt.date(2021, 8, 2))
+    story.until("08-02")
     make.give(story.loan.client, "USD", "12569.45", now=story.now)
     story.pays("506194.45")
     assert story.loan.state == LoanState.REPAID
@@ -174,3 +117,44 @@ def test_an_interest_that_is_not_paid_puts_the_loan_in_default(custodian: PaperC
     assert story.t() == {"custody": D("1012569.45"), "income": D("-12569.45")}
     default = Posting.objects.filter(category="default_interest").aggregate(total=Sum("amount"))
     assert default["total"] == D("-1944.45")
+
+
+def test_equal_instalments_to_the_last_one() -> None:
+    """
+    300,000 USD at 12 %: 102,051.41 a month, which is what 300,000.00 are worth over 31, 30 and 31 days.
+
+               client free USD                       principal                   interest receivable
+        (2)            | 298,500.00       (2) 300,000.00 |               (a)  3,100.00 |             31 days
+        (3) 102,051.41 |                  (3)            |  98,951.41    (3)           |  3,100.00
+        (4) 102,051.41 |                  (4)            | 100,040.92    (b)  2,010.49 |             30 days
+        (5)            |   7,654.24       (5)            | 101,007.67    (4)           |  2,010.49
+        (5) 102,051.42 |                      -----------+-----------    (c)  1,043.75 |             31 days
+            -----------+-----------                    0 |               (5)           |  1,043.75
+                     0 |                                                     ----------+----------
+                                                                                     0 |
+    """
+    story = scheduled(ScheduleKind.EQUAL_INSTALMENT, principal="300000", annual_rate="0.12")
+    for days, left, interest in (
+        (("06-14", "06-19"), D("201048.59"), D("3100.00")), (("07-14", "07-19"), D("101007.67"), D("2010.49")),
+    ):  # fmt: skip
+        assert story.on(*days).interest_due == interest
+        story.pays("102051.41")
+        assert story.owed() == (left, 0, 0)
+    assert story.on("08-14", "08-19").interest_due == D("1043.75")
+    make.give(story.loan.client, "USD", "7654.24", now=story.now)
+    story.pays("102051.42")
+    assert story.states() == ["met", "met", "met"]
+    story.closes()
+    assert (story.loan.state, story.t()) == (LoanState.CLOSED, {"custody": D("607654.24"), "income": D("-7654.24")})
+
+
+def test_interest_alone_and_the_principal_at_the_end() -> None:
+    """500,000 USD at 9 %, 125.00 a day: 31, 30 and 31 days of it, and the principal with the last."""
+    story = scheduled(ScheduleKind.INTEREST_ONLY, principal="500000", annual_rate="0.09")
+    make.give(story.loan.client, "USD", "14000", now=story.now)  # the fee of 2,500.00, and 11,500.00 of interest
+    for announced, due, amount in (("06-14", "06-19", 3_875), ("07-14", "07-19", 3_750), ("08-14", "08-19", 503_875)):
+        story.on(announced, due)
+        story.pays(D(amount))
+    assert story.states() == ["met", "met", "met"]
+    story.closes()
+    assert (story.loan.state, story.t()) == (LoanState.CLOSED, {"custody": D(1_014_000), "income": D(-14_000)})

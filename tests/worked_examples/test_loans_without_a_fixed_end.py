@@ -33,101 +33,36 @@ Not paid, it is late on 10 July and in default when two business days of grace a
 """
 
 import datetime as dt
-from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, transaction
-from django.db.models import Sum
 
-from lending import approvals, collateral, dunning, interest, ledger, loans, recalls, repayments, rolling
-from lending.adapters.paper_custodian import PaperCustodian
-from lending.engine import accounts, entries
-from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
-from lending.models import Loan, LoanState, Notice, Obligation, Posting, Role, ScheduleRow
+from lending import approvals, interest, recalls, rolling
+from lending.models import Loan, LoanState, Notice, ScheduleRow
 from tests.factories import lending as make
+from tests.worked_examples.story import FUNDED, D, Story
 
 pytestmark = pytest.mark.django_db
 
-FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
-D = Decimal
+
+def open_term() -> Story:
+    product = make.ProductFactory(
+        code="open", tenor="open", notice_days=5, schedule_kind="interest_only", calendar="XECB", grace_days=2
+    )
+    return Story(make.active_loan(now=FUNDED, days=None, principal="300000", annual_rate="0.12", product=product))
 
 
-class Story:
-    """One loan, day after day, and its T-accounts."""
-
-    def __init__(self) -> None:
-        self.now = FUNDED
-        product = make.ProductFactory(
-            code="open", tenor="open", notice_days=5, schedule_kind="interest_only", calendar="XECB", grace_days=2
-        )
-        self.loan = make.active_loan(now=FUNDED, days=None, principal="300000", annual_rate="0.12", product=product)
-        self.manager, self.checker = self.loan.client.relationship_manager, make.staff("rhea", Role.RISK)
-
-    def until(self, day: dt.date) -> None:
-        """Let the days pass, each with what the platform does at its start."""
-        while self.now.date() < day:
-            self.now += DAY
-            for step in (interest.accrue_due, rolling.roll_due, dunning.work_due):
-                step(now=self.now)
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def pays(self, amount: str) -> None:
-        """Have the client pay out of the free balance."""
-        repayments.record(self.loan, D(amount), key=f"pay:{self.now}", received_at=self.now, now=self.now)
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def agreed(self, asked: approvals.Approval) -> None:
-        """Have a second person agree to what was asked."""
-        approvals.decide(asked, approve=True, checker=self.checker, now=self.now, reason="read")
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def recalled(self) -> None:
-        self.agreed(recalls.ask(self.loan, reason="funding is needed", maker=self.manager, now=self.now))
-
-    def closes(self, quantity: str = "25") -> None:
-        """Give the collateral back, and close the loan."""
-        account, bitcoin = self.loan.margin_account, make.asset("BTC")
-        make.allowed(self.loan.client, "BTC", "bc1-client")
-        collateral.release(
-            account, bitcoin, D(quantity), permit=make.release_permit(account, "BTC", quantity, now=self.now),
-            maker=make.staff("olga", Role.OPERATIONS), checker=self.checker, key="release:1", destination="bc1-client",
-            now=self.now,
-        )  # fmt: skip
-        assert loans.close_due(now=self.now) == 1
-        self.loan = Loan.objects.get(pk=self.loan.pk)
-
-    def t(self) -> dict[str, Decimal]:
-        """Return the balances of the T-accounts that are not zero, debits positive."""
-        client, loan = self.loan.client_id, self.loan.pk
-        income = Posting.objects.filter(account__kind__in=PROFIT_AND_LOSS_KINDS, account__asset__code="USD")
-        found = {
-            "custody": ledger.balance(accounts.custody("USD", "paper")),
-            "free": ledger.balance(accounts.client_free("USD", client)),
-            "dealer": ledger.balance(accounts.house(AccountKind.DEALER_SETTLEMENT, "USD", "harbour")),
-            "principal": ledger.balance(accounts.of_loan(AccountKind.LOAN_PRINCIPAL, "USD", client, loan)),
-            "interest": ledger.balance(accounts.of_loan(AccountKind.INTEREST_RECEIVABLE, "USD", client, loan)),
-            "income": income.aggregate(total=Sum("amount"))["total"],
-        }
-        return {name: balance for name, balance in found.items() if balance}
-
-    def asks(self) -> list[tuple[str, str, str, Decimal]]:
-        """Return what is or was to be paid, in order."""
-        rows = Obligation.objects.order_by("due_at", "pk")
-        return [(row.due_at.date().isoformat(), row.kind, row.state, row.asks) for row in rows]
-
-
-def test_the_desk_ends_it_and_it_is_paid(custodian: PaperCustodian) -> None:
+def test_the_desk_ends_it_and_it_is_paid() -> None:
     # (1) capital, (2) funding: nothing is to be paid but the first month's interest
-    story = Story()
+    story = open_term()
     assert story.t() == {"custody": D(600_000), "free": D(-298_500), "principal": D(300_000), "income": D(-1_500)}
     assert story.asks() == [("2021-06-21", "interest", "expected", D("3300.00"))]
     assert (story.loan.end_date, interest.default_at(story.loan)) == (None, interest.NEVER)
 
     # (a) and (3); the next row is written on the day on which its period begins
-    story.until(dt.date(2021, 6, 18))
+    story.until("06-18")
     assert ScheduleRow.objects.count() == 1
-    story.until(dt.date(2021, 6, 21))
+    story.until("06-21")
     assert rolling.roll_due(now=story.now) == 0
     story.pays("3300")
     assert story.asks() == [
@@ -136,7 +71,7 @@ def test_the_desk_ends_it_and_it_is_paid(custodian: PaperCustodian) -> None:
     ]
 
     # one asks, another agrees: five business days
-    story.until(dt.date(2021, 7, 2))
+    story.until("07-02")
     asked = recalls.ask(story.loan, reason="funding is needed", maker=story.manager, now=story.now)
     with pytest.raises(approvals.UnableToApprove, match="made this request and can not decide it"):
         approvals.decide(asked, approve=True, checker=story.manager, now=story.now, reason="mine")
@@ -147,14 +82,15 @@ def test_the_desk_ends_it_and_it_is_paid(custodian: PaperCustodian) -> None:
         ("2021-07-09", "recall", "noticed", D("301800.00")), ("2021-07-19", "interest", "cancelled", D(2_800)),
     ]  # fmt: skip
     step = story.loan.events.latest("pk")
-    assert (step.actor, step.cause) == (story.checker, "recalled by the desk: funding is needed")
+    assert (step.actor, step.cause) == (story.head, "recalled by the desk")
+    assert step.evidence["reason"] == "funding is needed"
     letter = Notice.objects.latest("pk")
     assert letter.subject.endswith("ends on 09 Jul 2021")
     assert "301,800.00 USD" in letter.body
     assert "funding is needed" not in letter.body
 
     # (b), and what (4) and (5) say
-    story.until(dt.date(2021, 7, 9))
+    story.until("07-09")
     assert (story.loan.state, story.loan.interest_due) == (LoanState.MATURED, D("1800.00"))
     make.give(story.loan.client, "USD", "6600", now=story.now)
     story.pays("301800")
@@ -165,56 +101,37 @@ def test_the_desk_ends_it_and_it_is_paid(custodian: PaperCustodian) -> None:
     assert {row[2] for row in story.asks()} == {"met", "cancelled"}
 
 
-def test_ended_and_not_paid_its_collateral_pays(custodian: PaperCustodian) -> None:
-    story = Story()
-    story.until(dt.date(2021, 6, 21))
+def test_ended_and_not_paid_its_collateral_pays() -> None:
+    story = open_term()
+    story.until("06-21")
     story.pays("3300")
-    story.until(dt.date(2021, 7, 2))
+    story.until("07-02")
     story.recalled()
-    story.until(dt.date(2021, 7, 10))
+    story.until("07-10")
     assert (story.loan.state, story.asks()[1][2]) == (LoanState.MATURED, "late")
-    story.until(dt.date(2021, 7, 14))
+    story.until("07-14")
     assert (story.loan.state, story.asks()[1][2]) == (LoanState.DEFAULTED, "defaulted")
     assert rolling.roll_due(now=story.now) == 0
 
-    story.until(dt.date(2021, 7, 19))
+    story.until("07-19")
     assert story.loan.interest_due == D("3008.34")
-    sold = sale(story, bitcoin="12", dollars="310000")
+    sold = story.sells("12", "310000")
     assert (sold.interest, sold.principal, sold.surplus) == (D("3008.34"), D(300_000), D("6991.66"))
-    story.loan = Loan.objects.get(pk=story.loan.pk)
     assert story.loan.state == LoanState.REPAID
-    story.closes("13")
+    story.closes()
     # the dealer owes what the sale brought; what it brought beyond the debt is the client's
     assert story.t() == {
         "custody": D(600_000), "dealer": D(310_000), "free": D("-302191.66"), "income": D("-7808.34"),
     }  # fmt: skip
 
 
-def sale(story: Story, *, bitcoin: str, dollars: str) -> repayments.WaterfallResult:
-    """Sell collateral as a settled fill does: hold it, sell it, apply what it brought."""
-    loan, quantity, proceeds, now = story.loan, D(bitcoin), D(dollars), story.now
-    account, asset = loan.margin_account, make.asset("BTC")
-    loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="liquidation level", now=now)
-    collateral.hold(account, asset, quantity, key="hold:1", now=now)
-    heading = entries.Heading(
-        key="sale:1", effective_at=now, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk
-    )
-    draft = entries.sale(
-        heading, asset="BTC", quantity=quantity, proceeds_asset="USD", proceeds=proceeds, margin_account_id=account.pk,
-        dealer="harbour", liquidation_fee=D(0),
-    )  # fmt: skip
-    entry = ledger.post(draft, now=now)
-    collateral.sell_held(account, asset, quantity, entry=entry, key="held:1", now=now)
-    return repayments.apply(proceeds, loan, key="apply:1", cause="liquidation level", now=now)
-
-
-def test_a_notice_is_taken_back_and_the_loan_runs_on(custodian: PaperCustodian) -> None:
-    story = Story()
-    story.until(dt.date(2021, 6, 21))
+def test_a_notice_is_taken_back_and_the_loan_runs_on() -> None:
+    story = open_term()
+    story.until("06-21")
     story.pays("3300")
-    story.until(dt.date(2021, 7, 2))
+    story.until("07-02")
     story.recalled()
-    story.until(dt.date(2021, 7, 5))
+    story.until("07-05")
     asked = recalls.ask_to_keep(story.loan, reason="other funding came", maker=story.manager, now=story.now)
     with pytest.raises(recalls.UnableToRecall, match="asked about its end already"):
         recalls.ask_to_keep(story.loan, reason="again", maker=story.manager, now=story.now)
@@ -227,7 +144,7 @@ def test_a_notice_is_taken_back_and_the_loan_runs_on(custodian: PaperCustodian) 
     assert Notice.objects.latest("pk").subject.endswith("runs on")
 
     # the client ends it, on a Saturday: it counts as given on Monday the 12th
-    story.until(dt.date(2021, 7, 10))
+    story.until("07-10")
     signer = make.borrower(f"signer{story.loan.client_id}", story.loan.client)
     ended = recalls.give_notice(story.loan, by=signer, now=story.now)
     assert (ended.state, ended.ends_on) == (LoanState.RECALLED, dt.date(2021, 7, 19))
@@ -243,7 +160,7 @@ def test_a_notice_is_taken_back_and_the_loan_runs_on(custodian: PaperCustodian) 
 
 
 def test_after_an_outage_what_was_missed_is_written_once_and_day_by_day() -> None:
-    story = Story()
+    story = open_term()
     story.now = dt.datetime(2021, 9, 1, tzinfo=dt.UTC)
     assert rolling.roll_due(now=story.now) == 3
     assert rolling.roll_due(now=story.now) == 0
@@ -255,7 +172,7 @@ def test_after_an_outage_what_was_missed_is_written_once_and_day_by_day() -> Non
 
 
 def test_what_can_not_be_ended_so() -> None:
-    story = Story()
+    story = open_term()
     fixed = make.active_loan(make.ClientFactory(), now=FUNDED)
     ask = {"maker": story.manager, "now": story.now}
     for loan, reason, says in (
