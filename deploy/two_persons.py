@@ -48,7 +48,7 @@ WORDS: dict[str, str] = {
     "reopen_period": "open a closed month again",
     "withdrawal_address": "allow an address for withdrawals",
     "address_key": "derive deposit addresses from an extended public key",
-    "book_break": "take a custody difference on the desk's books",
+    "book_break": "take a custody difference on the desk's books, or set aside what is in none",
     "take_over": "take live loans over from another system",
     "kyc_case": "put a KYC case in force",
     "back_dated_payment": "record a payment of the past",

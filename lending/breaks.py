@@ -46,7 +46,7 @@ def blocks_withdrawals(asset: Asset, client_id: int | None, *, now: datetime) ->
 def holds_back(*, now: datetime) -> Q:
     """Return which of some rows with an asset and a client are held back by breaks that have aged."""
     found = Q(pk__in=[])
-    for row in _aged(now).select_related("asset"):
+    for row in _aged(now).filter(asset__isnull=False).select_related("asset"):
         mine = Q(asset=row.asset)
         found |= mine & Q(client__in=_taken_over(row).values("client")) if is_awaited(row) else mine
     return found
@@ -65,7 +65,7 @@ def is_awaited(row: CustodyBreak) -> bool:
     holds back them alone. What two persons have given up, by taking it on the desk's books, is awaited no more.
     """
     missing = difference(row).copy_negate()
-    if row.kind != CustodyBreak.Kind.BALANCE or missing <= 0:
+    if row.asset is None or row.kind != CustodyBreak.Kind.BALANCE or missing <= 0:
         return False
     theirs = LedgerBalance.objects.filter(
         account__client__in=_taken_over(row).values("client"), account__asset=row.asset, account__kind__in=_THEIRS
@@ -95,7 +95,7 @@ def _taken_over(row: CustodyBreak) -> QuerySet[Posting]:
     return _at(row.asset, row.custodian).filter(entry__kind=_OPENING)
 
 
-def _at(asset: Asset, custodian: str) -> QuerySet[Posting]:
+def _at(asset: Asset | None, custodian: str) -> QuerySet[Posting]:
     return Posting.objects.filter(account__kind=AccountKind.CUSTODY, account__asset=asset, account__party=custodian)
 
 
@@ -157,7 +157,8 @@ def ask(row: CustodyBreak, *, maker: User, now: datetime) -> Approval:
     """
     Ask a second person to take the difference of a break on the desk's own books, which closes it.
 
-    What clients are owed does not change: the difference is the desk's loss or gain.
+    What clients are owed does not change: the difference is the desk's loss or gain. Of an asset that the desk does not
+    know there are no books: it is set aside, and is a break no more.
 
     Raises
     ------
@@ -174,7 +175,7 @@ def ask(row: CustodyBreak, *, maker: User, now: datetime) -> Approval:
     payload = {
         "break": row.pk,
         "what": row.words,
-        "asset": row.asset.code,
+        "asset": row.code,
         "difference": money.text(difference(row)),
         "explanation": row.explanation,
     }
@@ -205,18 +206,20 @@ def carry_out(approval: Approval, *, now: datetime) -> CustodyBreak:
         raise approvals.UnableToApprove(f"it is closed: {row.closed_how}")
     amount = difference(row)
     if money.text(amount) != asked["difference"]:
-        raise approvals.UnableToApprove(f"it is {money.text(amount)} {row.asset.code} by now")
-    heading = entries.Heading(
-        key=f"custody_difference:{row.custodian}:{row.kind}:{row.ref or row.pk}:{row.asset.code}",
-        effective_at=now,
-        book_id=margin_accounts.house_book().pk,
-        cause="custody_break",
-    )
-    draft = entries.custody_difference(heading, asset=row.asset.code, difference=amount, custodian=row.custodian)
-    ledger.post(draft, now=now, actor=approval.checker)
-    who = f"{approval.maker} and {approval.checker}"
+        raise approvals.UnableToApprove(f"it is {money.text(amount)} {row.code} by now")
+    done = f"it was set aside by {approval.maker} and {approval.checker}"
+    if row.asset is not None:
+        heading = entries.Heading(
+            key=f"custody_difference:{row.custodian}:{row.kind}:{row.ref or row.pk}:{row.code}",
+            effective_at=now,
+            book_id=margin_accounts.house_book().pk,
+            cause="custody_break",
+        )
+        draft = entries.custody_difference(heading, asset=row.code, difference=amount, custodian=row.custodian)
+        ledger.post(draft, now=now, actor=approval.checker)
+        done = f"the difference was taken on the desk's books by {approval.maker} and {approval.checker}"
     row.booked = True
-    close(row, f"the difference was taken on the desk's books by {who}", now=now)
+    close(row, done, now=now)
     audit.write(
         "break_booked", actor=approval.checker, obj=row, after=dict(asked), reason=row.explanation[:400], now=now
     )
@@ -233,7 +236,7 @@ def close(row: CustodyBreak, how: str, *, now: datetime) -> None:
 def facts(row: CustodyBreak) -> dict[str, str]:
     """Return what events say of a break."""
     return {
-        "asset": row.asset.code,
+        "asset": row.code,
         "summary": row.words,
         "ledger": money.text(row.ledger_quantity),
         "custodian": money.text(row.custodian_quantity),
@@ -247,6 +250,15 @@ def _open(row: CustodyBreak, by: User) -> CustodyBreak:
     if locked.closed_at is not None:
         raise UnableToWork(f"it is closed: {locked.closed_how}")
     return locked
+
+
+def set_aside(custodian: str) -> dict[str, Decimal]:
+    """Return what two persons have set aside of assets that the desk does not know, by code."""
+    found: dict[str, Decimal] = {}
+    for row in CustodyBreak.objects.filter(custodian=custodian, asset=None, booked=True):
+        with money.exact():
+            found[row.code] = found.get(row.code, money.ZERO) + difference(row)
+    return found
 
 
 def difference(row: CustodyBreak) -> Decimal:

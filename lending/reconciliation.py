@@ -36,6 +36,7 @@ WINDOW = timedelta(hours=24)
 PATIENCE = timedelta(hours=1)
 EXCHANGE_PATIENCE = timedelta(minutes=5)
 ASKERS = breaks.WORKERS
+_CODE_LENGTH = 40
 _BOOKED = (Deposit.State.CREDITED, Deposit.State.UNMATCHED)
 _Kind = CustodyBreak.Kind
 _KINDS = (_Kind.WITHDRAWAL.value, _Kind.EXCHANGE.value)
@@ -108,14 +109,14 @@ def _amounts(found: Finding) -> tuple[Decimal, Decimal]:
 def _look(custodian: Custodian, now: datetime) -> _Look:
     oldest = breaks.standing().filter(custodian=custodian.name).aggregate(at=Min("found_at"))["at"]
     since = min(now, oldest or now) - WINDOW
+    assets = list(Asset.objects.order_by("code"))
     booked = CustodyBreak.objects.filter(custodian=custodian.name, booked=True)
-    settled = [(row.kind, row.ref, row.asset.code) for row in booked.select_related("asset")]
+    settled = [(row.kind, row.ref, row.code) for row in booked]
     compared = (
         _compare_deposits(custodian, since, settled, now),
         *_compare_transfers(custodian, since, settled, now),
     )
-    theirs = custodian.balances(at=now)
-    assets = list(Asset.objects.order_by("code"))
+    theirs = {_code(said): held for said, held in custodian.balances(at=now).items()}
     keys = {asset: accounts.custody(asset.code, custodian.name) for asset in assets}
     ours = ledger.balances(keys.values())
     found = {item.key: item for part in compared for item in part.findings}
@@ -125,6 +126,11 @@ def _look(custodian: Custodian, now: datetime) -> _Look:
         rest, finding = agreement.balance(asset.code, ours[key], held, compared)
         balances.append((asset, ours[key], held, rest))
         if finding:
+            found[finding.key] = finding
+    aside = breaks.set_aside(custodian.name)
+    for code in theirs.keys() - {asset.code for asset in assets}:
+        ours_of_it = aside.get(code, money.ZERO)  # what is in no books is no break once two persons have set it aside
+        if finding := agreement.balance(code, ours_of_it, theirs[code], compared)[1]:
             found[finding.key] = finding
     return _Look(compared, tuple(balances), found)
 
@@ -152,7 +158,7 @@ def _compare_deposits(
 def _told_deposit(report: DepositReport) -> Movement:
     standing = "gone from the chain" if report.reorged else f"with {report.confirmations} confirmations"
     return Movement(
-        deltas=((report.asset, report.quantity),),
+        deltas=((_code(report.asset), report.quantity),),
         counts=report.confirmations > 0 and not report.reorged,
         standing=standing,
         since=report.confirmed_at,
@@ -234,7 +240,12 @@ def _own_exchange(entry: Entry) -> Movement:
 
 def _whole(deltas: Iterable[tuple[str, Decimal]]) -> agreement.Deltas:
     """Return deltas in one order, without those that change nothing: dust is sold for nothing."""
-    return tuple(sorted((asset, delta) for asset, delta in deltas if delta))
+    return tuple(sorted((_code(asset), delta) for asset, delta in deltas if delta))
+
+
+def _code(said: str) -> str:
+    """Return the code of an asset as it is kept: whatever a custodian calls it, a difference has a name."""
+    return said.strip()[:_CODE_LENGTH] or "?"
 
 
 def _ids(refs: Iterable[str]) -> list[uuid.UUID]:
@@ -254,15 +265,17 @@ def _keep(custodian: str, look: _Look, now: datetime, by: User | None) -> int:
     """Open, move on and close breaks as a look says, keep the look where it is to be kept, and count what is open."""
     reading, _ = CustodyReading.objects.get_or_create(custodian=custodian, defaults={"read_at": now})
     locked = CustodyReading.objects.select_for_update().get(pk=reading.pk)  # one comparison at a time is written down
-    rows = breaks.standing().select_related("asset").filter(custodian=custodian)
-    known = {(row.kind, row.ref, row.asset.code): row for row in rows}
+    assets = {asset.code: asset for asset in Asset.objects.all()}
+    known = {(row.kind, row.ref, row.code): row for row in breaks.standing().filter(custodian=custodian)}
+    for key in [key for key, row in known.items() if row.asset_id is None and row.code in assets]:
+        breaks.close(known.pop(key), "the desk knows this asset by now", now=now)
     for key, found in look.findings.items():
         if row := known.pop(key, None):
-            row.seen_at, row.words = now, found.words[:300]
+            row.seen_at, row.words = now, _words(found, row.asset_id)
             row.ledger_quantity, row.custodian_quantity = found.ours, found.theirs
             row.save(update_fields=["seen_at", "words", "ledger_quantity", "custodian_quantity"])
         else:
-            _open(custodian, found, now)
+            _open(custodian, found, assets.get(found.asset), now)
     for row in known.values():
         breaks.close(row, "both books agree again", now=now)
     CustodyReading.objects.filter(pk=locked.pk).update(reconciled_at=now)
@@ -272,20 +285,25 @@ def _keep(custodian: str, look: _Look, now: datetime, by: User | None) -> int:
     return count
 
 
-def _open(custodian: str, found: Finding, now: datetime) -> None:
+def _open(custodian: str, found: Finding, asset: Asset | None, now: datetime) -> None:
     logger.error("custody break: %s", found.words)
     row = CustodyBreak.objects.create(
         custodian=custodian,
-        asset=Asset.objects.get(code=found.asset),
+        asset=asset,
+        code=found.asset,
         kind=found.kind,
         ref=found.ref,
-        words=found.words[:300],
+        words=_words(found, asset),
         ledger_quantity=found.ours,
         custodian_quantity=found.theirs,
         found_at=now,
         seen_at=now,
     )
     events.emit("custody", "break", breaks.facts(row), now=now)
+
+
+def _words(found: Finding, asset: object) -> str:
+    return (found.words if asset else f"{found.words}; the desk knows no such asset")[:300]
 
 
 def _note(custodian: str, look: _Look, count: int, now: datetime, by: User | None) -> None:

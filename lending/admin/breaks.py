@@ -34,19 +34,27 @@ class ExplainForm(forms.Form):
 @admin.register(CustodyBreak)
 class CustodyBreakAdmin(Table):
     seen_by = SEE_BOOKS
-    list_display = ("words", "asset", "difference", "found_at", "age", "worked_by", "closed_at", "closed_how")
-    list_filter = ("kind", "asset", ("closed_at", admin.EmptyFieldListFilter))
+    list_display = ("words", "code", "difference", "found_at", "age", "worked_by", "closed_at", "closed_how")
+    list_filter = ("kind", "code", ("closed_at", admin.EmptyFieldListFilter))
     ordering = ("-found_at", "-pk")
     list_before_template = "admin/reconcile.html"
     change_form_template = "admin/break.html"
     fields = (
-        "kind", "ref", "custodian", "asset", "ledger_quantity", "custodian_quantity", "found_at", "seen_at",
+        "kind", "ref", "custodian", "code", "ours", "theirs", "found_at", "seen_at",
         "explanation", "explained_by", "explained_at", "closed_at", "closed_how",
     )  # fmt: skip
 
     @admin.display(description="custodian less ledger")
     def difference(self, row: CustodyBreak) -> SafeString:
-        return amount(breaks.difference(row), row.asset.code)
+        return amount(breaks.difference(row), row.code)
+
+    @admin.display(description="ledger quantity")
+    def ours(self, row: CustodyBreak) -> SafeString:
+        return amount(row.ledger_quantity, row.code)
+
+    @admin.display(description="custodian quantity")
+    def theirs(self, row: CustodyBreak) -> SafeString:
+        return amount(row.custodian_quantity, row.code)
 
     @admin.display(description="age")
     def age(self, row: CustodyBreak) -> str:
@@ -104,7 +112,7 @@ class CustodyBreakAdmin(Table):
         return acts.perform(request, self.get_queryset(request), pk, _explain, refusals=_REFUSALS, again=again)
 
     def book(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask a second person to take a difference on the desk's books."""
+        """Ask a second person to take a difference on the desk's books, or to set it aside."""
         return acts.perform(request, self.get_queryset(request), pk, _book, refusals=_REFUSALS)
 
     def reconcile(self, request: HttpRequest) -> HttpResponse:
@@ -176,7 +184,7 @@ def home(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Saf
     """Return the open breaks on the home page of who works on them; nothing while both books agree."""
     if not roles(request) & breaks.WORKERS:
         return SafeString("")
-    rows = list(breaks.standing().select_related("asset", "worked_by")[:_SHOWN])
+    rows = list(breaks.standing().select_related("worked_by")[:_SHOWN])
     readings = list(CustodyReading.objects.order_by("custodian"))
     if not rows and not readings:
         return SafeString("")

@@ -210,6 +210,8 @@ class CustodyBreak(models.Model):
     """
     Something that the ledger and the custodian say differently; blocks releases of its asset until they agree.
 
+    What the custodian holds of an asset that the desk does not know is one too, and blocks nothing: nobody is owed it.
+
     The quantities are what each side has: of a single movement what it makes of the balance, of a balance what should
     be held, with all that movements explain, against what is.
     """
@@ -221,7 +223,10 @@ class CustodyBreak(models.Model):
         EXCHANGE = "exchange"
 
     custodian = models.CharField(max_length=40)
-    asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
+    asset = models.ForeignKey(
+        "lending.Asset", on_delete=models.PROTECT, null=True, help_text="null for one that the desk does not know"
+    )
+    code = models.CharField(max_length=40, verbose_name="asset", help_text="as the custodian names it")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.BALANCE)
     ref = models.CharField(max_length=200, blank=True, help_text="the movement's id; none for a balance")
     words = models.CharField(max_length=300, blank=True, verbose_name="what was found")
@@ -241,8 +246,9 @@ class CustodyBreak(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="one_open_break", fields=["custodian", "asset", "kind", "ref"], condition=Q(closed_at=None)
+                name="one_open_break", fields=["custodian", "code", "kind", "ref"], condition=Q(closed_at=None)
             ),
+            models.CheckConstraint(name="break_of_something", condition=~Q(code="")),
             models.CheckConstraint(
                 name="break_explained_by_somebody", condition=Q(explanation="") | Q(explained_by__isnull=False)
             ),

@@ -106,8 +106,8 @@ def _of_books(alice: User, now: datetime) -> Pages:
     bank_statements.import_file(camt(line("900", "B-1", "for Bob")), file_name="may.xml", by=olga, now=now)
     bitcoin = make.asset("BTC")
     found = CustodyBreak.objects.create(
-        custodian="paper", asset=bitcoin, ref="tx-9", kind=CustodyBreak.Kind.DEPOSIT, words="2 BTC nobody sent",
-        ledger_quantity=D(0), custodian_quantity=D(2), found_at=now, seen_at=now,
+        custodian="paper", asset=bitcoin, code="BTC", ref="tx-9", kind=CustodyBreak.Kind.DEPOSIT,
+        words="2 BTC nobody sent", ledger_quantity=D(0), custodian_quantity=D(2), found_at=now, seen_at=now,
         worked_by=olga, worked_since=now,
     )  # fmt: skip
     stray = Deposit.objects.create(

@@ -231,7 +231,7 @@ def test_nothing_is_given_for_coins_that_the_custodian_does_not_have(cast: Cast,
     sent(loan, TAKES)
     words = "4.08 BTC are on our books and not at the custodian"
     CustodyBreak.objects.create(
-        custodian="paper", asset=AssetFactory(code="BTC"), kind="deposit", ref="tx", words=words,
+        custodian="paper", asset=AssetFactory(code="BTC"), code="BTC", kind="deposit", ref="tx", words=words,
         ledger_quantity=TAKES, custodian_quantity=0, found_at=LATER, seen_at=LATER,
     )  # fmt: skip
     assert substitutions.carry_out_due(now=LATER) == 0

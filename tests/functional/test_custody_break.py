@@ -97,6 +97,26 @@ def test_both_books_are_compared_on_demand_by_who_works_on_it(
         assert client.get(f"/admin/lending/custodybreak/{broken.pk}/change/").status_code in (302, 403, 404)
 
 
+def test_what_the_desk_does_not_know_is_set_aside_by_two(
+    cast: Cast, client: Browser, custodian: PaperCustodian
+) -> None:
+    custodian.simulate_opening("spam", asset="PEPE", quantity=Decimal(1000), at=NOW - timedelta(hours=1))
+    assert reconciliation.reconcile(now=LATER) == 1
+    found = CustodyBreak.objects.get()
+    at = f"/admin/lending/custodybreak/{found.pk}"
+    assert "the desk knows no such asset" in page(client, cast.olga, "/admin/")
+    shown = page(client, cast.olga, f"{at}/change/")
+    assert "The desk knows no asset PEPE: it stands in nobody's books, and holds nothing back." in shown
+    assert '1,000 <abbr class="asset">PEPE</abbr>' in shown
+    assert "PEPE" in page(client, cast.olga, "/admin/lending/custodybreak/")
+    assert "Ask a second person to set it aside" in press(client, f"{at}/explain/", explanation="spam")
+    assert "waits on the page Approvals" in press(client, f"{at}/book/")
+    client.force_login(cast.rhea)
+    assert "Approved by you" in press(client, f"/admin/lending/approval/{Approval.objects.get().pk}/approve/")
+    assert "it was set aside by Olga and Rhea" in page(client, cast.olga, f"{at}/change/")
+    assert reconciliation.reconcile(now=LATER) == 0
+
+
 def test_a_withdrawal_that_is_held_back_says_why(cast: Cast, client: Browser, broken: CustodyBreak) -> None:
     row = withdrawals.request(
         cast.harbourside, make.asset("BTC"), Decimal(1), destination="bc1", purpose="release", maker=cast.olga,
