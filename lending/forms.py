@@ -10,6 +10,7 @@ from django.http import HttpResponse, QueryDict
 from lending import statements, tax_years
 from lending.models import Client
 from lending.papers import files
+from lending.typed import Day, Instant
 
 _FIRST_DAYS = 31
 _DATE = {"type": "date"}
@@ -19,8 +20,8 @@ class _KnownForm(forms.Form):
     """Whose paper, from which day, as known when; sent by GET, so that it can be asked for again."""
 
     client = forms.ChoiceField(required=False)
-    start = forms.DateField(label="From", widget=forms.DateInput(attrs=_DATE))
-    known_at = forms.DateTimeField(
+    start = Day(label="From", widget=forms.DateInput(attrs=_DATE))
+    known_at = Instant(
         label="As known at, UTC (empty: now)", required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
         input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
@@ -56,7 +57,7 @@ class _KnownForm(forms.Form):
 class StatementForm(_KnownForm):
     """A statement of account."""
 
-    end = forms.DateField(label="To, included", widget=forms.DateInput(attrs=_DATE))
+    end = Day(label="To, included", widget=forms.DateInput(attrs=_DATE))
     field_order = ("client", "start", "end", "known_at", "seal")
 
     def draw(self) -> statements.Statement:

@@ -23,7 +23,7 @@ from lending import (
     screening,
     term_sheets,
 )
-from lending.engine import floating, money
+from lending.engine import floating, money, schedule
 from lending.engine.terms import UnableToWrite
 from lending.models import (
     Client,
@@ -40,6 +40,7 @@ from lending.models import (
 )
 
 DEFAULT_MARGIN = Decimal("0.05")
+_FAR_OFF = f"more than {schedule.MOST_YEARS} years off"
 REASON_LENGTH = 160  # of why a client does not take an offer
 
 
@@ -283,7 +284,7 @@ def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
 
 
 def check_end(product: Product, maturity_date: date | None, *, now: datetime) -> None:
-    """Check that a fixed term ends on a day after today, and that of nothing else a day is agreed; UnableToQuote."""
+    """Check that a fixed term ends on a day after today, and not too far off, of nothing else on any; UnableToQuote."""
     if not product.has_fixed_end:
         if maturity_date is not None:
             raise UnableToQuote(f"{product} has no maturity: either side ends it with {product.notice}")
@@ -291,6 +292,8 @@ def check_end(product: Product, maturity_date: date | None, *, now: datetime) ->
         raise UnableToQuote(f"{product} is a fixed term: say on which day it matures")
     elif maturity_date <= now.astimezone(UTC).date():
         raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
+    elif schedule.is_far_off(maturity_date, now.astimezone(UTC).date()):
+        raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is {_FAR_OFF}")
 
 
 def first_rate(product: Product, annual_rate: Decimal | None, spread: Decimal, *, now: datetime) -> Decimal:
@@ -321,6 +324,8 @@ def check_step_up(
         return
     if not 0 < step_up < 1 or step_up_date is None:
         raise UnableToQuote("a step-up is a rate above 0 and the day from which it is added: 1 % is 0.01")
+    if schedule.is_far_off(step_up_date, now.astimezone(UTC).date()):
+        raise UnableToQuote(f"a step-up can not come on {step_up_date}, that is {_FAR_OFF}")
     if step_up_date <= now.astimezone(UTC).date() or (maturity_date and step_up_date >= maturity_date):
         raise UnableToQuote(f"a step-up on {step_up_date} is not after today and before the loan ends")
     if product.schedule_kind == ScheduleKind.EQUAL_INSTALMENT:

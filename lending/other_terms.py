@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from lending import interest, obligations, outlook, schedules, term_sheets
 from lending.benchmarks import Known
-from lending.engine import figures, money, terms
+from lending.engine import figures, money, schedule, terms
 from lending.engine.terms import UnableToWrite
 from lending.interest import Rates
 from lending.models import LadderTerms, Loan, LoanState, MarginAccount, TermSheet
@@ -219,6 +219,13 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
         raise UnableToAmend(f"a default rate of {money.text(default)} is below the annual rate, or not a rate")
     if expires_at <= now:
         raise UnableToAmend(f"it can not be signed in the past, until {figures.instant(expires_at)}")
+    _check_days(loan, wanted, changed, expires_at, now)
+
+
+def _check_days(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: datetime, now: datetime) -> None:
+    for day in (changed.get("maturity_date"), wanted.from_at and wanted.from_at.date()):
+        if day and schedule.is_far_off(day, now.date()):
+            raise UnableToAmend(f"{day:%d %b %Y} is more than {schedule.MOST_YEARS} years off")
     if wanted.from_at is None:
         return
     if not changed.keys() <= RATES:

@@ -10,14 +10,13 @@ from django.core.exceptions import ValidationError
 
 from lending import csv_tables, schedules
 from lending.csv_tables import Cells
-from lending.engine import money, terms
+from lending.engine import money, schedule, terms
 from lending.engine.terms import Unit
 from lending.models import Calendar, DayCount, Frequency, LadderTerms, Product, ScheduleKind
 
 LADDER = tuple(term.name for term in terms.of_part("ladder"))
 MOST_GRACE = 60  # business days
 LONGEST_S = 366 * 86_400
-MOST_YEARS = 50  # before or after a cut-over: what lies further off is a slip
 _CENTS = 2
 _AMORTISING = (ScheduleKind.EQUAL_PRINCIPAL, ScheduleKind.EQUAL_INSTALMENT)
 
@@ -27,8 +26,8 @@ def days(cell: Cells, cut_over_at: datetime) -> tuple[date | None, date | None]:
     found: list[date | None] = []
     for column in ("start_date", "maturity_date"):
         said = cell.day(column)
-        if said and abs(said.year - cut_over_at.year) > MOST_YEARS:
-            cell.wrong(column, f"{said} is more than {MOST_YEARS} years off")
+        if said and schedule.is_far_off(said, cut_over_at.date()):
+            cell.wrong(column, f"{said} is more than {schedule.MOST_YEARS} years off")
             said = None
         found.append(said)
     began, matures = found

@@ -12,6 +12,7 @@ from lending import csv_tables
 from lending.engine import countries, names
 from lending.models import WithdrawalAddress
 
+FIRST_YEAR, LAST_YEAR = 1900, 2200  # of what is typed: with any other year the calendar itself could end
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
@@ -23,6 +24,24 @@ class Figure(forms.DecimalField):
         if isinstance(value, str) and _GROUPED.fullmatch(value.strip()):
             value = value.replace(",", "")
         return super().to_python(value)
+
+
+class _InTime(forms.Field):
+    def validate(self, value: Any) -> None:
+        """Refuse what lies so far off that it can only be a slip."""
+        super().validate(value)
+        if value and not FIRST_YEAR <= value.year <= LAST_YEAR:
+            raise forms.ValidationError(f"The year {value.year} is a slip: it is from {FIRST_YEAR} to {LAST_YEAR}.")
+
+
+class Day(_InTime, forms.DateField):
+    """A day, chosen by the browser's own calendar."""
+
+    widget = forms.DateInput(attrs={"type": "date"})
+
+
+class Instant(_InTime, forms.DateTimeField):
+    """An instant, as whoever types it has its clock."""
 
 
 class PersonalName(forms.CharField):

@@ -23,7 +23,7 @@ from lending.engine import money, terms
 from lending.models import Amendment, Loan, Role
 from lending.other_terms import Preview, UnableToAmend, Wanted
 from lending.staff import Page, roles
-from lending.typed import Figure
+from lending.typed import Day, Figure, Instant
 
 _PROPOSES = frozenset({Role.RELATIONSHIP_MANAGER})
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
@@ -49,8 +49,8 @@ class TermsForm(forms.Form):
     annual_rate = _rate("Rate a year, %")
     default_rate = _rate("Rate a year in default, %")
     spread = _rate("Spread, %")
-    maturity_date = forms.DateField(label="Matures", widget=forms.DateInput(attrs={"type": "date"}))
-    from_at = forms.DateTimeField(
+    maturity_date = Day(label="Matures")
+    from_at = Instant(
         label="Rates count from (UTC)", required=False, input_formats=_INSTANTS,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text="Empty: from the client's signature on. A later instant is for rates alone.",

@@ -15,7 +15,7 @@ from lending import clock, closing, staff
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import Period, PeriodStep
 from lending.staff import Page, roles
-from lending.typed import first_error
+from lending.typed import Day, first_error
 
 # Where somebody goes on with what is open.
 _WORKED_AT = {
@@ -33,7 +33,7 @@ class CloseForm(forms.Form):
     """Which month to close or to open again, and why."""
 
     what = forms.ChoiceField(choices=[("close", "close"), ("reopen", "reopen")])
-    month = forms.DateField()
+    month = Day()
     reason = forms.CharField(max_length=400, required=False, label="Why")
 
 

@@ -18,7 +18,7 @@ from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
 from lending.models import Approval, Correction, Loan, Repayment, SplitChange
 from lending.staff import Page, roles
-from lending.typed import Figure, first_error
+from lending.typed import Figure, Instant, first_error
 
 _FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 _CAUSES = [(cause.value, cause.label) for cause in (Correction.Cause.WRONG, Correction.Cause.BOUNCED)]
@@ -28,7 +28,7 @@ class PaymentForm(forms.Form):
     """A payment that counts from an instant in the past, in UTC."""
 
     amount = Figure(max_digits=38, decimal_places=18)
-    received_at = forms.DateTimeField(input_formats=_FORMATS)
+    received_at = Instant(input_formats=_FORMATS)
 
 
 @require_http_methods(["GET", "HEAD"])

@@ -15,11 +15,10 @@ from django.views.decorators.http import require_http_methods
 from lending import access, eligibility, staff
 from lending.admin.asking import Asking
 from lending.admin.base import SEE_CLIENTS
-from lending.admin.onboarding_forms import Day
 from lending.eligibility import UnableToRule
 from lending.models import Client, EligibilityRule, Product, Role
 from lending.staff import Page, roles
-from lending.typed import Country
+from lending.typed import Country, Day
 
 _ANY = ("", "any classification")
 _SEE_TO_IT = eligibility.MAKERS | {Role.DESK_HEAD}

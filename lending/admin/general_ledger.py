@@ -18,6 +18,7 @@ from lending.general_ledger import UnableToExport
 from lending.models import Asset, PeriodState
 from lending.papers.files import attachment
 from lending.staff import Page, roles
+from lending.typed import Day
 
 _KINDS = [(kind.value, kind.value.replace("_", " ")) for kind in AccountKind]
 
@@ -25,7 +26,7 @@ _KINDS = [(kind.value, kind.value.replace("_", " ")) for kind in AccountKind]
 class MonthForm(forms.Form):
     """Which month, up to which seal."""
 
-    month = forms.DateField(
+    month = Day(
         input_formats=["%Y-%m"], widget=forms.DateInput(attrs={"type": "month"}, format="%Y-%m"),
         error_messages={"invalid": "A month looks like 2021-05.", "required": "Which month?"},
     )  # fmt: skip

@@ -9,16 +9,10 @@ from zoneinfo import available_timezones
 from django import forms
 
 from lending.models import AgreementVersion, Asset, Client, KycCase, RelatedParty, SigningRule
-from lending.typed import Country, Figure, PersonalName
+from lending.typed import Country, Day, Figure, PersonalName
 
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 _HUNDRED = Decimal(100)
-
-
-class Day(forms.DateField):
-    """A day, chosen by the browser's own calendar."""
-
-    widget = forms.DateInput(attrs={"type": "date"})
 
 
 class DescriptionForm(forms.Form):

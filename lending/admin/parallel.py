@@ -22,7 +22,7 @@ from lending.models import ParallelDifference, ParallelRun
 from lending.papers.files import attachment
 from lending.parallel import Report
 from lending.staff import Page, roles
-from lending.typed import Figure, TableForm
+from lending.typed import Day, Figure, TableForm
 
 _DAYS = 31
 _SHOWN = 8
@@ -33,9 +33,7 @@ class DayForm(TableForm):
     """What another system says of its loans at the end of a day, and from when on it differs."""
 
     source = forms.ChoiceField(label="System")
-    day = forms.DateField(
-        label="End of the day (UTC)", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
+    day = Day(label="End of the day (UTC)", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     tolerance = Figure(label="Tolerance of an amount", min_value=Decimal(0), max_digits=38, decimal_places=18)
     ltv_tolerance = Figure(
         label="Tolerance of an LTV", min_value=Decimal(0), max_value=Decimal(1), decimal_places=6,

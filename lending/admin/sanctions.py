@@ -25,7 +25,7 @@ from lending.models import (
     SanctionsVersion,
 )
 from lending.staff import roles
-from lending.typed import first_error
+from lending.typed import Day, first_error
 
 SEE_SCREENING = frozenset({Role.COMPLIANCE, Role.AUDITOR})
 _SHOWN = 100  # of what a version changed; the list of entries holds the rest
@@ -52,10 +52,9 @@ class ImportForm(forms.Form):
         label="Files",
         help_text="OFAC: sdn.csv, alt.csv and add.csv together, or sdn.xml. EU: the full list, CSV or XML 1.1.",
     )
-    published_on = forms.DateField(
+    published_on = Day(
         label="Published on",
         required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
         help_text="Needed for OFAC's CSV files, which do not say it.",
     )
     confirmed = forms.BooleanField(

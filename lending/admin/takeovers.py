@@ -21,6 +21,7 @@ from lending.models import Approval, Takeover
 from lending.papers.files import attachment
 from lending.staff import Page, roles
 from lending.takeover_files import BALANCES, LOANS, PLEDGES, Trial
+from lending.typed import Instant
 
 FILES = (LOANS, PLEDGES, BALANCES)
 _SHOWN = 25
@@ -38,7 +39,7 @@ class TakeoverForm(forms.Form):
     """Where the loans come from, since when they are kept here, and three files or the tables themselves."""
 
     source = forms.CharField(max_length=40, label="System that kept the loans")
-    cut_over_at = forms.DateTimeField(
+    cut_over_at = Instant(
         label="Cut-over, UTC", input_formats=_INSTANT,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         help_text=f"Balances and interest are as of this instant; it lies at most {takeovers.OLDEST.days} days back.",

@@ -13,6 +13,7 @@ from lending.engine.interest import Step
 from lending.engine.money import Rounding
 
 _SHORTEST_PERIOD = timedelta(days=7)
+MOST_YEARS = 50  # before or after the day on which it is agreed: what lies further off is a slip
 KINDS = ("bullet", "interest_only", "equal_principal", "equal_instalment", "capitalised")
 
 
@@ -129,6 +130,11 @@ def build(
     return tuple(rows)
 
 
+def is_far_off(day: date, today: date) -> bool:
+    """Return whether a day of a loan's terms lies further off than any loan runs."""
+    return abs(day.year - today.year) > MOST_YEARS
+
+
 def due_dates(start_date: date, maturity_date: date, frequency_months: int) -> tuple[date, ...]:
     """
     Return the days on which periods end, counted back from maturity, each on its day of the month.
@@ -242,22 +248,26 @@ def continued(
     ends = [datetime.combine(day, time.min, tzinfo=UTC) for day in pay_dates]
     if len(ends) != len(rows) or any(after <= before for before, after in pairwise([from_at, *ends])):
         raise UnableToBuild(f"{len(rows)} rows need as many pay dates after {from_at:%Y-%m-%d}, in order")
-    steps, found, posted = list(principal), [], paid
+    found, posted, steps, total = [], paid, list(principal), Fraction(0)
+    began = principal[0].at.astimezone(UTC).date()
+    began = min(since, began) if since else began
     with money.exact():
         sum_due = rows[0].principal + rows[0].interest
         balance = steps[-1].value
         for row, end in zip(rows, ends, strict=True):
-            so_far = interest.round_up(interest.cumulative(convention, steps, rate, end, since=since), decimals)
+            # What was earned since the row before, of periods that began where they did, adds up exactly.
+            total += interest.cumulative(convention, steps, rate, end, since=began)
+            so_far = interest.round_up(total, decimals)
             earned, posted = so_far - posted, so_far
             if capitalises and end != ends[-1]:
                 balance += earned
-                steps.append(Step(end, balance))
+                steps = [Step(end, balance)]
                 found.append(Row(row.due_date, money.ZERO, money.ZERO, balance))
                 continue
             wanted = max(sum_due - earned, money.ZERO) if level else row.principal
             part = balance if end == ends[-1] and not goes_on else min(wanted, balance)
             balance -= part
-            steps.append(Step(end, balance))
+            steps = [Step(end, balance)]
             found.append(Row(row.due_date, part, earned, balance))
     return tuple(found)
 

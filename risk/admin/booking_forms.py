@@ -8,9 +8,9 @@ from django import forms
 
 from lending import margin_accounts
 from lending.engine import money
-from lending.engine.schedule import due_date
+from lending.engine.schedule import MOST_YEARS, due_date, is_far_off
 from lending.models import Asset, LadderTerms, Product, Role
-from lending.typed import Figure, PersonalName
+from lending.typed import Day, Figure, PersonalName
 from risk.models import AssetPolicy
 
 USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
@@ -52,13 +52,10 @@ class TermsForm(forms.Form):
         label="Step-up, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
         widget=forms.TextInput(attrs=_NUMBER), required=False, help_text="Added to every rate from a day on; or empty.",
     )  # fmt: skip
-    step_up_date = forms.DateField(
-        label="Stepped up from", widget=forms.DateInput(attrs={"type": "date"}), required=False
+    step_up_date = Day(label="Stepped up from", required=False)
+    maturity_date = Day(
+        required=False, help_text="Of a fixed term; without a meaning where the product has no fixed end."
     )
-    maturity_date = forms.DateField(
-        widget=forms.DateInput(attrs={"type": "date"}), required=False,
-        help_text="Of a fixed term; without a meaning where the product has no fixed end.",
-    )  # fmt: skip
     hours = forms.IntegerField(
         label="Offer stands for, hours", min_value=1, max_value=24 * 30, initial=24,
         help_text="The client accepts it in the portal within that time.",
@@ -102,6 +99,8 @@ class TermsForm(forms.Form):
             raise forms.ValidationError("Say on which day it matures.")
         if day <= self.today:
             raise forms.ValidationError(f"A loan can not mature on {day:%d %b %Y}, that is not after today.")
+        if is_far_off(day, self.today):
+            raise forms.ValidationError(f"{day:%d %b %Y} is more than {MOST_YEARS} years off.")
         ends_on: date = day
         return ends_on
 

@@ -17,7 +17,7 @@ from lending.admin.asking import Asking
 from lending.admin.base import SEE_CLIENTS
 from lending.models import Asset
 from lending.staff import Page
-from lending.typed import Figure
+from lending.typed import Figure, Instant
 from risk import credit_policies
 from risk.credit_policies import UnableToSetPolicy
 from risk.models import ConditionalCredit, CreditPolicy
@@ -38,7 +38,7 @@ class PolicyForm(forms.Form):
     cap_usd = Figure(label="At most, USD for one call", max_digits=20, decimal_places=2)
     minutes = forms.IntegerField(label="For at most, minutes", help_text="Then it counts no more until it is final.")
     reason = forms.CharField(label="Why", max_length=240)
-    start_at = forms.DateTimeField(
+    start_at = Instant(
         label="From, UTC", required=False, help_text="Empty: as soon as a second person agrees.",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],

@@ -238,6 +238,8 @@ def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product)
         ({"rate": "-1"}, "greater than or equal to 0"),
         ({"maturity_date": "2021-05-19"}, "not after today"),
         ({"maturity_date": "soon"}, "Enter a valid date"),
+        ({"maturity_date": "2072-01-01"}, "more than 50 years off"),
+        ({"maturity_date": "9999-12-31"}, "The year 9999 is a slip"),
         ({"hours": "0"}, "greater than or equal to 1"),
         ({"collateral_BTC": "-1"}, "Not less than zero"),
         ({"collateral_BTC": "lots"}, "That is not a number"),

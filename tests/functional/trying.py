@@ -47,6 +47,7 @@ CASES = (
     Case("“1e400”", {"figure": "1e400"}),
     Case("“0,125”", {"figure": "0,125"}),
     Case("30 February", {"day": "2021-02-30", "instant": "2021-02-30T10:00"}),
+    Case("31 December 9999", {"day": "9999-12-31", "instant": "9999-12-31T23:59"}),
     Case("a choice that is not offered", {"choice": "zebra"}),
     Case("a program for a file", {"file": "tool.exe"}),
 )

@@ -6,7 +6,7 @@ import pytest
 from django import forms
 
 from lending.templatetags.plimsoll import price
-from lending.typed import Country, Figure, PersonalName
+from lending.typed import Country, Day, Figure, Instant, PersonalName
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ def test_a_number_is_read_with_or_without_commas(typed: str, read: str) -> None:
 def test_a_comma_anywhere_else_is_refused(typed: str) -> None:
     with pytest.raises(forms.ValidationError, match="Enter a number"):
         Figure().clean(typed)
+
+
+@pytest.mark.parametrize("typed", ["9999-12-31", "0001-01-01", "2201-01-01", "1899-12-31"])
+def test_a_year_that_can_only_be_a_slip_is_refused(typed: str) -> None:
+    for field, at in ((Day(), typed), (Instant(), f"{typed} 23:59")):
+        with pytest.raises(forms.ValidationError, match=r"The year \d+ is a slip: it is from 1900 to 2200"):
+            field.clean(at)
+    assert Day(required=False).clean("") is None
 
 
 @pytest.mark.parametrize(("typed", "code"), [("ch", "CH"), ("United Kingdom", "GB"), (" GB ", "GB"), ("Türkiye", "TR")])

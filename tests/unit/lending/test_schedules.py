@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 
 from lending import schedules
+from lending.engine import interest
+from lending.engine.interest import Step
 
 START = dt.datetime(2021, 5, 19, 12, tzinfo=dt.UTC)
 D = Decimal
@@ -73,6 +75,18 @@ def test_equal_instalments_differ_in_the_last_alone():
     assert 80 < others[0].total - last.total < 100
     assert sum(row.principal for row in found.rows) == 600_000
     assert last.balance == 0
+
+
+@pytest.mark.parametrize("day_count", interest.CONVENTIONS)
+@pytest.mark.parametrize("kind", ["equal_principal", "equal_instalment", "capitalised"])
+def test_what_is_added_up_row_by_row_is_what_was_earned_in_all(day_count: str, kind: str):
+    began = dt.date(2021, 5, 5)
+    found = planned(dt.date(2024, 1, 31), schedule_kind=kind, day_count=day_count, since=began)
+    paid = [(dt.datetime.combine(row.pay_date, dt.time(), tzinfo=dt.UTC), row.balance) for row in found.rows]
+    lent = [Step(START, D(600_000)), *(Step(at, balance) for at, balance in paid)]
+    earned = interest.cumulative(day_count, lent, [Step(START, D("0.10"))], paid[-1][0], since=began)
+    assert found.interest == interest.round_up(earned, 2)
+    assert len(found.rows) == 33
 
 
 def test_a_day_on_which_no_money_moves_is_put_off_with_its_interest():
