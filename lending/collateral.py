@@ -16,6 +16,7 @@ from lending import (
     events,
     ledger,
     margin_accounts,
+    obligations,
     permits,
     screening,
     term_sheets,
@@ -26,8 +27,6 @@ from lending.models import (
     Asset,
     Entry,
     Event,
-    Loan,
-    LoanState,
     MarginAccount,
     Pledge,
     PledgeMovement,
@@ -205,8 +204,8 @@ def release(
     Raises
     ------
     UnableToRelease
-        If the quantity is not positive, too fine or more than what is pledged, the account is frozen or has a loan
-        in default, recovery or sale, or the books and the custodian disagree about the asset.
+        If the quantity is not positive, too fine or more than what is pledged, the account is frozen, its client has
+        not paid what is due, or the books and the custodian disagree about the asset.
     lending.permits.UnableToVerify
         If the permit does not allow it.
     lending.allow_list.UnableToSend
@@ -263,9 +262,8 @@ def release(
 def _check_releasable(account: MarginAccount, asset: Asset) -> None:
     if account.frozen:
         raise UnableToRelease("the margin account is frozen")
-    broken = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.WORKOUT)
-    if loan := Loan.objects.filter(margin_account=account, state__in=broken).first():
-        raise UnableToRelease(f"nothing is released while {loan} is {loan.get_state_display().lower()}")
+    if why := obligations.holds_back(account.client, pledged_to=account):
+        raise UnableToRelease(f"nothing is released while {why}")
     if why := breaks.blocks_releases(asset, account.client_id):
         raise UnableToRelease(why)
 

@@ -56,8 +56,8 @@ def ask(loan: Loan, amount: Decimal, *, by: User, now: datetime) -> Draw:
     Raises
     ------
     UnableToDraw
-        If it is no running line, more than is available, no amount of its asset, another draw waits, or a person of the
-        client signs for so much only with another.
+        If it is no running line, more than is available, no amount of its asset, something else is due and not paid,
+        another draw waits, or a person of the client signs for so much only with another.
     lending.access.UnableToAccess
         If `by` neither signs for the client, by its authority matrix, nor manages it.
     """
@@ -108,7 +108,8 @@ def pay_out(draw: Draw, *, permit: permits.Permit, actor: User, now: datetime) -
     Raises
     ------
     UnableToDraw
-        If it waits no more, is no longer available, the margin account is frozen, or the actor asked for it.
+        If it waits no more, is no longer available, the margin account is frozen, the client has not paid what is due,
+        or the actor asked for it.
     lending.loans.UnableToMove
         If the client is no longer onboarded, or not eligible for the line any more.
     lending.permits.UnableToVerify
@@ -172,6 +173,8 @@ def _check(loan: Loan, amount: Decimal, now: datetime) -> None:
         raise UnableToDraw(f"{amount} is not an amount that {code} allows ({loan.asset.decimals} decimals)")
     if amount > available(loan):
         raise UnableToDraw(f"{money.text(available(loan))} {code} are available, not {money.text(amount)}")
+    if why := obligations.holds_back(loan.client):
+        raise UnableToDraw(f"nothing can be drawn while {why}")
 
 
 def _locked(draw: Draw | None) -> Draw:

@@ -9,13 +9,25 @@ from typing import Any
 from django.db.models import QuerySet
 
 from lending import calendars, interest
-from lending.engine import money
-from lending.models import OPEN_OBLIGATIONS, WHOLE, Client, Loan, LoanState, Obligation, ScheduleRow
+from lending.engine import figures, money
+from lending.models import (
+    OPEN_OBLIGATIONS,
+    WHOLE,
+    Client,
+    Loan,
+    LoanState,
+    MarginAccount,
+    Obligation,
+    ScheduleRow,
+)
 
 NOTICE = timedelta(days=5)
 _State, _Kind = Obligation.State, Obligation.Kind
 _PAYABLE = (_State.NOTICED, _State.DUE, _State.LATE)
 _AFTER_A_SALE = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)
+# These are not paid although they should be; what a sale left unpaid is no debt of the loan any more, but still a loss.
+_DUE = (LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+_LOST = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)
 # A loan that was in default may be in sale by now, or paid off with the interest that its default brought.
 _AFTER_DEFAULT = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.REPAID)
 
@@ -134,6 +146,31 @@ def overdue(loan: Loan) -> list[Obligation]:
     """Return what is due of a loan and not paid, but for the last payment, which a later maturity puts off."""
     rows = Obligation.objects.filter(loan=loan, state__in=(_State.DUE, _State.LATE)).exclude(kind__in=WHOLE)
     return list(rows.order_by("due_at", "pk"))
+
+
+def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> str:
+    """
+    Return what a client has not paid, and gets neither money nor coins nor draws while it has not; "" where nothing is.
+
+    Of whichever of its loans, and not only once its grace is over. What is pledged to an account that secures no debt
+    any more is the client's own: nothing holds that back.
+    """
+    loans = Loan.objects.filter(client=client)
+    if pledged_to is not None:
+        secured = loans.filter(margin_account=pledged_to)
+        if not interest.in_debt(secured) and not secured.filter(state__in=_LOST).exists():
+            return ""
+    broken = interest.in_debt(loans.filter(state__in=_DUE)) or list(loans.filter(state__in=_LOST).order_by("pk"))
+    if broken:
+        return f"{broken[0]} is {broken[0].get_state_display().lower()} and not paid"
+    open_rows = Obligation.objects.filter(client=client, state__in=(_State.DUE, _State.LATE)).exclude(kind__in=WHOLE)
+    row = open_rows.select_related("loan__asset").order_by("due_at", "pk").first()
+    if row is None:
+        return ""
+    with money.exact():
+        missing = row.asks - row.paid
+    said = figures.amount(missing, row.loan.asset.code)
+    return f"{said} of {row.loan} was due on {figures.day(row.due_at.date())} and is not paid"
 
 
 def replace(rows: Sequence[ScheduleRow]) -> None:

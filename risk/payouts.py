@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, authority, loans, margin_accounts, withdrawals, workouts
+from lending import access, allow_list, approvals, authority, margin_accounts, obligations, withdrawals
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.models import (
@@ -16,8 +16,6 @@ from lending.models import (
     Client,
     JointSignature,
     LedgerBalance,
-    Loan,
-    LoanState,
     SigningRule,
     User,
     Withdrawal,
@@ -27,7 +25,6 @@ from risk.models import OPEN_CALL_STATES, MarginCall
 
 KIND = "client_payout"
 TIME_TO_LIVE = timedelta(days=3)
-_DUE = (LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 _REFUSALS = (withdrawals.UnableToWithdraw, allow_list.UnableToSend, UnableToDeal)
 
 
@@ -89,10 +86,7 @@ def why_not(client: Client) -> str:
         return "a margin call is open: what is free can cure it"
     if client.margin_accounts.filter(frozen=True).exists():
         return "an account is frozen"
-    for loan in Loan.objects.filter(client=client, state__in=(*_DUE, *workouts.BROKEN)).order_by("pk"):
-        if loan.state in workouts.BROKEN or loans.owes(loan):
-            return f"{loan} is {loan.get_state_display().lower()} and not paid"
-    return ""
+    return obligations.holds_back(client)
 
 
 @transaction.atomic
@@ -108,8 +102,7 @@ def ask(
     ------
     UnableToPay
         If the quantity is not positive, too fine or more than what is free and not asked for yet, the address is not
-        allowed or in its cooling-off, a margin call is open, an account is frozen, or a loan that is due or in default
-        is not paid.
+        allowed or in its cooling-off, a margin call is open, an account is frozen, or something is due and not paid.
     lending.access.UnableToAccess
         If `by` may not sign for the client, or not this by its authority matrix.
     """

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, authority, collateral, margin_accounts, withdrawals
+from lending import access, allow_list, approvals, authority, collateral, margin_accounts, obligations, withdrawals
 from lending.engine import money
 from lending.models import (
     Approval,
@@ -47,7 +47,8 @@ def ask(
     Raises
     ------
     UnableToAsk
-        If the quantity is not positive, too fine or more than what is pledged, or the destination is not allowed.
+        If the quantity is not positive, too fine or more than what is pledged, something that is due is not paid, or
+        the destination is not allowed.
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
@@ -104,6 +105,8 @@ def _asked(account: MarginAccount, asset: Asset, quantity: Decimal, destination:
     if quantity > pledged:
         held = f"{money.text(pledged)} {asset.code} are pledged and not held for a sale"
         raise UnableToAsk(f"{held}, not {money.text(quantity)}")
+    if why := obligations.holds_back(account.client, pledged_to=account):
+        raise UnableToAsk(f"nothing is released while {why}")
     if not destination.strip():
         raise UnableToAsk("say to which address it goes")
     try:

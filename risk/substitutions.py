@@ -22,6 +22,7 @@ from lending import (
     deposits,
     margin_accounts,
     notices,
+    obligations,
     term_sheets,
 )
 from lending.engine import money
@@ -212,6 +213,8 @@ def held_up(found: Substitution, *, now: datetime) -> str:
     if since.exists():
         # What has come in may have been its cure: it can not be given for something else as well.
         return "a margin call came after it was asked for: call it off and ask anew"
+    if why := obligations.holds_back(found.account.client, pledged_to=found.account):
+        return why
     try:
         _permit(found, now=now)
     except permits.UnableToPermit as refusal:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import access, breaks, collateral, ledger, loans, permits
+from lending import access, breaks, collateral, draws, dunning, ledger, loans, permits
 from lending.engine import accounts, entries
 from lending.models import (
     AuditRecord,
@@ -14,6 +14,7 @@ from lending.models import (
     Loan,
     LoanState,
     MarginAccount,
+    Obligation,
     Pledge,
     PledgeMovement,
     Role,
@@ -183,6 +184,7 @@ def test_nothing_is_released_while_frozen_broken_in_default_or_in_sale() -> None
     gap = CustodyBreak.objects.create(
         custodian="paper",
         asset=make.asset("BTC"),
+        code="BTC",
         words="1 BTC less there",
         ledger_quantity=25,
         custodian_quantity=24,
@@ -198,6 +200,26 @@ def test_nothing_is_released_while_frozen_broken_in_default_or_in_sale() -> None
     loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="test", now=NOW)
     with pytest.raises(collateral.UnableToRelease, match=r"nothing is released while .* is liquidating"):
         release(loan)
+
+
+def test_what_is_due_holds_back_what_secures_debt_and_draws() -> None:
+    product = make.ProductFactory(code="kind", schedule_kind="interest_only")
+    loan = make.active_loan(now=NOW, days=92, product=product)
+    revolving = make.ProductFactory(code="line", tenor="revolving", notice_days=10, schedule_kind="interest_only")
+    line = make.active_loan(loan.client, product=revolving, days=None)
+    other = make.active_loan(loan.client, days=200)
+    due = Obligation.objects.filter(loan=loan).order_by("due_at")[0].due_at
+    dunning.work_due(now=due - dt.timedelta(seconds=1))
+    release(other, key="before")
+    dunning.work_due(now=due)
+    said = r"[\d,.]+ USD of USD 500,000 \w{8} was due on 19 Jun 2021 and is not paid"
+    with pytest.raises(collateral.UnableToRelease, match=f"nothing is released while {said}"):
+        release(other)
+    with pytest.raises(draws.UnableToDraw, match=f"nothing can be drawn while {said}"):
+        draws.ask(line, Decimal(1000), by=make.borrower(f"signer{line.client_id}", line.client), now=due)
+    # What secures no debt any more is the client's own.
+    Loan.objects.filter(pk=other.pk).update(principal_outstanding=0, interest_due=0, fees_due=0)
+    release(other)
 
 
 def test_the_database_refuses_a_release_checked_by_its_maker(account: MarginAccount) -> None:
