@@ -8,6 +8,7 @@ alone, from a later instant. The past is never amended.
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +24,7 @@ from lending import (
     in_force,
     loans,
     margin_accounts,
+    one_by_one,
     screening,
     term_sheets,
 )
@@ -34,6 +36,7 @@ from lending.models import (
     Client,
     JointSignature,
     Loan,
+    Overdue,
     Role,
     SigningRule,
     User,
@@ -236,7 +239,8 @@ def work_due(*, now: datetime) -> int:
     """
     late = Q(expires_at__lte=now) | ~Q(loan__state__in=RUNNING)
     due = Amendment.objects.filter(Q(state=_State.AGREED, from_at__lte=now) | Q(late, state__in=UNSIGNED))
-    return sum(_work(row, now) for row in due.select_related("loan").order_by("pk"))
+    rows = [(row.loan, partial(_work, row, now)) for row in due.select_related("loan").order_by("pk")]
+    return one_by_one.work(Overdue.Kind.AMENDMENT, rows, now=now)
 
 
 @transaction.atomic

@@ -6,9 +6,9 @@ from functools import partial
 
 from django.db import transaction
 
-from lending import ids, interest, late_fees, ledger, loans, margin_accounts, notices, obligations
+from lending import ids, interest, late_fees, ledger, loans, margin_accounts, notices, obligations, one_by_one
 from lending.engine import money
-from lending.models import WHOLE, Loan, LoanState, Obligation
+from lending.models import WHOLE, Loan, LoanState, Obligation, Overdue
 from lending.notices import Letter
 
 _State = Obligation.State
@@ -26,7 +26,8 @@ def work_due(*, now: datetime) -> int:
     ready = Obligation.objects.filter(act_at__lte=now).order_by("loan__margin_account_id", "loan_id")
     found = dict.fromkeys(ready.values_list("loan_id", flat=True))
     loans_by_key = Loan.objects.in_bulk(list(found))
-    return sum(_work(loans_by_key[key], now) for key in found)
+    due = [(loan := loans_by_key[key], partial(_work, loan, now)) for key in found]
+    return one_by_one.work(Overdue.Kind.DUNNING, due, now=now)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +19,7 @@ from lending import (
     margin_accounts,
     obligations,
     onboarding,
+    one_by_one,
     permits,
     schedules,
     screening,
@@ -33,6 +35,7 @@ from lending.models import (
     LoanEvent,
     LoanState,
     MarginAccount,
+    Overdue,
     Role,
     User,
 )
@@ -194,7 +197,8 @@ def close_due(*, now: datetime) -> int:
     """Close repaid loans whose collateral has gone back to the client, and return how many."""
     pledged = Q(margin_account__pledges__quantity__gt=0) | Q(margin_account__pledges__held_quantity__gt=0)
     ready = Loan.objects.filter(state__in=(LoanState.REPAID, LoanState.RECOVERED)).exclude(pledged)
-    return sum(_close(loan, now) for loan in ready.order_by("margin_account_id", "pk"))
+    due = [(loan, partial(_close, loan, now)) for loan in ready.order_by("margin_account_id", "pk")]
+    return one_by_one.work(Overdue.Kind.CLOSING, due, now=now)
 
 
 @transaction.atomic

@@ -13,7 +13,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from lending import ledger, loans, replays
+from lending import ledger, loans, one_by_one, replays
 from lending.engine import accounts
 from lending.models import Correction, Loan, LoanState, Overdue
 from lending.replays import Plan
@@ -24,8 +24,8 @@ _MADE = {
     Overdue.Kind.RESET: Correction.Kind.RATE,
     Overdue.Kind.CAPITALISATION: Correction.Kind.CAPITALISED,
 }
-_UNFORESEEN = "something went wrong that nobody foresaw: the worker's log says what"
-_REASON_LENGTH = 400
+# What is due of a loan at each beat, and is tried anew at the next one.
+_STEPS = (Overdue.Kind.DUNNING, Overdue.Kind.ROLLING, Overdue.Kind.AMENDMENT, Overdue.Kind.CLOSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +66,13 @@ def put_right(
                 loans.transition(loan, LoanState.REPAID, actor=None, cause=said, now=now)
     except replays.UnableToSettle as refusal:
         log.warning("the %s of loan %s was refused: %s", kind.label, loan.public_id, refusal)
-        _keep(loan, kind, at, str(refusal), now)
+        one_by_one.keep(loan, kind, at, str(refusal), now)
         return False
     except Exception:
         log.exception("the %s of loan %s was not done", kind.label, loan.public_id)
-        _keep(loan, kind, at, _UNFORESEEN, now)
+        one_by_one.keep(loan, kind, at, one_by_one.UNFORESEEN, now)
         return False
     return True
-
-
-def _keep(loan: Loan, kind: Overdue.Kind, at: Sequence[datetime], reason: str, now: datetime) -> None:
-    """Keep why something could not be done, in the words of its last try, and bring the loan back to what it was."""
-    loan.refresh_from_db()
-    rows = [
-        Overdue(
-            client_id=loan.client_id, loan=loan, kind=kind, at=one, reason=reason[:_REASON_LENGTH], since=now
-        )
-        for one in at
-    ]  # fmt: skip
-    Overdue.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["loan", "kind", "at"],
-        update_fields=["reason", "done_at"],
-    )
 
 
 def standing(loans: Iterable[Loan], kind: Overdue.Kind) -> defaultdict[int, dict[datetime, str]]:
@@ -109,6 +92,15 @@ def explained(kind: Overdue.Kind, due: Sequence[tuple[Loan, datetime | None]]) -
     """Return what is due of some loans since an instant each, with why it was refused; nothing where nobody tried."""
     known = standing([loan for loan, _ in due], kind)
     return [Late(loan, at, known[loan.pk].get(at, "") if at else "") for loan, at in due]
+
+
+def failing(*, before: datetime) -> list[Late]:
+    """Return the loans of which a step fails since before an instant, the longest ago first, and what of them waits."""
+    rows = Overdue.objects.filter(kind__in=_STEPS, done_at=None, at__lte=before).order_by("at", "pk")
+    return [
+        Late(row.loan, row.at, f"{row.get_kind_display()} failed; {row.reason}")
+        for row in rows.select_related("loan__margin_account", "loan__client")
+    ]
 
 
 def _open(loans: Iterable[Loan], kind: Overdue.Kind) -> QuerySet[Overdue]:

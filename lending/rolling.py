@@ -6,14 +6,15 @@ other as if somebody had looked every day.
 """
 
 from datetime import UTC, datetime, time
+from functools import partial
 
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 
-from lending import calendars, interest, loans, obligations
+from lending import calendars, interest, loans, obligations, one_by_one
 from lending.engine import money
 from lending.engine.schedule import next_due_date
-from lending.models import Loan, LoanState, ScheduleRow, Tenor
+from lending.models import Loan, LoanState, Overdue, ScheduleRow, Tenor
 
 _ROLLS = (LoanState.ACTIVE, LoanState.RECALLED)
 
@@ -23,7 +24,8 @@ def roll_due(*, now: datetime) -> int:
     last = ScheduleRow.objects.filter(loan=OuterRef("pk")).order_by("-version", "-number")
     ready = Loan.objects.exclude(tenor=Tenor.FIXED).filter(state__in=_ROLLS)
     ready = ready.alias(written_to=Subquery(last.values("due_date")[:1])).filter(written_to__lte=now.astimezone(UTC))
-    return sum(_roll(loan, now) for loan in ready.order_by("margin_account_id", "pk"))
+    due = [(loan, partial(_roll, loan, now)) for loan in ready.order_by("margin_account_id", "pk")]
+    return one_by_one.work(Overdue.Kind.ROLLING, due, now=now)
 
 
 @transaction.atomic

@@ -18,11 +18,12 @@ REPEAT_AFTER = timedelta(seconds=60)
 NOTE_LENGTH = 1000
 UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
 UNBOOKED_FILL, SETTLEMENT_FAILED = "unbooked_fill", "settlement_failed"
-RESET_OVERDUE, CAPITALISATION_OVERDUE = "reset_overdue", "capitalisation_overdue"
+RESET_OVERDUE, CAPITALISATION_OVERDUE, STEP_FAILS = "reset_overdue", "capitalisation_overdue", "step_fails"
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
 CLOSES_BY_ITSELF = frozenset(
     {
         UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE, CAPITALISATION_OVERDUE,
+        STEP_FAILS,
     }
 )  # fmt: skip
 

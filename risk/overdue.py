@@ -8,7 +8,7 @@ the words of the refusal.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from lending import capitalisations, resets
+from lending import capitalisations, overdue, resets
 from lending.engine import figures
 from lending.overdue import Late
 from risk import incidents
@@ -18,6 +18,7 @@ PATIENCE = timedelta(hours=1)  # of platform time: a busy account, or a worker t
 _WATCHED = (
     (incidents.RESET_OVERDUE, resets.late, "its rate is not reset from {day} on"),
     (incidents.CAPITALISATION_OVERDUE, capitalisations.late, "its interest of the period to {day} is not principal"),
+    (incidents.STEP_FAILS, overdue.failing, "it is held up since {day}"),
 )
 _UNTRIED = "it could not be tried: the worker may be down or failing, or its account busy each time"
 

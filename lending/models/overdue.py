@@ -8,11 +8,15 @@ from lending.models.loans import Loan
 
 
 class Overdue(models.Model):
-    """A reset, or interest that was to become principal, with the words of why it was refused, until it is done."""
+    """A step that is due of a loan by itself, with the words of why it was not taken, until it is."""
 
     class Kind(models.TextChoices):
         RESET = "reset", "rate reset"
         CAPITALISATION = "capitalisation", "interest that becomes principal"
+        DUNNING = "dunning", "what falls due of it"
+        ROLLING = "rolling", "what its next period asks for"
+        AMENDMENT = "amendment", "a change of its terms"
+        CLOSING = "closing", "its end"
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
     loan = models.ForeignKey(Loan, on_delete=models.PROTECT, related_name="overdue")

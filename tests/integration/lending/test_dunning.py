@@ -1,13 +1,14 @@
 """What falls due: announced, met by what is paid, late when its day is over, in default when its grace is."""
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import permutations
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from lending import amendments, dunning, interest, loans, obligations, repayments
+from lending import amendments, dunning, interest, loans, obligations, one_by_one, repayments, rolling
 from lending.models import (
     AMENDED_TRANSITIONS,
     CORRECTED_TRANSITIONS,
@@ -18,9 +19,13 @@ from lending.models import (
     LoanState,
     Notice,
     Obligation,
+    Overdue,
     ScheduleKind,
 )
 from lending.other_terms import Wanted
+from lending.overdue import failing
+from risk import overdue
+from risk.models import Incident
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +76,45 @@ def test_five_days_before_a_notice_says_what_is_to_be_paid() -> None:
     assert "3,875.00 USD" in notice.subject
     assert "Saturday, 19 June 2021" in notice.body
     assert "20 Jun 2021 00:00 UTC" in notice.body
+
+
+def test_a_loan_of_which_a_step_fails_holds_back_no_other_and_a_person_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = lent()
+    other = make.active_loan(now=FUNDED, days=92, product=broken.product)
+    honest = obligations.asked_for
+
+    def fails(loan: Loan, row: Obligation) -> Decimal:
+        if loan.pk == broken.pk:
+            raise ZeroDivisionError
+        return honest(loan, row)
+
+    monkeypatch.setattr(obligations, "asked_for", fails)
+    now = at("2021-06-14")
+    assert [dunning.work_due(now=when) for when in (now, now + HOUR)] == [1, 0]
+    states = Obligation.objects.filter(due_date="2021-06-19").order_by("loan")
+    assert list(states.values_list("loan", "state")) == [(broken.pk, "expected"), (other.pk, "noticed")]
+    row = Overdue.objects.get()
+    assert (row.loan, row.kind, row.at, row.done_at) == (broken, "dunning", now, None)
+    assert overdue.watch_due(now=now + HOUR) == 1
+    seen = Incident.objects.get(kind="step_fails", margin_account=broken.margin_account, closed_at=None)
+    assert "it is held up since 14 Jun 2021: what falls due of it failed; something went wrong that nob" in seen.summary
+    assert "(ZeroDivisionError)" in seen.facts["reason"]
+    monkeypatch.undo()
+    assert dunning.work_due(now=now + 2 * HOUR) == 1
+    row.refresh_from_db()
+    assert row.done_at == now + 2 * HOUR
+    assert overdue.watch_due(now=now + 2 * HOUR) == 1
+    assert not Incident.objects.filter(closed_at=None).exists()
+
+
+@pytest.mark.parametrize("step", [amendments.work_due, rolling.roll_due, loans.close_due])
+def test_what_ends_or_goes_on_by_itself_is_over_once_it_fails_no_more(step: Callable[..., int]) -> None:
+    loan = lent()
+    kinds = {amendments.work_due: "amendment", rolling.roll_due: "rolling", loans.close_due: "closing"}
+    one_by_one.keep(loan, Overdue.Kind(kinds[step]), [FUNDED], "it failed", FUNDED)
+    assert [late.loan for late in failing(before=FUNDED)] == [loan]
+    step(now=FUNDED + HOUR)
+    assert failing(before=FUNDED + HOUR) == []
 
 
 def test_a_notice_asks_for_less_when_principal_was_paid_before() -> None:

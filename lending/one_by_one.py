@@ -1,0 +1,46 @@
+"""One by one: what goes wrong about a loan is kept for a person to see, and holds back no other loan."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from lending.models import Loan, Overdue
+
+log = logging.getLogger(__name__)
+
+UNFORESEEN = "something went wrong that nobody foresaw: the worker's log says what"
+_REASON_LENGTH = 400
+
+
+def work(kind: Overdue.Kind, due: Iterable[tuple[Loan, Callable[[], int]]], *, now: datetime) -> int:
+    """
+    Do what is due of some loans, each in a transaction of its own, and return how much was done.
+
+    What fails is kept as overdue since it failed first, and tried again at the next call; what fails no more is over.
+    """
+    done, failed = 0, set[int]()
+    for loan, act in due:
+        try:
+            done += act()
+        except Exception as wrong:
+            log.exception("loan %s: %s failed", loan.public_id, kind.label)
+            since = Overdue.objects.filter(loan=loan, kind=kind, done_at=None).values_list("at", flat=True).first()
+            keep(loan, kind, [since or now], f"{UNFORESEEN} ({type(wrong).__name__})", now)
+            failed.add(loan.pk)
+    Overdue.objects.filter(kind=kind, done_at=None).exclude(loan__in=failed).update(done_at=now)
+    return done
+
+
+def keep(loan: Loan, kind: Overdue.Kind, at: Sequence[datetime], reason: str, now: datetime) -> None:
+    """Keep why something could not be done, in the words of its last try, and bring the loan back to what it was."""
+    loan.refresh_from_db()
+    rows = [
+        Overdue(client_id=loan.client_id, loan=loan, kind=kind, at=one, reason=reason[:_REASON_LENGTH], since=now)
+        for one in at
+    ]
+    Overdue.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["loan", "kind", "at"],
+        update_fields=["reason", "done_at"],
+    )
