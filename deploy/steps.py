@@ -19,7 +19,7 @@ from lending import (
 )
 from otc import fills, quotes, rfqs, settlement
 from otc.models import Fill, Settlement
-from risk import conditional_credits, instructions, liquidations, margin_calls, overdue, reserved_cures
+from risk import conditional_credits, held_transfers, instructions, liquidations, margin_calls, overdue, reserved_cures
 from risk.models import LIVE_ORDER_STATES, LiquidationOrder, SaleCause
 
 
@@ -59,6 +59,7 @@ EACH_MINUTE: tuple[Step, ...] = (
     resets.work_due,
     capitalisations.work_due,
     overdue.watch_due,
+    held_transfers.watch_due,
     rolling.roll_due,
     dunning.work_due,
     loans.close_due,

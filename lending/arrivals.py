@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,6 +32,7 @@ from lending.models import (
     Pledge,
     PledgeMovement,
     Repayment,
+    User,
 )
 from lending.ports import CustodianUnavailable
 
@@ -58,7 +59,7 @@ def credit_due(*, now: datetime, limit: int = LIMIT) -> int:
     Credit each confirmed deposit once: to its client, then as collateral or as a payment, by its address' purpose.
 
     Collateral goes in one set, because in a crash it comes in hundreds. What arrives at an unknown address is kept on
-    an account of its own until somebody matches it.
+    an account of its own until somebody matches it, and so is what the custodian objects to the sender of.
     """
     due = Deposit.objects.filter(state=Deposit.State.CONFIRMED).order_by("confirmed_at", "position")
     keys = list(due.values_list("pk", flat=True)[:limit])
@@ -72,7 +73,7 @@ def credit_due(*, now: datetime, limit: int = LIMIT) -> int:
 def _credit_collateral(keys: list[int], now: datetime) -> set[int]:
     """Credit and pledge the collateral among some deposits, all at once, and return which were credited."""
     rows = Deposit.objects.select_for_update(of=("self",), skip_locked=True).select_related("asset", "address")
-    rows = rows.filter(pk__in=keys, state=Deposit.State.CONFIRMED)
+    rows = rows.filter(pk__in=keys, state=Deposit.State.CONFIRMED, screened=True)
     collateral_only = rows.filter(address__purpose=DepositAddress.Purpose.COLLATERAL)
     deposits = [row for row in collateral_only.order_by("confirmed_at", "position") if _can_be_pledged(row)]
     if not deposits:
@@ -191,6 +192,9 @@ def credit(pk: int, *, now: datetime) -> int:
     deposit = rows.filter(pk=pk, state=Deposit.State.CONFIRMED).first()
     if deposit is None:
         return 0
+    if not deposit.screened:
+        hold(deposit, as_=Deposit.State.HELD, now=now)
+        return 1
     code, quantity = deposit.asset.code, deposit.quantity
     address = deposit.address
     is_capital = False
@@ -216,16 +220,35 @@ def credit(pk: int, *, now: datetime) -> int:
     return 1
 
 
-def hold(deposit: Deposit, *, now: datetime) -> None:
-    """Keep a confirmed deposit that nobody could be found for on an account of its own."""
-    heading = _heading(deposit, margin_accounts.house_book().pk, now)
+def hold(deposit: Deposit, *, now: datetime, as_: Deposit.State = Deposit.State.UNMATCHED) -> None:
+    """Keep a confirmed deposit that nobody could be found for, or that is not let in, on an account of its own."""
+    heading = replace(_heading(deposit, margin_accounts.house_book().pk, now), client_id=None)
     unknown = entries.unmatched_deposit(
         heading, asset=deposit.asset.code, quantity=deposit.quantity, custodian=deposit.custodian
     )
     ledger.post(unknown, now=now)
-    deposit.state, deposit.credited_at = Deposit.State.UNMATCHED, None
+    deposit.state, deposit.credited_at = as_, None
     deposit.save(update_fields=["state", "credited_at"])
     news(deposit.state, deposit, now).save()
+
+
+def give(
+    deposit: Deposit,
+    account: MarginAccount,
+    purpose: DepositAddress.Purpose | str,
+    *,
+    heading: entries.Heading,
+    actor: User | None,
+    now: datetime,
+    loan: Loan | None = None,
+) -> None:
+    """Give a locked deposit that was kept on an account of its own to the client of a locked account, and use it."""
+    draft = entries.matched_deposit(heading, asset=deposit.asset.code, quantity=deposit.quantity)
+    ledger.post(draft, now=now, actor=actor)
+    deposit.client, deposit.state, deposit.credited_at = account.client, Deposit.State.CREDITED, now
+    deposit.save(update_fields=["client", "state", "credited_at"])
+    news(deposit.state, deposit, now).save()
+    use(deposit, account, purpose, now=now, loan=loan)
 
 
 def use(

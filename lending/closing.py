@@ -34,6 +34,7 @@ from lending.models import (
 )
 from lending.withdrawals import ON_THE_WAY
 
+_WAITS = (Deposit.State.UNMATCHED, Deposit.State.HELD)
 CLOSE, REOPEN = "close_period", "reopen_period"
 MAKERS = frozenset({Role.OPERATIONS, Role.DESK_HEAD})
 
@@ -105,7 +106,7 @@ def checks(month: date, *, now: datetime) -> list[Check]:
         {
             "accruals": Loan.objects.filter(state__in=ACCRUING, accrued_at__lt=end_at),
             "bank_lines": BankLine.objects.filter(state=BankLine.State.OPEN, booked_date__lt=end_at.date()),
-            "deposits": Deposit.objects.filter(state=Deposit.State.UNMATCHED, seen_at__lt=end_at),
+            "deposits": Deposit.objects.filter(state__in=_WAITS, seen_at__lt=end_at),
             "breaks": CustodyBreak.objects.filter(closed_at=None, found_at__lt=end_at),
             "withdrawals": Withdrawal.objects.filter(state__in=ON_THE_WAY, requested_at__lt=end_at),
             "approvals": asked.exclude(kind__in=(CLOSE, REOPEN)),
@@ -121,7 +122,7 @@ def checks(month: date, *, now: datetime) -> list[Check]:
         Check("seals", "Entries that no seal vouches for yet", _unsealed(end_at), must=True),
         check("bank_lines", "Bank lines that nobody has accounted for"),
         Check("statements", "Bank accounts without a statement to the end of the month", len(behind), must=False),
-        check("deposits", "Deposits that nobody claims"),
+        check("deposits", "Deposits that nobody claims, or that are held"),
         check("breaks", "Differences between the ledger and the custodian"),
         check("withdrawals", "Transfers out that are under way"),
         check("approvals", "Requests that wait for a second person"),

@@ -213,10 +213,7 @@ def give(
         book_id=loan.book_id,
         client_id=loan.client_id,
     )
-    draft = entries.matched_deposit(heading, asset=deposit.asset.code, quantity=deposit.quantity)
-    ledger.post(draft, now=now, actor=checker or maker)
-    deposit.client, deposit.state, deposit.credited_at = loan.client, Deposit.State.CREDITED, now
-    deposit.save(update_fields=["client", "state", "credited_at"])
+    arrivals.give(deposit, account, purpose, heading=heading, actor=checker or maker, now=now, loan=loan)
     audit.write(
         "deposit_matched",
         actor=checker or maker,
@@ -225,8 +222,6 @@ def give(
         reason=reason,
         now=now,
     )
-    arrivals.news(deposit.state, deposit, now).save()
-    arrivals.use(deposit, account, purpose, now=now, loan=loan)
     return deposit
 
 

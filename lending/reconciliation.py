@@ -37,7 +37,7 @@ PATIENCE = timedelta(hours=1)
 EXCHANGE_PATIENCE = timedelta(minutes=5)
 ASKERS = breaks.WORKERS
 _CODE_LENGTH = 40
-_BOOKED = (Deposit.State.CREDITED, Deposit.State.UNMATCHED)
+_BOOKED = (Deposit.State.CREDITED, Deposit.State.UNMATCHED, Deposit.State.HELD)
 _Kind = CustodyBreak.Kind
 _KINDS = (_Kind.WITHDRAWAL.value, _Kind.EXCHANGE.value)
 

@@ -1,6 +1,6 @@
 """What a person must look at, and why something that was due was not done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,13 +17,13 @@ CONSOLE = "console"
 REPEAT_AFTER = timedelta(seconds=60)
 NOTE_LENGTH = 1000
 UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
-UNBOOKED_FILL, SETTLEMENT_FAILED = "unbooked_fill", "settlement_failed"
+UNBOOKED_FILL, SETTLEMENT_FAILED, TRANSFER_HELD = "unbooked_fill", "settlement_failed", "transfer_held"
 RESET_OVERDUE, CAPITALISATION_OVERDUE, STEP_FAILS = "reset_overdue", "capitalisation_overdue", "step_fails"
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
 CLOSES_BY_ITSELF = frozenset(
     {
         UNKNOWN_STATE, SALE_REFUSED, DISPUTE, UNBOOKED_FILL, SETTLEMENT_FAILED, RESET_OVERDUE, CAPITALISATION_OVERDUE,
-        STEP_FAILS,
+        STEP_FAILS, TRANSFER_HELD,
     }
 )  # fmt: skip
 
@@ -103,6 +103,21 @@ def restate(kind: str, found: Sequence[Finding]) -> None:
             row.summary, row.facts = finding.summary, dict(finding.facts)
             changed.append(row)
     bulk.update(changed, ["summary", "facts"])
+
+
+def follow(kind: str, found: Mapping[int, Finding], *, now: datetime, undecided: Collection[int] = ()) -> int:
+    """
+    Have the incidents of one kind say what is found, by margin account key; return how many were opened or closed.
+
+    What is undecided about an account leaves its incident as it is.
+    """
+    standing = Incident.objects.filter(kind=kind, closed_at=None).select_related("margin_account")
+    accounts = {row.margin_account.pk: row.margin_account for row in standing if row.margin_account is not None}
+    fresh = [finding for key, finding in found.items() if key not in accounts]
+    open_for(kind, fresh, now=now)
+    restate(kind, [finding for key, finding in found.items() if key in accounts])
+    over = [account for key, account in accounts.items() if key not in found and key not in undecided]
+    return len(fresh) + close_for(kind, over, now=now)
 
 
 def close(kind: str, *, now: datetime, margin_account: MarginAccount | None = None, asset: Asset | None = None) -> int:

@@ -12,7 +12,6 @@ from lending import capitalisations, overdue, resets
 from lending.engine import figures
 from lending.overdue import Late
 from risk import incidents
-from risk.models import Incident
 
 PATIENCE = timedelta(hours=1)  # of platform time: a busy account, or a worker that starts again, is no incident
 _WATCHED = (
@@ -41,13 +40,7 @@ def _watch(kind: str, every: Sequence[Late], words: str, now: datetime) -> int:
             undecided.add(account.pk)
         elif account.pk not in found:
             found[account.pk] = _finding(late, words.format(day=figures.day(late.at.date())))
-    standing = Incident.objects.filter(kind=kind, closed_at=None).select_related("margin_account")
-    accounts = {row.margin_account.pk: row.margin_account for row in standing if row.margin_account is not None}
-    fresh = [finding for key, finding in found.items() if key not in accounts]
-    incidents.open_for(kind, fresh, now=now)
-    incidents.restate(kind, [finding for key, finding in found.items() if key in accounts])
-    over = [account for key, account in accounts.items() if key not in found and key not in undecided]
-    return len(fresh) + incidents.close_for(kind, over, now=now)
+    return incidents.follow(kind, found, undecided=undecided, now=now)
 
 
 def _finding(late: Late, what: str) -> incidents.Finding:

@@ -11,6 +11,7 @@ from lending import clock, events
 from risk import (
     conditional_credits,
     cycle,
+    held_transfers,
     instructions,
     leases,
     liquidations,
@@ -86,8 +87,10 @@ def end_instructions() -> None:
 
 @shared_task
 def watch_overdue() -> None:
-    """Have a person look at resets, and interest that was to become principal, that are overdue."""
-    overdue.watch_due(now=clock.now())
+    """Have a person look at what is overdue of loans by itself, and at transfers that are kept apart."""
+    now = clock.now()
+    overdue.watch_due(now=now)
+    held_transfers.watch_due(now=now)
 
 
 @shared_task

@@ -121,5 +121,6 @@ def transfer_seen(account: MarginAccount) -> Deposit:
         asset=bitcoin,
         quantity=Decimal("1.25"),
         confirmations=1,
+        screened=True,
         seen_at=NOW,
     )

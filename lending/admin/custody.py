@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from lending import breaks, clock, matching, staff
+from lending import breaks, clock, matching, objections, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import CustodianWebhook, Deposit, Loan, Notice, NoticeDelivery, Withdrawal
@@ -43,20 +43,26 @@ class DepositAdmin(Table):
         return [
             path("<int:pk>/match/", guard(self.match), name="lending_deposit_match"),
             path("<int:pk>/taken-over/", guard(self.taken_over), name="lending_deposit_taken_over"),
+            path("<int:pk>/let-in/", guard(self.let_in), name="lending_deposit_let_in"),
             *super().get_urls(),
         ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a deposit, and while nobody is known to whom it belongs the form that gives it to a loan."""
+        """Show a deposit, and the form that gives it to a loan, or lets it in, while it waits for a person."""
         shown, extras = self.get_object(request, object_id), {}
+        typed = (extra_context or {}).get("typed")
         if shown is not None and shown.state == Deposit.State.UNMATCHED:
             now = clock.now()
             asked = matching.waiting(shown, now=now)
             may = asked is None and bool(roles(request) & matching.MATCHERS)
-            extras = {"deposit": shown, "asked": asked, "match_form": _form(shown, extra_context) if may else None}
+            extras = {"deposit": shown, "asked": asked, "match_form": MatchForm(typed, deposit=shown) if may else None}
             extras["to_come"] = breaks.to_come(shown.asset, shown.custodian) if may else 0
+        elif shown is not None and shown.state == Deposit.State.HELD:
+            asked = objections.waiting(shown, now=clock.now())
+            may = asked is None and bool(roles(request) & objections.ASKERS)
+            extras = {"held": shown, "asked": asked, "let_in_form": LetInForm(typed) if may else None}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def match(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -71,6 +77,18 @@ class DepositAdmin(Table):
         refusals = (matching.UnableToMatch,)
         return acts.perform(request, self.get_queryset(request), pk, _taken_over, refusals=refusals, again=again)
 
+    def let_in(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask a second person to let a transfer in whose sender the custodian objects to."""
+        again = acts.on_its_page(self.change_view)
+        refusals = (objections.UnableToLetIn,)
+        return acts.perform(request, self.get_queryset(request), pk, _let_in, refusals=refusals, again=again)
+
+
+class LetInForm(forms.Form):
+    """Why a transfer is let in although the custodian objects to its sender."""
+
+    reason = forms.CharField(max_length=objections.REASON_LENGTH, label="What is known of its sender")
+
 
 def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
     maker: Any = request.user
@@ -78,9 +96,10 @@ def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
     return "Asked: it waits on the page Approvals for a second person of risk."
 
 
-def _form(deposit: Deposit, context: Any) -> MatchForm:
-    """Return the form as it was sent, where a refusal is shown, and an empty one otherwise."""
-    return MatchForm((context or {}).get("typed"), deposit=deposit)
+def _let_in(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
+    maker: Any = request.user
+    objections.ask(deposit, reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person of compliance."
 
 
 def _match(request: HttpRequest, deposit: Deposit, now: datetime) -> str:

@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from lending import access, matches, sanctions, staff
+from lending import access, matches, objections, sanctions, staff
 from lending.admin import acts
 from lending.admin.base import Table
 from lending.admin.sanctions import SEE_SCREENING
@@ -99,7 +99,7 @@ def _clear(request: HttpRequest, row: ScreeningMatch, now: datetime) -> str:
 
 
 def panel(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
-    """Return what waits for compliance: open and confirmed matches, and which lists stand."""
+    """Return what waits for compliance: open and confirmed matches, transfers kept apart, and which lists stand."""
     if not roles(request) & matches.DECIDERS:
         return SafeString("")
     waits = (ScreeningMatch.State.OPEN, ScreeningMatch.State.TRUE_MATCH)
@@ -107,6 +107,7 @@ def panel(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
     context = {
         "rows": list(rows.order_by("state", "-score", "pk")[:_ROWS]),
         "count": rows.count(),
+        "held": objections.standing(limit=_ROWS),
         "versions": sanctions.current_versions(),
         "now": now,
     }

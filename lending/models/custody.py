@@ -78,6 +78,7 @@ class Deposit(models.Model):
         CREDITED = "credited"
         REORGED = "reorged"
         UNMATCHED = "unmatched"
+        HELD = "held"  # the custodian objects to its sender
 
     public_id = PublicIdField()
     custodian = models.CharField(max_length=40)

@@ -114,16 +114,23 @@ def _of_books(alice: User, now: datetime) -> Pages:
         custodian="paper", custodian_ref="tx-stray", position=10**6, sent_to="bc1q-nobody", asset=bitcoin,
         quantity=D(1), state=Deposit.State.UNMATCHED, seen_at=now,
     )  # fmt: skip
+    held = Deposit.objects.create(
+        custodian="paper", custodian_ref="tx-held", position=10**6 + 1, sent_to="bc1q-nobody", asset=bitcoin,
+        quantity=D(2), state=Deposit.State.HELD, seen_at=now, confirmed_at=now,
+    )  # fmt: skip
     CreditPolicy.objects.create(
         asset=make.asset("LINK"), share=D("0.5"), min_confirmations=1, cap_usd=D(1000), wait_s=600, reason="a trial",
         start_at=now, maker=reference.staff("rhea"), checker=reference.staff("hugo"),
     )  # fmt: skip
     client = alice.client_users.get().client
-    asked = allow_list.ask(client, bitcoin, "bc1q-other", reason="their letter", maker=olga, now=now)
+    asked = allow_list.ask(
+        client, bitcoin, "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", reason="their letter", maker=olga, now=now
+    )
     return [
         ("olga", f"/admin/lending/bankline/{BankLine.objects.get().pk}/change/"),
         ("olga", f"/admin/lending/custodybreak/{found.pk}/change/"),
         ("olga", f"/admin/lending/deposit/{stray.pk}/change/"),
+        ("olga", f"/admin/lending/deposit/{held.pk}/change/"),
         ("rhea", f"/admin/lending/approval/{asked.pk}/change/"),
         ("rhea", reverse("admin:risk_conditional_credit")),
     ]

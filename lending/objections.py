@@ -1,0 +1,99 @@
+"""
+Transfers from senders that the custodian objects to: kept apart, until two persons let them in.
+
+They are at the custodian and nobody's to use: they secure nothing, cure nothing and pay nothing, and no deadline waits
+for them. What is let in counts from when it arrived.
+"""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from lending import access, approvals, arrivals, audit, margin_accounts
+from lending.engine import entries, money
+from lending.models import Approval, Deposit, Role, User
+
+KIND = "let_in_deposit"
+ASKERS = frozenset({Role.COMPLIANCE, Role.OPERATIONS})
+REASON_LENGTH = 400
+
+
+class UnableToLetIn(Exception):
+    """A transfer can not be let in; the message says why."""
+
+
+def ask(deposit: Deposit, *, reason: str, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person, of compliance, to let a transfer in that is kept apart.
+
+    Raises
+    ------
+    UnableToLetIn
+        If it is not kept apart, no reason is given, or too long a one, or it was asked for already.
+    lending.access.UnableToAccess
+        If the maker is neither of compliance nor of operations.
+    """
+    access.require_role(maker, *sorted(ASKERS))
+    if deposit.state != Deposit.State.HELD:
+        raise UnableToLetIn(f"the deposit is {deposit.get_state_display().lower()}, not held")
+    said = reason.strip()
+    if not said:
+        raise UnableToLetIn("say what is known of its sender")
+    if len(said) > REASON_LENGTH:
+        raise UnableToLetIn(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    if waiting(deposit, now=now) is not None:
+        raise UnableToLetIn("it was asked for already")
+    payload = {
+        "deposit": str(deposit.public_id),
+        "asset": deposit.asset.code,
+        "quantity": money.text(deposit.quantity),
+        "arrived_at": deposit.sent_to,
+        "reason": said,
+    }
+    # Without the client: its relationship manager, who meets it, is not to read of it.
+    return approvals.request(KIND, payload, maker=maker, now=now)
+
+
+def waiting(deposit: Deposit, *, now: datetime) -> Approval | None:
+    """Return the request about a transfer that nobody has decided yet."""
+    asked = Approval.objects.filter(kind=KIND, state=Approval.State.REQUESTED, expires_at__gt=now)
+    return asked.filter(payload__deposit=str(deposit.public_id)).select_related("maker").first()
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> Deposit:
+    """
+    Let a transfer in as two persons agreed: to the purpose of its address, or to be matched where that is nobody's.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it is not kept apart any more.
+    """
+    asked = approval.payload
+    found = Deposit.objects.select_related("address").get(public_id=asked["deposit"])
+    account = margin_accounts.lock(found.address.margin_account_id) if found.address else None
+    deposit = Deposit.objects.select_for_update(of=("self",)).select_related("asset", "address").get(pk=found.pk)
+    if deposit.state != Deposit.State.HELD:
+        raise approvals.UnableToApprove(f"the deposit is {deposit.get_state_display().lower()} by now")
+    facts = {"maker": approval.maker.email, "quantity": asked["quantity"], "asset": asked["asset"]}
+    audit.write("deposit_let_in", actor=approval.checker, obj=deposit, after=facts, reason=asked["reason"], now=now)
+    if account is None or deposit.address is None:
+        deposit.state = Deposit.State.UNMATCHED
+        deposit.save(update_fields=["state"])
+        arrivals.news(deposit.state, deposit, now).save()
+        return deposit
+    heading = entries.Heading(
+        key=f"let_in:{deposit.custodian}:{deposit.custodian_ref}",
+        effective_at=deposit.confirmed_at or now,
+        book_id=margin_accounts.book_of(account).pk,
+        client_id=account.client_id,
+    )
+    arrivals.give(deposit, account, deposit.address.purpose, heading=heading, actor=approval.checker, now=now)
+    return deposit
+
+
+def standing(*, limit: int) -> list[Deposit]:
+    """Return the transfers that are kept apart, the oldest first."""
+    rows = Deposit.objects.filter(state=Deposit.State.HELD).select_related("asset", "client")
+    return list(rows.order_by("seen_at", "pk")[:limit])

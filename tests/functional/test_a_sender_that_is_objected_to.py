@@ -1,0 +1,100 @@
+"""A transfer whose sender the custodian objects to: kept apart, seen by compliance and risk, let in by two persons."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.conf import LazySettings
+from django.db import DatabaseError, transaction
+from django.test import Client as Browser
+
+from lending import custody, ledger, ports
+from lending.adapters.paper_custodian import PaperCustodian
+from lending.engine import accounts
+from lending.models import Approval, Deposit, DepositAddress, Pledge, Role, RoleGrant, User
+from risk import held_transfers
+from risk.models import Incident
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories import lending as make
+
+LATER = NOW + timedelta(hours=1)
+
+
+@pytest.fixture
+def custodian(settings: LazySettings) -> Iterator[PaperCustodian]:
+    """Hold everything in this process."""
+    settings.LENDING_CUSTODIAN = "lending.adapters.custodian_inprocess.build"
+    ports.custodian.cache_clear()
+    with time_machine.travel(LATER, tick=False):
+        yield make.paper()
+    ports.custodian.cache_clear()
+
+
+def send(custodian: PaperCustodian, ref: str, address: str) -> Deposit:
+    custodian.simulate_deposit(ref, address=address, asset="BTC", quantity=Decimal("1.5"), at=NOW, screened=False)
+    custody.poll_due(now=LATER)
+    custody.credit_due(now=LATER)
+    return Deposit.objects.get(custodian_ref=ref)
+
+
+def page(user: User, path: str, **sent: str) -> str:
+    browser = Browser()
+    browser.force_login(user)
+    answer = browser.post(path, sent, follow=True) if sent else browser.get(path)
+    return answer.content.decode()
+
+
+def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian: PaperCustodian) -> None:
+    loan = stories.running(cast)
+    DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=make.asset("BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL, address="bc1-theirs", created_at=NOW,
+    )  # fmt: skip
+    held = send(custodian, "tainted", "bc1-theirs")
+    assert (held.state, held.credited_at) == ("held", None)
+    assert Pledge.objects.get(margin_account=loan.margin_account).quantity == 25
+    assert ledger.owed(accounts.client_free("BTC", loan.client_id)) == 0
+    with pytest.raises(DatabaseError, match="let in by two persons"), transaction.atomic():
+        Deposit.objects.filter(pk=held.pk).update(state="credited", credited_at=LATER)
+
+    assert held_transfers.watch_due(now=LATER) == 1
+    seen = Incident.objects.get(kind="transfer_held")
+    assert seen.summary == "Harbourside Trading: 1.5 BTC kept apart, because the custodian objects to the sender"
+    its_page = f"/admin/lending/deposit/{held.pk}/change/"
+    assert its_page in page(cast.cora, "/admin/")
+    assert "The custodian objects to its sender" in page(cast.cora, its_page)
+    assert "Ask a second person to let it in" not in page(cast.robin, its_page)
+
+    door = f"/admin/lending/deposit/{held.pk}/let-in/"
+    assert "say what is known of its sender" in page(cast.olga, door, reason=" ")
+    assert "and 400 are kept" in page(cast.olga, door, reason="x" * 401)
+    assert "does not hold the role" in page(cast.robin, door, reason="a friend")
+    assert "Asked: it waits" in page(cast.olga, door, reason="its exchange has said who sent it")
+    assert "it was asked for already" in page(cast.cora, door, reason="again")
+    asked = Approval.objects.get()
+    approve = f"/admin/lending/approval/{asked.pk}/approve/"
+    assert "does not hold the role" in page(cast.rhea, approve, reason="")
+    assert "Approved by you" in page(cast.cora, approve, reason="")
+    held.refresh_from_db()
+    assert (held.state, held.credited_at) == ("credited", LATER)
+    assert Pledge.objects.get(margin_account=loan.margin_account).quantity == Decimal("26.5")
+    assert "the deposit is credited, not held" in page(cast.olga, door, reason="again")
+    assert held_transfers.watch_due(now=LATER) == 1
+    assert not Incident.objects.filter(closed_at=None).exists()
+
+
+def test_what_arrived_at_nobodys_address_is_let_in_before_it_is_matched(cast: Cast, custodian: PaperCustodian) -> None:
+    stories.running(cast)
+    held = send(custodian, "stray", "bc1-nobody")
+    assert held.state == "held"
+    assert "the deposit is held" in page(cast.olga, f"/admin/lending/deposit/{held.pk}/taken-over/", reason="ours")
+    page(cast.cora, f"/admin/lending/deposit/{held.pk}/let-in/", reason="known")
+    asked = Approval.objects.get()
+    assert "made this request" in page(cast.cora, f"/admin/lending/approval/{asked.pk}/approve/", reason="")
+    RoleGrant.objects.create(user=cast.olga, role=Role.COMPLIANCE, granted_at=NOW)
+    assert "Approved by you" in page(cast.olga, f"/admin/lending/approval/{asked.pk}/approve/", reason="")
+    held.refresh_from_db()
+    assert held.state == "unmatched"
