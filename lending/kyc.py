@@ -33,6 +33,7 @@ KEEPERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS})
 # The longest until a case is looked at again; what a desk's own policy says is a day before that.
 REVIEW_WITHIN = {KycCase.Rating.LOW: 3 * 366, KycCase.Rating.MEDIUM: 2 * 366, KycCase.Rating.HIGH: 366}
 _A_DECISION = timedelta(days=7)
+REASON_LENGTH = 400
 
 
 class UnableToKeep(Exception):
@@ -131,12 +132,15 @@ def rate(case: KycCase, rating: str, reason: str, review_date: date, *, by: User
     """
     row = opened(case, by)
     latest = now.date() + timedelta(days=REVIEW_WITHIN[KycCase.Rating(rating)])
-    if not reason.strip():
+    said = reason.strip()
+    if not said:
         raise UnableToKeep("say what the rating rests on")
+    if len(said) > REASON_LENGTH:
+        raise UnableToKeep(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
     if not now.date() < review_date <= latest:
         raise UnableToKeep(f"a client of {rating} risk is looked at again after today and by {latest:%d %b %Y}")
-    row.risk_rating, row.rating_reason, row.review_date = rating, reason.strip()[:400], review_date
-    row.save(update_fields=["risk_rating", "rating_reason", "review_date"])
+    row.risk_rating, row.rating_reason, row.review_date, row.rated_by = rating, said, review_date, by
+    row.save(update_fields=["risk_rating", "rating_reason", "review_date", "rated_by"])
     after = {"rating": rating, "review_date": review_date.isoformat()}
     audit.write("case_rated", actor=by, obj=row, after=after, reason=row.rating_reason, now=now)
 
@@ -257,8 +261,8 @@ def carry_out(approval: Approval, *, now: datetime) -> KycCase:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it is not open, was changed since it was handed over, misses something by now, or the checker has brought in
-        a paper or an answer that it rests on.
+        If it is not open, was changed since it was handed over, misses something by now, or the checker has rated it or
+        brought in a paper, an answer, a person or a line of the matrix that it rests on.
     """
     if approval.checker is None:
         raise approvals.UnableToApprove("nobody has approved it")
@@ -324,10 +328,12 @@ def differs(case: KycCase, client: Client) -> bool:
     return any(was != is_now for was, is_now in zip(approved_as, client_facts(client), strict=False))
 
 
-def _makers(case: KycCase, now: datetime) -> set[int]:
+def _makers(case: KycCase, now: datetime) -> set[int | None]:
     """Return who has brought in what a case rests on."""
-    papers = {line.document.uploaded_by_id for line in checklists.of([case], now=now)[case.pk].lines if line.document}
-    return papers | set(CaseFact.objects.filter(case=case).values_list("recorded_by", flat=True))
+    made = {line.document.uploaded_by_id for line in checklists.of([case], now=now)[case.pk].lines if line.document}
+    for table in (CaseFact, RelatedParty, SigningRule):
+        made |= set(table.objects.filter(case=case).values_list("recorded_by", flat=True))
+    return made | {case.rated_by_id}
 
 
 def _paper(document: Document) -> str:

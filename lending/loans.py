@@ -104,6 +104,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
         now=now,
         start_at=now,
         accrued_at=now,
+        funded_by=actor,
         **owed_when_funded(loan),
     )
     obligations.expect(schedules.write([loan], start_at=now))

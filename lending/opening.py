@@ -146,10 +146,10 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     lent = [loans.disbursement(loan, now=now) for loan in funded]
     ledger.post_many((draft for draft, _ in lent if draft), now=now, actor=actor)
     Loan.objects.filter(pk__in=fresh).update(
-        state=LoanState.ACTIVE, start_at=now, accrued_at=now, principal_outstanding=F("principal")
+        state=LoanState.ACTIVE, start_at=now, accrued_at=now, funded_by=actor, principal_outstanding=F("principal")
     )
     for loan in funded:
-        loan.state, loan.start_at, loan.accrued_at = LoanState.ACTIVE, now, now
+        loan.state, loan.start_at, loan.accrued_at, loan.funded_by = LoanState.ACTIVE, now, now, actor
         for name, amount in loans.owed_when_funded(loan).items():
             setattr(loan, name, amount)
     for line in funded:

@@ -51,7 +51,7 @@ def add_party(
         raise kyc.UnableToKeep(f"{email} is somebody of this case already")
     row = RelatedParty.objects.create(
         case=case, client=case.client, name=name, country=country, birth_date=birth_date, email=email.lower(),
-        owner_share=owner_share, is_director=is_director, is_signer=is_signer,
+        owner_share=owner_share, is_director=is_director, is_signer=is_signer, recorded_by=by,
     )  # fmt: skip
     audit.write("party_added", actor=by, obj=row, after={"name": name, "case": str(case.public_id)}, now=now)
     return row
@@ -101,8 +101,9 @@ def allow(
     if same.exists():
         raise kyc.UnableToKeep("that stands in the matrix already")
     row = SigningRule.objects.create(
-        case=case, client=case.client, person=person, action=action, asset=asset, up_to=up_to, signatures=signatures
-    )
+        case=case, client=case.client, person=person, action=action, asset=asset, up_to=up_to, signatures=signatures,
+        recorded_by=by,
+    )  # fmt: skip
     audit.write("authority_added", actor=by, obj=row, after=kyc.rule_facts(row), now=now)
     return row
 

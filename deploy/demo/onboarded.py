@@ -148,7 +148,7 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
         if one.client.kind == Client.Kind.ENTITY
     )
     SigningRule.objects.bulk_create(
-        SigningRule(case=case, client=case.client, action=action)
+        SigningRule(case=case, client=case.client, action=action, recorded_by=case.opened_by)
         for case in cases
         if case.client.kind == Client.Kind.ENTITY
         for action in SigningRule.Action
@@ -157,10 +157,21 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
     for case in cases:
         case.state, case.maker, case.checker = KycCase.State.APPROVED, case.opened_by, checker
         case.risk_rating, case.rating_reason = KycCase.Rating.LOW, "Known to the desk for years, plain business."
+        case.rated_by = case.opened_by
         case.review_date, case.approved_at = (now + _REVIEW).date(), now
     for case, holds in zip(cases, kyc.contents(cases, now=now), strict=True):
         case.content = holds
-    names = ["state", "maker", "checker", "risk_rating", "rating_reason", "review_date", "approved_at", "content"]
+    names = [
+        "state",
+        "maker",
+        "checker",
+        "risk_rating",
+        "rating_reason",
+        "review_date",
+        "rated_by",
+        "approved_at",
+        "content",
+    ]
     bulk.update(cases, names)
     described = ["stage", "stage_at", "classification", "source", "geography", "expected_size_usd"]
     bulk.update([one.client for one in newcomers], described)
@@ -174,7 +185,7 @@ def _party(case: KycCase, number: int, name: str, email: str) -> RelatedParty:
     return RelatedParty(
         case=case, client=case.client, person=ids.derived("person", case.public_id, number), name=name,
         country=case.client.jurisdiction, birth_date=date(1971 + number, 4, 17), email=email,
-        owner_share=None if number else Decimal(1), is_director=True, is_signer=True,
+        owner_share=None if number else Decimal(1), is_director=True, is_signer=True, recorded_by=case.opened_by,
     )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ class KycCase(models.Model):
     risk_rating = models.CharField(max_length=8, choices=Rating.choices, blank=True)
     rating_reason = models.CharField(max_length=400, blank=True)
     review_date = models.DateField(null=True, blank=True, help_text="day by which it is to be looked at again")
+    rated_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True, editable=False)
     maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
     checker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
     approved_at = models.DateTimeField(null=True)
@@ -128,6 +129,7 @@ class RelatedParty(models.Model):
     owner_share = RatioField(null=True, blank=True)
     is_director = models.BooleanField(default=False)
     is_signer = models.BooleanField(default=False)
+    recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "related parties"
@@ -172,6 +174,7 @@ class SigningRule(models.Model):
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT, null=True, blank=True, help_text="empty: any")
     up_to = AmountField(null=True, blank=True, help_text="empty: any amount")
     signatures = models.PositiveSmallIntegerField(choices=[(1, "alone"), (2, "two jointly")], default=1)
+    recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True, editable=False)
 
     class Meta:
         constraints = [

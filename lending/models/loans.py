@@ -27,10 +27,9 @@ class Payments(models.Model):
 
     tenor = models.CharField(max_length=12, choices=Tenor.choices, default=Tenor.FIXED, db_default=Tenor.FIXED)
     notice_days = models.PositiveSmallIntegerField(
-        default=0,
-        db_default=0,
+        default=0, db_default=0,
         help_text="business days of notice with which either side ends what has no fixed end; 0 for a fixed term",
-    )
+    )  # fmt: skip
     unused_fee = RatioField(default=0, db_default=0, help_text="a year, of what is not drawn of a revolving line")
     schedule_kind = models.CharField(
         max_length=20, choices=ScheduleKind.choices, default=ScheduleKind.BULLET, db_default=ScheduleKind.BULLET
@@ -49,13 +48,9 @@ class Payments(models.Model):
         default=0, db_default=0, help_text="of interest or a part of the principal that is unpaid after its grace, once"
     )
     prepayment = models.CharField(
-        max_length=8,
-        choices=Prepayment.choices,
-        blank=True,
-        default=Prepayment.NOTHING,
-        db_default=Prepayment.NOTHING,
+        max_length=8, choices=Prepayment.choices, blank=True, default=Prepayment.NOTHING, db_default=Prepayment.NOTHING,
         help_text="what principal costs that is paid before its time, of a fixed term",
-    )
+    )  # fmt: skip
     prepayment_rate = RatioField(default=0, db_default=0, help_text="that share, or what a year earns elsewhere")
 
     class Meta:
@@ -287,10 +282,15 @@ class Loan(RateTerms, StepUp, Payments):
     made_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", help_text="maker")
     accepted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
     approved_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True, help_text="checker")
+    funded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="loan_maker_is_not_checker", condition=~Q(made_by=F("approved_by"))),
+            models.CheckConstraint(
+                name="loan_funded_by_a_third",
+                condition=Q(funded_by__isnull=True) | ~Q(funded_by=F("made_by")) & ~Q(funded_by=F("approved_by")),
+            ),
             models.CheckConstraint(name="loan_principal_positive", condition=Q(principal__gt=0)),
             models.CheckConstraint(
                 name="loan_ends_one_way",

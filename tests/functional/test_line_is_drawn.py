@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 import time_machine
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
@@ -71,6 +71,8 @@ def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> 
     assert "Refused: robin does not hold the role operations" in press(cast.robin, desk, act="pay").replace(
         "Robin", "robin"
     )
+    with pytest.raises(DatabaseError, match="who has made a line pays out no draw of it"), transaction.atomic():
+        Draw.objects.update(state="paid_out", decided_by=cast.robin, decided_at=LATER)
     assert "Paid out: the collateral holds" in press(cast.olga, desk, act="pay")
     line.refresh_from_db()
     assert line.principal_outstanding == Decimal(250_000)

@@ -53,6 +53,33 @@ def test_the_maker_is_never_the_checker(cast: Cast) -> None:
     assert "case_approved_whole" in said
 
 
+@pytest.mark.parametrize("part", ["a person", "a line of the matrix", "the rating"])
+def test_who_made_a_part_of_a_case_does_not_approve_it(cast: Cast, part: str) -> None:
+    case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    CaseFact.objects.filter(case=case).delete()
+    RelatedParty.objects.filter(case=case).update(recorded_by=cast.olga if part == "a person" else None)
+    SigningRule.objects.filter(case=case).update(recorded_by=cast.olga if part == "a line of the matrix" else None)
+    KycCase.objects.filter(pk=case.pk).update(rated_by=cast.olga if part == "the rating" else None)
+    KycCase.objects.filter(client=case.client, state="approved").update(state="superseded")
+    statement = (
+        "UPDATE lending_kyccase SET state = 'approved', maker_id = %s, checker_id = %s, approved_at = %s,"
+        " review_date = '2022-01-01', risk_rating = 'low' WHERE id = %s"
+    )
+    said = refused(statement, cast.robin.pk, cast.olga.pk, NOW, case.pk)
+    assert "who has made a part of what a case rests on does not approve it" in said
+
+
+def test_who_writes_the_people_and_the_matrix_of_a_case_or_rates_it_is_known(cast: Cast) -> None:
+    case = kyc.open_case(cast.harbourside, by=cast.robin, now=NOW)
+    party = parties.add_party(case, name="Dora", country="CH", is_director=True, by=cast.olga, now=NOW)
+    rule = parties.allow(case, SigningRule.Action.ACCEPT, signatures=2, by=cast.olga, now=NOW)
+    kyc.rate(case, "low", "plain business", (NOW + timedelta(days=30)).date(), by=cast.olga, now=NOW)
+    case.refresh_from_db()
+    assert (party.recorded_by, rule.recorded_by, case.rated_by) == (cast.olga, cast.olga, cast.olga)
+    with pytest.raises(kyc.UnableToKeep, match="the reason has 401 characters, and 400 are kept"):
+        kyc.rate(case, "low", "x" * 401, (NOW + timedelta(days=30)).date(), by=cast.olga, now=NOW)
+
+
 def test_an_approved_case_and_what_belongs_to_it_stay(approved: KycCase) -> None:
     key = approved.pk
     assert "can not be changed" in refused("UPDATE lending_kyccase SET risk_rating = 'high' WHERE id = %s", key)

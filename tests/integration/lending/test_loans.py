@@ -130,6 +130,19 @@ def test_the_database_refuses_the_maker_as_checker_and_undeclared_steps() -> Non
         Loan.objects.filter(pk=loan.pk).update(state="active", approved_by=make.staff("rhea").pk)
 
 
+def test_the_database_knows_who_funded_a_loan_and_that_it_is_a_third() -> None:
+    loan = make.pending_loan()
+    rows, olga = Loan.objects.filter(pk=loan.pk), make.staff("olga", Role.OPERATIONS)
+    for nobody in (loan.made_by_id, loan.approved_by_id):
+        with pytest.raises(DatabaseError, match="loan_funded_by_a_third"), transaction.atomic():
+            rows.update(state="active", start_at=NOW, accrued_at=NOW, funded_by=nobody)
+    with pytest.raises(DatabaseError, match="funded by somebody, who stays known"), transaction.atomic():
+        rows.update(state="active", start_at=NOW, accrued_at=NOW)
+    rows.update(state="active", start_at=NOW, accrued_at=NOW, funded_by=olga)
+    with pytest.raises(DatabaseError, match="funded by somebody, who stays known"), transaction.atomic():
+        rows.update(funded_by=None)
+
+
 def test_funding_needs_operations_and_another_person_than_the_approver() -> None:
     loan = make.pending_loan()
     make.capital("USD", "900000")
