@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from lending import access, approvals, audit
+from lending import access, approvals, audit, reasons
 from lending.engine import addresses
 from lending.engine.addresses import UnableToDerive
 from lending.models import AddressKey, Approval, Asset, AssetNetwork, DepositAddress, Role, User
@@ -49,19 +49,18 @@ def ask(chain: str, xpub: str, *, reason: str, maker: User, now: datetime) -> Ap
         If the maker is not of operations.
     """
     access.require_role(maker, *ASKERS)
-    key, said = xpub.strip(), reason.strip()
+    key = xpub.strip()
     try:
         first = addresses.derive(key, chain, 0)
     except UnableToDerive as error:
         raise UnableToUse(str(error)) from error
-    if not said:
-        raise UnableToUse("say where it comes from")
+    said = reasons.kept(reason, UnableToUse, missing="say where it comes from")
     # One key has several spellings: what it derives says which it is.
     if any(addresses.derive(row.xpub, chain, 0) == first for row in AddressKey.objects.filter(chain=chain)):
         raise UnableToUse("it was used before: the same addresses would be given out again")
     if any(row.payload["first_address"] == first for row in waiting(now=now)):
         raise UnableToUse("it was asked for already")
-    payload = {"chain": chain, "xpub": key, "first_address": first, "reason": said[:400]}
+    payload = {"chain": chain, "xpub": key, "first_address": first, "reason": said}
     return approvals.request(KIND, payload, maker=maker, now=now)
 
 

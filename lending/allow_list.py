@@ -5,8 +5,19 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from lending import access, approvals, audit, authority
-from lending.models import Approval, Asset, Client, JointSignature, Role, SigningRule, User, WithdrawalAddress
+from lending import access, approvals, audit, authority, reasons
+from lending.engine import addresses
+from lending.models import (
+    Approval,
+    Asset,
+    AssetNetwork,
+    Client,
+    JointSignature,
+    Role,
+    SigningRule,
+    User,
+    WithdrawalAddress,
+)
 
 KIND = "withdrawal_address"
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
@@ -31,15 +42,14 @@ def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User,
     Raises
     ------
     UnableToAllow
-        If the address is empty or too long, nothing is said of how it is known to be theirs, or it is allowed or asked
-        for already.
+        If the address is empty, too long or mistyped, nothing is said of how it is known to be theirs, or it is allowed
+        or asked for already.
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, client)
-    if not reason.strip():
-        raise UnableToAllow("say how it is known to be theirs")
+    reasons.kept(reason, UnableToAllow, missing="say how it is known to be theirs")
     return approvals.request(KIND, _asked(client, asset, address, reason, now), maker=maker, now=now, client=client)
 
 
@@ -51,7 +61,7 @@ def ask_as_client(client: Client, asset: Asset, address: str, *, by: User, now: 
     Raises
     ------
     UnableToAllow
-        If the address is empty or too long, or is allowed or asked for already.
+        If the address is empty, too long or mistyped, or is allowed or asked for already.
     lending.access.UnableToAccess
         If `by` may not sign for the client, or not this by its authority matrix.
     """
@@ -77,11 +87,20 @@ def _asked(client: Client, asset: Asset, address: str, reason: str, now: datetim
     where = address.strip()
     if not where or len(where) > LONGEST or len(where.split()) != 1:
         raise UnableToAllow(f"an address is one word of at most {LONGEST} characters")
+    if wrong := problem(asset, where):
+        raise UnableToAllow(wrong)
     if _standing(client).filter(asset=asset, address=where).exists():
         raise UnableToAllow("it is allowed already")
     if any((row.payload["asset"], row.payload["address"]) == (asset.code, where) for row in waiting(client, now=now)):
         raise UnableToAllow("it was asked for already")
-    return {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": reason.strip()[:400]}
+    return {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": reason.strip()}
+
+
+def problem(asset: Asset, address: str) -> str:
+    """Return what is wrong with an address to which an asset is to be sent; "" where none of its networks can tell."""
+    chains = AssetNetwork.objects.filter(asset=asset).order_by("chain").values_list("chain", flat=True)
+    found = [addresses.problem(address, chain) for chain in chains]
+    return next(iter(found), "") if all(found) else ""
 
 
 @transaction.atomic

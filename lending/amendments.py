@@ -25,6 +25,7 @@ from lending import (
     loans,
     margin_accounts,
     one_by_one,
+    reasons,
     screening,
     term_sheets,
 )
@@ -50,7 +51,6 @@ from lending.other_terms import (
 )
 
 ENDED_BY_DESK = frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK, Role.RISK_HEAD})
-REASON_LENGTH = 400
 _State = Amendment.State
 UNSIGNED = UNSIGNED_AMENDMENTS
 OPEN = (*UNSIGNED, _State.AGREED)
@@ -312,12 +312,7 @@ def _check_business(client: Client) -> None:
 
 
 def _said(reason: str, *, needed: bool = True) -> str:
-    said = reason.strip()
-    if needed and not said:
-        raise UnableToAmend("say why: the other side reads it")
-    if len(said) > REASON_LENGTH:
-        raise UnableToAmend(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
-    return said
+    return reasons.kept(reason, UnableToAmend, missing="say why: the other side reads it" if needed else "")
 
 
 def _locked(amendment: Amendment) -> Amendment:

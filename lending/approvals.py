@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
-from lending import access, audit
+from lending import access, audit, reasons
 from lending.models import Approval, Client, Role, User
 
 TIME_TO_LIVE = timedelta(hours=24)
@@ -64,7 +64,8 @@ def decide(approval: Approval, *, checker: User, approve: bool, now: datetime, r
     Raises
     ------
     UnableToApprove
-        If it is not open, has expired, the checker made it, or what was asked for is refused.
+        If it is not open, has expired, the checker made it, the reason is too long to keep, or what was asked for is
+        refused.
     lending.access.UnableToAccess
         If the checker manages the client, or holds no approving role.
     """
@@ -81,7 +82,7 @@ def decide(approval: Approval, *, checker: User, approve: bool, now: datetime, r
     else:
         access.require_role(checker, *roles)
     row.state = Approval.State.APPROVED if approve else Approval.State.REJECTED
-    row.checker, row.decided_at, row.reason = checker, now, reason
+    row.checker, row.decided_at, row.reason = checker, now, reasons.kept(reason, UnableToApprove)
     row.save(update_fields=["state", "checker", "decided_at", "reason"])
     _write(row, actor=checker, now=now)
     executor = settings.LENDING_APPROVAL_EXECUTORS.get(row.kind)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 
-from lending import access, approvals, arrivals, audit, ids, ledger, margin_accounts, matching
+from lending import access, approvals, arrivals, audit, ids, ledger, margin_accounts, matching, reasons
 from lending.engine import entries, money
 from lending.engine.chart import AccountKind
 from lending.models import Approval, BankLine, Deposit, DepositAddress, Entry, Loan, Posting, Role, User
@@ -215,11 +215,10 @@ def _decide(line: BankLine, what: Verdict, key: str, reason: str, maker: User, n
 def _to_work(line: BankLine, reason: str, maker: User, now: datetime, *, booked: bool = False) -> tuple[BankLine, str]:
     """Return a line that may be worked, locked, and why it is decided so."""
     access.require_role(maker, *WORKERS)
-    row, said = _locked(line), reason.strip()[:400]
+    row = _locked(line)
     if row.state != BankLine.State.OPEN and not (booked and unclaimed(row)):
         raise UnableToAccount(f"the line is {row.get_state_display().lower()} already")
-    if not said:
-        raise UnableToAccount("say how it is known")
+    said = reasons.kept(reason, UnableToAccount, missing="say how it is known")
     if waiting(row, now=now) is not None:
         raise UnableToAccount("it waits for a second person already")
     return row, said

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, Min, QuerySet, Value
 from django.utils.module_loading import import_string
 
-from lending import access, approvals, audit
+from lending import access, approvals, audit, reasons
 from lending.interest import ACCRUING
 from lending.models import (
     Approval,
@@ -170,9 +170,8 @@ def ask_close(month: date, *, reason: str, maker: User, now: datetime) -> Approv
     looked = all_checks(month, now=now)
     _require(looked)
     left = [f"{check.words}: {check.open}" for check in looked if check.open]
-    said = reason.strip()[:400]
-    if left and not said:
-        raise UnableToClose(f"say why it is closed over what is open: {'; '.join(left)}")
+    over = f"say why it is closed over what is open: {'; '.join(left)}"
+    said = reasons.kept(reason, UnableToClose, missing=over if left else "")
     payload = {"month": month.isoformat(), "open": "; ".join(left) or "nothing", "reason": said}
     return approvals.request(CLOSE, payload, maker=maker, now=now)
 
@@ -192,9 +191,7 @@ def ask_reopen(month: date, *, reason: str, maker: User, now: datetime) -> Appro
     last = last_closed()
     if last is None or last.start_date != month:
         raise UnableToClose(f"only {last} can be opened again" if last else "no month is locked")
-    said = reason.strip()[:400]
-    if not said:
-        raise UnableToClose("say why it has to be opened again")
+    said = reasons.kept(reason, UnableToClose, missing="say why it has to be opened again")
     if waiting(REOPEN, now=now) is not None:
         raise UnableToClose("it was asked for already")
     return approvals.request(REOPEN, {"month": month.isoformat(), "reason": said}, maker=maker, now=now)

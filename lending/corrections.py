@@ -20,6 +20,7 @@ from lending import (
     notices,
     obligations,
     prepayments,
+    reasons,
     repayments,
     replays,
 )
@@ -35,7 +36,6 @@ WAIVER = "waive_make_whole"
 KINDS = (PAYMENT, REVERSAL, WAIVER)
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 CORRECTED = (*loans.OWING, LoanState.REPAID)
-REASON_LENGTH = 400
 _KIND = Correction.Kind
 
 
@@ -374,9 +374,4 @@ def _same(one: dict[str, str], other: dict[str, str]) -> bool:
 
 def said_of(reason: str) -> str:
     """Return a reason that was given; UnableToCorrect for none, or one that is too long to keep."""
-    said = reason.strip()
-    if not said:
-        raise UnableToCorrect("say how it is known")
-    if len(said) > REASON_LENGTH:
-        raise UnableToCorrect(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
-    return said
+    return reasons.kept(reason, UnableToCorrect, missing="say how it is known")

@@ -6,12 +6,13 @@ from datetime import date, datetime, timedelta
 from django.db import transaction
 from django.db.models import Q
 
-from lending import access, approvals, audit
+from lending import access, approvals, audit, reasons
 from lending.models import Approval, Client, EligibilityRule, Product, Role, User
 
 KIND, END = "eligibility_rule", "end_eligibility_rule"
 MAKERS = frozenset({Role.COMPLIANCE})
 _A_DECISION = timedelta(days=7)
+_MOST = 240  # characters of a reason, which a client is told
 
 
 class UnableToRule(Exception):
@@ -72,14 +73,13 @@ def ask(
     access.require_role(maker, *MAKERS)
     if start_date < now.date():
         raise UnableToRule("a rule can not begin in the past")
-    if not reason.strip():
-        raise UnableToRule("say what it rests on: a refusal is told with it")
+    said = reasons.kept(reason, UnableToRule, missing="say what it rests on: a refusal is told with it", most=_MOST)
     payload = {
         "jurisdiction": jurisdiction,
         "classification": classification,
         "product": product.code if product else "",
         "allowed": allowed,
-        "reason": reason.strip()[:240],
+        "reason": said,
         "start_date": str(start_date),
     }
     same = EligibilityRule.objects.filter(
@@ -102,12 +102,11 @@ def ask_end(rule: EligibilityRule, *, on: date, reason: str, maker: User, now: d
         If the maker is nobody of compliance.
     """
     access.require_role(maker, *MAKERS)
-    if not reason.strip():
-        raise UnableToRule("say why it ends")
+    said = reasons.kept(reason, UnableToRule, missing="say why it ends", most=_MOST)
     _check_end(rule, on, now)
     if rule.pk in {asked.payload["rule"] for asked in waiting(now=now) if asked.kind == END}:
         raise UnableToRule("its end waits for a second person already")
-    payload = {"rule": rule.pk, "what": str(rule), "end_date": str(on), "reason": reason.strip()[:240]}
+    payload = {"rule": rule.pk, "what": str(rule), "end_date": str(on), "reason": said}
     return approvals.request(END, payload, maker=maker, now=now, time_to_live=_A_DECISION)
 
 

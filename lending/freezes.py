@@ -4,12 +4,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from lending import access, approvals, audit, events, margin_accounts
+from lending import access, approvals, audit, events, margin_accounts, reasons
 from lending.models import Approval, Freeze, MarginAccount, Role, User
 
 LIFT = "unfreeze"
 FREEZERS = access.RISK_ROLES | {Role.COMPLIANCE}
-REASON_LENGTH = 400
 
 
 class UnableToFreeze(Exception):
@@ -114,9 +113,4 @@ def _set(account: MarginAccount, *, frozen: bool, by: User | None, reason: str, 
 
 
 def _said(reason: str) -> str:
-    said = reason.strip()
-    if not said:
-        raise UnableToFreeze("say why")
-    if len(said) > REASON_LENGTH:
-        raise UnableToFreeze(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
-    return said
+    return reasons.kept(reason, UnableToFreeze, missing="say why")

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from lending import access, approvals, audit, checklists, screening
+from lending import access, approvals, audit, checklists, reasons, screening
 from lending.checklists import Line
 from lending.engine import money
 from lending.models import (
@@ -33,7 +33,6 @@ KEEPERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS})
 # The longest until a case is looked at again; what a desk's own policy says is a day before that.
 REVIEW_WITHIN = {KycCase.Rating.LOW: 3 * 366, KycCase.Rating.MEDIUM: 2 * 366, KycCase.Rating.HIGH: 366}
 _A_DECISION = timedelta(days=7)
-REASON_LENGTH = 400
 
 
 class UnableToKeep(Exception):
@@ -132,11 +131,7 @@ def rate(case: KycCase, rating: str, reason: str, review_date: date, *, by: User
     """
     row = opened(case, by)
     latest = now.date() + timedelta(days=REVIEW_WITHIN[KycCase.Rating(rating)])
-    said = reason.strip()
-    if not said:
-        raise UnableToKeep("say what the rating rests on")
-    if len(said) > REASON_LENGTH:
-        raise UnableToKeep(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToKeep, missing="say what the rating rests on")
     if not now.date() < review_date <= latest:
         raise UnableToKeep(f"a client of {rating} risk is looked at again after today and by {latest:%d %b %Y}")
     row.risk_rating, row.rating_reason, row.review_date, row.rated_by = rating, said, review_date, by

@@ -4,12 +4,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from lending import access, approvals, audit, events, margin_accounts
+from lending import access, approvals, audit, events, margin_accounts, reasons
 from lending.models import Approval, MarginAccount, Role, ScreeningMatch, User
 
 CLEAR = "clear_match"
 DECIDERS = frozenset({Role.COMPLIANCE})
-REASON_LENGTH = 400
 _State = ScreeningMatch.State
 
 
@@ -100,9 +99,4 @@ def _tell(match: ScreeningMatch, by: User | None, reason: str, now: datetime) ->
 
 
 def _said(reason: str) -> str:
-    said = reason.strip()
-    if not said:
-        raise UnableToDecide("say why")
-    if len(said) > REASON_LENGTH:
-        raise UnableToDecide(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
-    return said
+    return reasons.kept(reason, UnableToDecide, missing="say why")

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts, workouts
+from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts, reasons, workouts
 from lending.breaks import TAKEN_OVER
 from lending.engine import entries, money
 from lending.models import (
@@ -63,9 +63,7 @@ def ask(deposit: Deposit, loan: Loan, *, reason: str, maker: User, now: datetime
         raise UnableToMatch(f"the deposit is {deposit.get_state_display().lower()}")
     if not candidates(deposit).filter(pk=loan.pk).exists():
         raise UnableToMatch(f"{loan} can not take {deposit.asset.code}")
-    said = reason.strip()
-    if not said:
-        raise UnableToMatch("say how it is known whose it is")
+    said = reasons.kept(reason, UnableToMatch, missing="say how it is known whose it is")
     if waiting(deposit, now=now) is not None:
         raise UnableToMatch("it was asked for already")
     payload = {
@@ -74,7 +72,7 @@ def ask(deposit: Deposit, loan: Loan, *, reason: str, maker: User, now: datetime
         "asset": deposit.asset.code,
         "quantity": money.text(deposit.quantity),
         "as": str(purpose_of(deposit, loan)),
-        "reason": said[:400],
+        "reason": said,
     }
     return approvals.request(KIND, payload, maker=maker, now=now, client=loan.client)
 
@@ -92,16 +90,14 @@ def ask_taken_over(deposit: Deposit, *, reason: str, maker: User, now: datetime)
     """
     access.require_role(maker, *MATCHERS)
     _check_taken_over(deposit)
-    said = reason.strip()
-    if not said:
-        raise UnableToMatch("say how it is known what it brings")
+    said = reasons.kept(reason, UnableToMatch, missing="say how it is known what it brings")
     if waiting(deposit, now=now) is not None:
         raise UnableToMatch("it was asked for already")
     payload = {
         "deposit": str(deposit.public_id),
         "asset": deposit.asset.code,
         "quantity": money.text(deposit.quantity),
-        "reason": said[:400],
+        "reason": said,
     }
     return approvals.request(TAKEN_OVER, payload, maker=maker, now=now)
 

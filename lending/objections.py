@@ -9,13 +9,12 @@ from datetime import datetime
 
 from django.db import transaction
 
-from lending import access, approvals, arrivals, audit, margin_accounts
+from lending import access, approvals, arrivals, audit, margin_accounts, reasons
 from lending.engine import entries, money
 from lending.models import Approval, Deposit, Role, User
 
 KIND = "let_in_deposit"
 ASKERS = frozenset({Role.COMPLIANCE, Role.OPERATIONS})
-REASON_LENGTH = 400
 
 
 class UnableToLetIn(Exception):
@@ -36,11 +35,7 @@ def ask(deposit: Deposit, *, reason: str, maker: User, now: datetime) -> Approva
     access.require_role(maker, *sorted(ASKERS))
     if deposit.state != Deposit.State.HELD:
         raise UnableToLetIn(f"the deposit is {deposit.get_state_display().lower()}, not held")
-    said = reason.strip()
-    if not said:
-        raise UnableToLetIn("say what is known of its sender")
-    if len(said) > REASON_LENGTH:
-        raise UnableToLetIn(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToLetIn, missing="say what is known of its sender")
     if waiting(deposit, now=now) is not None:
         raise UnableToLetIn("it was asked for already")
     payload = {

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from lending import access, approvals, audit
+from lending import access, approvals, audit, reasons
 from lending.engine import money
 from lending.models import Approval, Asset, Benchmark, Book, LadderTerms, Product, ProductHaircut, Role, User
 
@@ -90,9 +90,7 @@ def ask(wanted: Wanted, *, reason: str, maker: User, now: datetime) -> Approval:
         If the maker is neither of risk nor the head of the desk.
     """
     access.require_role(maker, *MAKERS)
-    said = reason.strip()[:400]
-    if not said:
-        raise UnableToChange("say why: the second person reads it")
+    said = reasons.kept(reason, UnableToChange, missing="say why: the second person reads it")
     if waiting(wanted.code, now=now) is not None:
         raise UnableToChange(f"a change of {wanted.code} waits for a second person already")
     standing = Product.objects.filter(code=wanted.code).select_related("asset", "book", "terms").first()

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from lending import access, approvals, margin_accounts
+from lending import access, approvals, margin_accounts, reasons
 from lending.engine import money
 from lending.models import Approval, Role, User
 from otc import ports, quotes
@@ -85,12 +85,10 @@ def ask_to_close(quote: Quote, *, reason: str, maker: User, now: datetime) -> Ap
         If the maker is not the head of the desk.
     """
     access.require_role(maker, *CLOSERS)
-    said = reason.strip()
-    if not said:
-        raise UnableToRecord("say what the dealer has confirmed")
+    said = reasons.kept(reason, UnableToRecord, missing="say what the dealer has confirmed")
     if quote.state != Quote.State.ACCEPTED or quote.done_at is not None:
         raise UnableToRecord("only an accepted quote that is not done can be ended")
-    payload = {"quote": quote.client_order_id, "filled": f"{quote.filled_quantity:f}", "reason": said[:400]}
+    payload = {"quote": quote.client_order_id, "filled": f"{quote.filled_quantity:f}", "reason": said}
     if Approval.objects.filter(
         kind=CLOSE_QUOTE, state=Approval.State.REQUESTED, expires_at__gt=now, payload__quote=quote.client_order_id
     ).exists():

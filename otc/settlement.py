@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, audit, custody, interest, ledger, loans, margin_accounts, repayments
+from lending import access, audit, custody, interest, ledger, loans, margin_accounts, reasons, repayments
 from lending import collateral as pledges
 from lending import ports as lending_ports
 from lending.engine import entries, money
@@ -303,9 +303,7 @@ def instruct_again(settlement: Settlement, *, reason: str, by: User, now: dateti
         If the user is not the head of the desk.
     """
     access.require_role(by, *INSTRUCTORS)
-    said = reason.strip()
-    if not said:
-        raise UnableToSettle("say what was put right")
+    said = reasons.kept(reason, UnableToSettle, missing="say what was put right")
     row = Settlement.objects.select_for_update(of=("self",)).select_related("asset").get(pk=settlement.pk)
     if row.state != Settlement.State.FAILED:
         raise UnableToSettle(f"it is {row.get_state_display().lower()}")
@@ -313,9 +311,7 @@ def instruct_again(settlement: Settlement, *, reason: str, by: User, now: dateti
     row.state, row.reason, row.attempt = Settlement.State.INSTRUCTED, "", row.attempt + 1
     row.save(update_fields=["state", "reason", "attempt"])
     after = {"state": row.state, "attempt": row.attempt}
-    audit.write(
-        "settlement_instructed_again", actor=by, obj=row, before=before, after=after, reason=said[:400], now=now
-    )
+    audit.write("settlement_instructed_again", actor=by, obj=row, before=before, after=after, reason=said, now=now)
     if not Settlement.objects.filter(state=Settlement.State.FAILED, asset=row.asset).exists():
         incidents.close(incidents.SETTLEMENT_FAILED, asset=row.asset, now=now)
     return row

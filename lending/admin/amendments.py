@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import access, amendment_letters, amendments, other_terms, panels, staff, term_sheets
+from lending import access, amendment_letters, amendments, other_terms, panels, reasons, staff, term_sheets
 from lending.admin import acts
 from lending.admin.base import Table
 from lending.engine import money, terms
@@ -63,7 +63,7 @@ class TermsForm(forms.Form):
                 "cure_to", "liquidate_to")  # fmt: skip
     CLOCKS = ("cure_period_s", "accelerated_cure_period_s")
 
-    reason = forms.CharField(label="Why", max_length=amendments.REASON_LENGTH, help_text="The client reads it too.")
+    reason = forms.CharField(label="Why", max_length=reasons.LENGTH, help_text="The client reads it too.")
 
     def __init__(self, data: Any = None, *, loan: Loan) -> None:
         super().__init__(data)

@@ -80,13 +80,13 @@ class ApprovalAdmin(Table):
 
     def _decide(self, request: HttpRequest, pk: int, *, approve: bool) -> HttpResponse:
         def decide(request: HttpRequest, row: Approval, now: datetime) -> str:
-            reason = request.POST.get("reason", "")[:400]
+            reason = request.POST.get("reason", "")
             checker: Any = request.user
             approvals.decide(row, checker=checker, approve=approve, reason=reason, now=now)
             return "Approved by you, as the second person." if approve else "Rejected by you."
 
-        rows = self.get_queryset(request)
-        return acts.perform(request, rows, pk, decide, refusals=(approvals.UnableToApprove,))
+        rows, again = self.get_queryset(request), acts.on_its_page(self.change_view)
+        return acts.perform(request, rows, pk, decide, refusals=(approvals.UnableToApprove,), again=again)
 
 
 @admin.register(AuditRecord)

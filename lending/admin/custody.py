@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
-from lending import breaks, clock, matching, objections, staff
+from lending import breaks, clock, matching, objections, reasons, staff
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import CustodianWebhook, Deposit, Loan, Notice, NoticeDelivery, Withdrawal
@@ -87,7 +87,7 @@ class DepositAdmin(Table):
 class LetInForm(forms.Form):
     """Why a transfer is let in although the custodian objects to its sender."""
 
-    reason = forms.CharField(max_length=objections.REASON_LENGTH, label="What is known of its sender")
+    reason = forms.CharField(max_length=reasons.LENGTH, label="What is known of its sender")
 
 
 def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:

@@ -1,7 +1,7 @@
 """
 Deposit addresses from an extended public key: whoever holds the key's private side can spend, and we can only watch.
 
-Sources: BIP-32 (public derivation), BIP-84 and BIP-173 (bitcoin's native segwit addresses), EIP-55 (ethereum's).
+Sources: BIP-32 (public derivation), BIP-84, BIP-173 and BIP-350 (bitcoin's segwit addresses), EIP-55 (ethereum's).
 """
 
 import hmac
@@ -18,6 +18,10 @@ _CURVE = "secp256k1"
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_BECH32_PREFIX = [ord(c) >> 5 for c in "bc"] + [0] + [ord(c) & 31 for c in "bc"]
+_BECH32M = 0x2BC830A3  # BIP-350: of every version but the first
+_BASE58_LENGTH = 25  # of a version, a hash and a checksum
+_MISTYPED = "it is mistyped or cut short: its checksum does not fit"
 _BECH32_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 # SLIP-132: the version says for which addresses a wallet made the key.
 _USABLE = {"0488b21e": CHAINS, "04b24746": ("bitcoin",)}  # xpub, zpub
@@ -97,6 +101,52 @@ def checksummed(address: str) -> str:
     return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(digits, digest, strict=False))
 
 
+def problem(address: str, chain: str) -> str:
+    """
+    Return what is wrong with an address on a chain; "" where nothing is, or the chain is none whose addresses we know.
+
+    Bitcoin: segwit of any version (BIP-173, BIP-350), and base58 of versions 0 and 5, on the main network. Ethereum:
+    with the checksum of EIP-55; without one a slip would not be seen.
+    """
+    if chain == "bitcoin":
+        return _segwit_problem(address) if address[:3].lower() == "bc1" else _base58_problem(address)
+    if chain != "ethereum":
+        return ""
+    try:
+        right = checksummed(address)
+    except UnableToDerive as error:
+        return str(error)
+    return "" if address == right else "its checksum does not fit: copy it with its capitals, as the wallet shows it"
+
+
+def _segwit_problem(address: str) -> str:
+    text = address.lower()
+    values = [_BECH32.find(letter) for letter in text[3:]]
+    if address not in (text, address.upper()) or -1 in values or not 14 <= len(text) <= 90:
+        return "no address on bitcoin is written like that: bc1, and letters and digits without 1, b, i and o"
+    version, program = values[0], values[1:-6]
+    if _polymod([*_BECH32_PREFIX, *values]) != (_BECH32M if version else 1):
+        return _MISTYPED
+    size, left = divmod(5 * len(program), 8)
+    whole = left < 5 and not (program[-1] if program else 0) & ((1 << left) - 1)
+    sizes = range(2, 41) if version else (20, 32)
+    return "" if version <= 16 and whole and size in sizes else "its length fits no address on bitcoin"
+
+
+def _base58_problem(address: str) -> str:
+    if not address[:1] or address[0] not in "13" or not set(address) <= set(_BASE58):
+        return "an address on bitcoin begins with bc1, 1 or 3"
+    number = 0
+    for letter in address:
+        number = number * 58 + _BASE58.index(letter)
+    if number.bit_length() > 8 * _BASE58_LENGTH:
+        return _MISTYPED
+    raw = number.to_bytes(_BASE58_LENGTH, "big")
+    zeros = len(raw) - len(raw.lstrip(b"\0")), len(address) - len(address.lstrip("1"))
+    fits = raw[0] == {"1": 0, "3": 5}[address[0]] and zeros[0] == zeros[1] and _checksum(raw[:-4]) == raw[-4:]
+    return "" if fits else _MISTYPED
+
+
 def _child(parent: _Key, index: int) -> _Key:
     """BIP-32's CKDpub: the child's point is the parent's and as many generators as the left half of a hash says."""
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < HARDENED:
@@ -174,8 +224,7 @@ def _segwit(program: bytes) -> str:
     """Return the bech32 address of a version 0 witness program on bitcoin's main network (BIP-173)."""
     bits = "".join(f"{byte:08b}" for byte in program)
     data = [0] + [int(bits[at : at + 5], 2) for at in range(0, len(bits), 5)]  # 20 bytes are 32 groups of five bits
-    expanded = [ord(c) >> 5 for c in "bc"] + [0] + [ord(c) & 31 for c in "bc"]
-    check = _polymod(expanded + data + [0] * 6) ^ 1
+    check = _polymod(_BECH32_PREFIX + data + [0] * 6) ^ 1
     data += [check >> 5 * (5 - at) & 31 for at in range(6)]
     return "bc1" + "".join(_BECH32[value] for value in data)
 

@@ -56,8 +56,15 @@ def allocate(amount: Decimal, claims: Claims) -> Split:
     ------
     ValueError
         If the amount or a claim is negative or not a number.
+    TypeError
+        If the amount or a claim is no Decimal, or the claims are no Claims.
     """
+    if not isinstance(claims, Claims):
+        raise TypeError(f"what is due on a loan is given as Claims, not {claims!r}")
     parts = (claims.costs, claims.fees, claims.interest, claims.principal)
+    for value in (amount, *parts):
+        if not isinstance(value, Decimal):
+            raise TypeError(f"an amount and its claims are Decimal, not {value!r}")
     if not all(value.is_finite() and value >= 0 for value in (amount, *parts)):
         raise ValueError("an amount and its claims can not be negative")
     with money.exact():

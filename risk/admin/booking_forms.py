@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from lending import margin_accounts
+from lending import allow_list, margin_accounts
 from lending.engine import money
 from lending.engine.schedule import MOST_YEARS, due_date, is_far_off
 from lending.models import Asset, LadderTerms, Product, Role
@@ -103,6 +103,13 @@ class TermsForm(forms.Form):
             raise forms.ValidationError(f"{day:%d %b %Y} is more than {MOST_YEARS} years off.")
         ends_on: date = day
         return ends_on
+
+    def clean_payout_address(self) -> str:
+        """Return where the money goes, if the asset of its product can go there."""
+        product, address = self.cleaned_data.get("product"), str(self.cleaned_data["payout_address"])
+        if product is not None and address and (wrong := allow_list.problem(product.asset, address)):
+            raise forms.ValidationError(f"{wrong[:1].upper()}{wrong[1:]}.")
+        return address
 
     def clean(self) -> dict[str, Any]:
         """Say beside its field what the verb would refuse about the amount."""

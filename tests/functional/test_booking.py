@@ -16,6 +16,7 @@ from lending.models import Client, ClientUser, LadderTerms, Loan, LoanState, Not
 from risk.models import Mark
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories.lending import AssetNetworkFactory
 
 LATER = NOW + timedelta(minutes=2, seconds=20)
 
@@ -241,6 +242,7 @@ def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product)
         ({"maturity_date": "2072-01-01"}, "more than 50 years off"),
         ({"maturity_date": "9999-12-31"}, "The year 9999 is a slip"),
         ({"hours": "0"}, "greater than or equal to 1"),
+        ({"payout_address": "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"}, "copy it with its capitals"),
         ({"collateral_BTC": "-1"}, "Not less than zero"),
         ({"collateral_BTC": "lots"}, "That is not a number"),
     ],
@@ -250,6 +252,8 @@ def test_bad_terms_are_told_and_nothing_is_lost(
     cast: Cast, client: Browser, product: Product, act: str, changes: dict[str, str], says: str
 ) -> None:
     client.force_login(cast.robin)
+    if "payout_address" in changes:
+        AssetNetworkFactory(asset=product.asset, chain="ethereum")
     answer = client.post(at(cast.harbourside, "terms"), {**terms(product, **changes), "act": act})
     page = answer.content.decode()
     assert says in page

@@ -53,10 +53,10 @@ def look(who: Any) -> str:
     return browser.get("/portal/money/").content.decode()
 
 
-def desk(who: Any, row: Approval, button: str) -> str:
+def desk(who: Any, row: Approval, button: str, **typed: str) -> str:
     browser = Browser()
     browser.force_login(who)
-    return browser.post(f"/admin/lending/approval/{row.pk}/{button}/", follow=True).content.decode()
+    return browser.post(f"/admin/lending/approval/{row.pk}/{button}/", typed, follow=True).content.decode()
 
 
 def test_what_is_free_is_sent_when_both_sides_agree(cast: Cast, what: str) -> None:
@@ -107,7 +107,12 @@ def test_nothing_leaves_while_a_call_is_open_or_a_loan_is_not_paid(cast: Cast, w
     ask(cast, what)
     row = Approval.objects.get(kind=payouts.KIND)
     type(loan).objects.filter(pk=loan.pk).update(state=LoanState.MATURED)
-    assert "is matured and not paid" in desk(cast.olga, row, "approve")
+    refused = desk(cast.olga, row, "approve", reason="their <signer> called")
+    assert "is matured and not paid" in refused
+    assert 'value="their &lt;signer&gt; called"' in refused
+    assert "the reason has 401 characters, and 400 are kept" in desk(cast.olga, row, "reject", reason="x" * 401)
+    row.refresh_from_db()
+    assert (row.state, row.reason) == ("requested", "")
     type(loan).objects.filter(pk=loan.pk).update(state=LoanState.DEFAULTED)
     approvals.withdraw(row, by=cast.alice, now=NOW)
     assert "is defaulted and not paid" in ask(cast, what).content.decode()

@@ -25,6 +25,7 @@ from lending.models import (
 from risk import cycle, releases
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories import lending as make
 from tests.factories.lending import AssetFactory
 
 LATER = NOW + timedelta(minutes=3)
@@ -168,6 +169,18 @@ def test_a_refusal_loses_nothing_that_was_typed(cast: Cast) -> None:
     page = post(cast.olga, f"/admin/addresses/{loan.pk}/", asks)
     assert 'value="two words"' in page
     assert 'value="signed &amp; sealed"' in page
+    # Where its network is known a slip of a letter is seen, and so is a reason that nobody could keep.
+    make.AssetNetworkFactory(asset__code="BTC")
+    for address, reason, says in (
+        ("bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyv", "signed", "its checksum does not fit"),
+        ("GB00-of-harbourside", "signed", "an address on bitcoin begins with bc1, 1 or 3"),
+        ("bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", "x" * 401, "characters"),
+    ):
+        page = post(cast.olga, f"/admin/addresses/{loan.pk}/", {"asset": "BTC", "address": address, "reason": reason})
+        assert says in page
+        assert f'value="{address}"' in page
+    asks = {"asset": "BTC", "address": "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", "reason": "signed"}
+    assert "Asked" in post(cast.olga, f"/admin/addresses/{loan.pk}/", asks)
 
 
 def test_part_goes_back_while_the_rest_secures_enough(cast: Cast) -> None:

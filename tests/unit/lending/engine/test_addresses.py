@@ -67,6 +67,62 @@ def test_bip_84_vectors():
             assert addresses.derive(key, "bitcoin", int(index)) != row["address"]
 
 
+@pytest.mark.parametrize(
+    ("chain", "address"),
+    [
+        # BIP-173, BIP-350, and the examples of base58 on bitcoin's wiki
+        ("bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"),
+        ("bitcoin", "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4"),
+        ("bitcoin", "bc1pw508d6qejxtdg4y5r3zarvary0c5xw7kw508d6qejxtdg4y5r3zarvary0c5xw7kt5nd6y"),
+        ("bitcoin", "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0"),
+        ("bitcoin", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+        ("bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy"),
+        # EIP-55
+        ("ethereum", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"),
+        ("ethereum", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"),
+        ("wire", "GB29 NWBK"),  # nothing is known of it
+    ],
+)
+def test_addresses_of_the_standards(chain: str, address: str):
+    assert addresses.problem(address, chain) == ""
+    if chain != "wire":
+        for place in range(4, len(address)):
+            other = "2" if address[place] != "2" else "3"
+            assert addresses.problem(address[:place] + other + address[place + 1 :], chain), place
+
+
+@pytest.mark.parametrize(
+    ("chain", "address", "says"),
+    [
+        ("bitcoin", "", "begins with bc1, 1 or 3"),
+        ("bitcoin", "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx", "begins with bc1, 1 or 3"),
+        ("bitcoin", "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "begins with bc1, 1 or 3"),
+        ("bitcoin", "bc1", "no address on bitcoin is written like that"),
+        ("bitcoin", "bc1qW508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "no address on bitcoin is written like that"),
+        ("bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3tb", "no address on bitcoin is written like that"),
+        # of BIP-350's invalid ones: the checksum of another version, and lengths that no address has
+        ("bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kemeawh", "checksum does not fit"),
+        (
+            "bitcoin",
+            "bc1p38j9r5y49hruaue7wxjce0updqjuyyx0kh56v8s25huc6995vvpql3jow4",
+            "no address on bitcoin is written",
+        ),
+        ("bitcoin", "BC130XLXVLHEMJA6C4DQV22UAPCTQUPFHLXM9H8Z3K2E72Q4K9HCZ7VQ7ZWS8R", "its length fits no address"),
+        ("bitcoin", "bc1pw5dgrnzv", "no address on bitcoin is written like that"),
+        ("bitcoin", "BC1QR508D6QEJXTDG4Y5R3ZARVARYV98GJ9P", "its length fits no address"),
+        ("bitcoin", "bc1gmk9yu", "no address on bitcoin is written like that"),
+        ("bitcoin", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN", "checksum does not fit"),
+        ("bitcoin", "11BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "checksum does not fit"),
+        ("bitcoin", "3" * 60, "checksum does not fit"),
+        ("ethereum", "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed", "copy it with its capitals"),
+        ("ethereum", "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0x and 40 hexadecimal digits"),
+        ("ethereum", "0x-of-harbourside", "0x and 40 hexadecimal digits"),
+    ],
+)
+def test_what_is_no_address_is_said(chain: str, address: str, says: str):
+    assert says in addresses.problem(address, chain)
+
+
 def test_bip_84_example():
     assert addresses.derive(ZPUB, "bitcoin", 0) == "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"
     assert addresses.derive(ZPUB, "bitcoin", 1) == "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g"

@@ -36,6 +36,20 @@ def test_an_amount_that_is_none_is_refused(amount: str) -> None:
         allocate(Decimal(1), Claims(fees=Decimal(amount)))
 
 
+@pytest.mark.parametrize("amount", [5, 1.5, None, "5", True])
+def test_what_is_no_decimal_is_refused_in_words(amount: object) -> None:
+    with pytest.raises(TypeError, match="an amount and its claims are Decimal, not"):
+        allocate(amount, CLAIMS)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="an amount and its claims are Decimal, not"):
+        allocate(Decimal(1), Claims(fees=amount))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("claims", [{"principal": Decimal(1)}, [Decimal(1)], None])
+def test_claims_that_are_none_are_refused_in_words(claims: object) -> None:
+    with pytest.raises(TypeError, match="what is due on a loan is given as Claims, not"):
+        allocate(Decimal(1), claims)  # type: ignore[arg-type]
+
+
 exact = st.decimals(min_value=0, max_value=10**18, places=18)
 
 

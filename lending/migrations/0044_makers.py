@@ -64,7 +64,7 @@ def _somebody(*, editable: bool = False) -> models.ForeignKey:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0042_held_deposits"),
+        ("lending", "0043_held_deposits"),
     ]
 
     operations = [

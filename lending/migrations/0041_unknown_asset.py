@@ -28,7 +28,7 @@ ALTER TABLE lending_custodybreak ENABLE TRIGGER lending_break_is_evidence;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0039_spread_amended"),
+        ("lending", "0040_recovered"),
     ]
 
     operations = [

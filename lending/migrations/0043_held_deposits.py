@@ -24,7 +24,7 @@ DROP FUNCTION lending_check_sender();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0041_steps_that_fail"),
+        ("lending", "0042_steps_that_fail"),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0040_unknown_asset"),
+        ("lending", "0041_unknown_asset"),
     ]
 
     operations = [
