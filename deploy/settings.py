@@ -270,6 +270,7 @@ OTC_DEALERS = [
 PANELS: dict[str, tuple[str, ...]] = {
     "portal.home": ("risk.portal.panels.home",),
     "portal.loan": ("risk.portal.panels.loan",),
+    "portal.loan.pledged": ("risk.portal.panels.pledged",),
     "admin.home": (
         "lending.admin.screening.panel",
         "lending.admin.eligibility.home",

@@ -3,16 +3,20 @@
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from lending import access, approvals, audit, authority, reasons
 from lending.engine import addresses
+from lending.engine.chart import AccountKind
 from lending.models import (
     Approval,
     Asset,
     AssetNetwork,
     Client,
     JointSignature,
+    LedgerBalance,
+    Loan,
+    Pledge,
     Role,
     SigningRule,
     User,
@@ -137,13 +141,23 @@ def carry_out(approval: Approval, *, now: datetime) -> WithdrawalAddress:
 
 @transaction.atomic
 def revoke(row: WithdrawalAddress, *, by: User, now: datetime) -> WithdrawalAddress:
-    """Strike an address off at once; one person is enough for what only holds coins back."""
-    access.require_role(by, *REVOKERS)
-    access.require_client(by, row.client)
+    """Strike an address off at once, as the desk or a signer; one person is enough for what only holds coins back."""
+    if not access.may_sign(by, row.client):
+        access.require_role(by, *REVOKERS)
+        access.require_client(by, row.client)
     if WithdrawalAddress.objects.filter(pk=row.pk, revoked_at=None).update(revoked_at=now, revoked_by=by):
         audit.write("address_revoked", actor=by, obj=row, before={"address": row.address}, now=now)
     row.refresh_from_db()
     return row
+
+
+def assets(client: Client) -> list[Asset]:
+    """Return what may have to go to a client: what is pledged or free, and what its loans are in."""
+    pledged = Pledge.objects.filter(margin_account__client=client, quantity__gt=0)
+    free = LedgerBalance.objects.filter(account__client=client, account__kind=AccountKind.CLIENT_FREE)
+    here = Q(pk__in=pledged.values("asset")) | Q(pk__in=free.exclude(amount=0).values("account__asset"))
+    lent = Q(pk__in=Loan.objects.filter(client=client).values("asset"))
+    return list(Asset.objects.filter(here | lent).order_by("code"))
 
 
 def require(client: Client, asset: Asset, address: str, *, now: datetime) -> None:

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from lending.api import custodian
-from lending.portal import amendments, lines, prepayments, sign_in, signatures, statements, views
+from lending.portal import addresses, amendments, lines, prepayments, sign_in, signatures, statements, views
 
 urlpatterns = [
     path("hooks/custodian/", custodian.hook, name="custodian_hook"),
@@ -19,6 +19,8 @@ urlpatterns = [
     path("portal/signatures/<uuid:public_id>/sign/", signatures.sign, name="portal_signature_sign"),
     path("portal/signatures/<uuid:public_id>/withdraw/", signatures.withdraw, name="portal_signature_withdraw"),
     path("portal/notices/", views.notices, name="portal_notices"),
+    path("portal/addresses/<uuid:public_id>/", addresses.addresses, name="portal_addresses"),
+    path("portal/addresses/<uuid:public_id>/strike-off/", addresses.strike_off, name="portal_strike_off"),
     path("portal/loans/<uuid:public_id>/", views.loan, name="portal_loan"),
     path("portal/loans/<uuid:public_id>/payments/", views.payments, name="portal_payments"),
     path("portal/loans/<uuid:public_id>/prepayment/", prepayments.prepayment, name="portal_prepayment"),

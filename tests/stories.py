@@ -33,6 +33,12 @@ def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = De
     )
 
 
+def awaited(cast: Cast, client: Client | None = None, *, signer: User | None = None, **terms: Any) -> Loan:
+    """Return a loan of a client that is signed and approved, and waits for its collateral."""
+    loan = offers.accept(offered(cast, client, **terms), by=signer or cast.alice, now=NOW)
+    return offers.collateral_pending(offers.approve(loan, by=cast.rhea, now=NOW), actor=cast.olga, now=NOW)
+
+
 def deposited(client: Client, asset: str, quantity: Decimal) -> Asset:
     """Give a client a free balance, as a confirmed deposit does."""
     row: Asset = AssetFactory(code=asset)
@@ -53,10 +59,7 @@ def running(
     **terms: Any,
 ) -> Loan:
     """Return a funded loan of a client, secured by bitcoin."""
-    loan = offered(cast, client, principal=principal, **terms)
-    loan = offers.accept(loan, by=signer or cast.alice, now=NOW)
-    loan = offers.approve(loan, by=cast.rhea, now=NOW)
-    loan = offers.collateral_pending(loan, actor=cast.olga, now=NOW)
+    loan = awaited(cast, client, signer=signer, principal=principal, **terms)
     bitcoin = deposited(loan.client, "BTC", btc)
     collateral.pledge(loan.margin_account, bitcoin, btc, key=f"pledge:{loan.public_id}", now=NOW)
     account = loan.margin_account

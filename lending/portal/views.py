@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Window
+from django.db.models import Exists, OuterRef, Q, Window
 from django.db.models.functions import RowNumber
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -36,7 +36,7 @@ from lending import (
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
-from lending.models import Client, DepositAddress, Loan, LoanState, Notice, SigningRule
+from lending.models import Client, DepositAddress, Loan, LoanState, Notice, Pledge, SigningRule
 from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
@@ -55,7 +55,9 @@ def home(request: SignedIn) -> HttpResponse:
     clients = clients_of(request)
     may_wait = [row.client for row in request.acts_for if row.unsigned]  # type: ignore[attr-defined]
     unsigned = authority.waiting(may_wait, now=now) if may_wait else []
-    rows = Loan.objects.filter(client__in=clients).exclude(state=LoanState.CANCELLED)
+    # An offer that came to nothing is gone from here, unless collateral was sent for it.
+    pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
+    rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
     shown = list(whole.order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
@@ -187,6 +189,7 @@ def _loan_page(
                 request.user, shown.client, SigningRule.Action.ACCEPT, asset=shown.asset, amount=shown.principal
             ),
             "margin": panels.render("portal.loan", request, subject, now=now) if payoff or waits else "",
+            "pledged": "" if payoff or waits else panels.render("portal.loan.pledged", request, shown, now=now),
             "addresses": addresses.select_related("asset").order_by("purpose", "asset__code"),
         },
         status=status,

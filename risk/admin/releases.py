@@ -62,6 +62,7 @@ def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
         "now": now,
         "addresses": allowed,
         "usable": [row for row in allowed if row.usable_at <= now],
+        "assets": allow_list.assets(loan.client),
         "addresses_asked": allow_list.waiting(loan.client, now=now),
         "loan": loan,
         "pledges": list(held.order_by("asset__code")),

@@ -1,4 +1,4 @@
-"""Collateral back, and where it may go: what a client's signers ask the desk for, signed as its matrix says."""
+"""Collateral back: what a client's signers ask the desk for, signed as its matrix says."""
 
 import uuid
 from typing import Any
@@ -10,13 +10,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from lending import access, allow_list, authority
-from lending.models import Approval, Asset, Loan, Pledge, WithdrawalAddress
+from lending.models import Approval, Loan, Pledge, WithdrawalAddress
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
 from lending.typed import AddressChoice, Figure
 from risk import releases, substitutions
 
-_REFUSALS = (releases.UnableToAsk, allow_list.UnableToAllow, authority.UnableToSign)
+_REFUSALS = (releases.UnableToAsk, authority.UnableToSign)
 
 
 class BackForm(forms.Form):
@@ -38,55 +38,39 @@ class BackForm(forms.Form):
         self.fields["destination"].offer(usable)  # type: ignore[attr-defined]
 
 
-class AddressForm(forms.Form):
-    """An address of the client, and the asset that goes there."""
-
-    asset = forms.ChoiceField(label="Asset", error_messages={"required": "Choose one."})
-    address = forms.CharField(max_length=allow_list.LONGEST, error_messages={"required": "Which address?"})
-
-    def __init__(self, *args: Any, pledged: list[Pledge], **kwargs: Any) -> None:
-        super().__init__(*args, **{"auto_id": "address_%s", **kwargs})
-        self.assets = {row.asset.code: row.asset for row in pledged}
-        self.fields["asset"].choices = [(code, code) for code in self.assets]  # type: ignore[attr-defined]
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @borrower_only
 def going_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
-    """Show what may go back and where to, and ask for it: some collateral, or another address."""
+    """Show what may go back and where to, and ask for some of it."""
     loan, now = own_loan(request, public_id), request.reading.now
-    act = request.POST.get("act", "") if request.method == "POST" else ""
-    if act:
+    wanted = request.method == "POST"
+    if wanted:
         access.require_signer(request.user, loan.client)
     pledged = substitutions.pledged(loan.margin_account)
     addresses = list(allow_list.standing(loan.client))
     usable = [row for row in addresses if row.usable_at <= now]
-    back = BackForm(request.POST if act == "back" else None, pledged=pledged, usable=usable)
-    address = AddressForm(request.POST if act == "address" else None, pledged=pledged)
-    form = back if act == "back" else address
-    if act and form.is_valid():
+    back = BackForm(request.POST if wanted else None, pledged=pledged, usable=usable)
+    if wanted and back.is_valid():
         try:
-            asked = _asked(request, loan, form)
+            asked = _asked(request, loan, back)
         except _REFUSALS as refusal:
-            form.add_error(None, f"Not asked: {refusal}.")
+            back.add_error(None, f"Not asked: {refusal}.")
         else:
             return _answered(request, loan, asked)
     context = {
         "now": now, "loan": loan, "pledged": pledged, "addresses": addresses, "usable": usable, "back": back,
-        "address": address, "signs": signs_for(request, loan.client),
-        "waiting": releases.waiting(loan.margin_account), "named": allow_list.waiting(loan.client, now=now),
+        "signs": signs_for(request, loan.client), "waiting": releases.waiting(loan.margin_account),
+        "named": allow_list.waiting(loan.client, now=now),
     }  # fmt: skip
-    return render(request, "portal/back.html", context, status=422 if act else 200)
+    return render(request, "portal/back.html", context, status=422 if wanted else 200)
 
 
-def _asked(request: SignedIn, loan: Loan, form: BackForm | AddressForm) -> Approval | None:
-    said, by, now = form.cleaned_data, request.user, request.reading.now
-    asset: Asset = form.assets[said["asset"]]
-    if isinstance(form, BackForm):
-        return releases.ask_as_client(
-            loan.margin_account, asset, said["quantity"], destination=said["destination"], by=by, now=now
-        )
-    return allow_list.ask_as_client(loan.client, asset, said["address"], by=by, now=now)
+def _asked(request: SignedIn, loan: Loan, form: BackForm) -> Approval | None:
+    said = form.cleaned_data
+    return releases.ask_as_client(
+        loan.margin_account, form.assets[said["asset"]], said["quantity"], destination=said["destination"],
+        by=request.user, now=request.reading.now,
+    )  # fmt: skip
 
 
 def _answered(request: SignedIn, loan: Loan, asked: Approval | None) -> HttpResponse:

@@ -112,6 +112,7 @@ def _page(request: SignedIn, form: PayoutForm | None = None, *, status: int = 20
         "now": request.reading.now,
         "page": "money",
         "several": len(clients) > 1,
+        "clients": clients,
         "free": payouts.free(clients),
         "set_aside": reserves.of_clients(clients),
         "waiting": payouts.waiting(clients),

@@ -99,6 +99,13 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
     )
 
 
+def pledged(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
+    """Return the way to the collateral of a loan on which nothing is owed; nothing where none is pledged."""
+    if not subject.margin_account.pledges.filter(quantity__gt=0).exists():
+        return SafeString("")
+    return render_to_string("portal/back_card.html", {"loan": subject}, request=request)
+
+
 def _awaited(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return what has to arrive before a loan is paid out, and where it goes."""
     sent = previews.awaited(subject, now=now)

@@ -56,13 +56,13 @@ def _of_client(alice: User, now: datetime) -> Pages:
     offer = _offered(client, "term-usd-24h", date(2021, 11, 19), now)
     drawn, broken = _line(client, alice, now), _broken(client, alice, now)
     called = MarginCall.objects.filter(client=client, state="notified").order_by("pk").first()
-    own = f"/portal/loans/{quiet.public_id}/"
+    own, where = f"/portal/loans/{quiet.public_id}/", f"/portal/addresses/{client.public_id}/"
     return [
         ("alice", f"/portal/calls/{called.public_id}/dispute/"),
         ("rhea", f"/console/calls/{called.public_id}/waiver/"),
         *(("robin", f"/admin/{page}/{quiet.pk}/") for page in ("amend", "releases", "corrections")),
         ("alice", f"/portal/loans/{offer.public_id}/"),
-        *(("alice", page) for page in (own, f"{own}back/", f"{own}exchange/", "/portal/money/")),
+        *(("alice", page) for page in (own, f"{own}back/", f"{own}exchange/", "/portal/money/", where)),
         ("alice", f"/portal/loans/{drawn.public_id}/line/"),
         ("robin", f"/admin/draws/{drawn.pk}/"),
         ("rhea", f"/admin/recalls/{drawn.pk}/"),
