@@ -76,6 +76,7 @@ SIGNED_ACTS: dict[str, str] = {
     "accept": "lending.offers.accept_signed",
     "amend": "lending.amendments.sign_jointly",
     "allow": "lending.allow_list.ask_signed",
+    "draw": "lending.draws.ask_signed",
     "release": "risk.releases.ask_signed",
     "exchange": "risk.substitutions.ask_signed",
     "payout": "risk.payouts.ask_signed",

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
-from lending import access, approvals, audit, authority, reasons
+from lending import access, approvals, audit, authority, notices, reasons
 from lending.engine import addresses
 from lending.engine.chart import AccountKind
 from lending.models import (
@@ -22,11 +22,12 @@ from lending.models import (
     User,
     WithdrawalAddress,
 )
+from lending.notices import Letter
 
 KIND = "withdrawal_address"
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 REVOKERS = ASKERS | access.RISK_ROLES | {Role.COMPLIANCE}
-# Long enough for a client to see a notice of an address that is not theirs.
+# Long enough for a client to read the letter about an address that is not theirs, and to strike it off.
 COOLING_OFF = timedelta(hours=24)
 LONGEST = 120
 
@@ -39,6 +40,7 @@ class UnableToSend(Exception):
     """Nothing may be sent to an address; the message says why."""
 
 
+@transaction.atomic
 def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User, now: datetime) -> Approval:
     """
     Ask a second person to allow an address of a client.
@@ -54,7 +56,7 @@ def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User,
     access.require_role(maker, *ASKERS)
     access.require_client(maker, client)
     reasons.kept(reason, UnableToAllow, missing="say how it is known to be theirs")
-    return approvals.request(KIND, _asked(client, asset, address, reason, now), maker=maker, now=now, client=client)
+    return _request(client, _asked(client, asset, address, reason, now), maker=maker, now=now)
 
 
 @transaction.atomic
@@ -75,7 +77,7 @@ def ask_as_client(client: Client, asset: Asset, address: str, *, by: User, now: 
     words = f"{asset.code} may be sent to {asked['address']}"
     if not authority.sign(client, SigningRule.Action.ALLOW, words=words, content=named, asset=asset, by=by, now=now):
         return None
-    return approvals.request(KIND, asked, maker=by, now=now, client=client)
+    return _request(client, asked, maker=by, now=now)
 
 
 def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
@@ -107,6 +109,22 @@ def problem(asset: Asset, address: str) -> str:
     return next(iter(found), "") if all(found) else ""
 
 
+def _request(client: Client, asked: dict[str, str], *, maker: User, now: datetime) -> Approval:
+    approval = approvals.request(KIND, asked, maker=maker, now=now, client=client)
+    what = f"{asked['asset']} may be sent to {asked['address']}"
+    body = (
+        f"{maker} asks that {what}. Once a second person at the desk has allowed it, and a day later, it can be used. "
+        "If it is not yours, call us at once."
+    )
+    _tell(client, "address_asked", f"An address was named for your {asked['asset']}", body, approval, now)
+    return approval
+
+
+def _tell(client: Client, kind: str, subject: str, body: str, approval: Approval, now: datetime) -> None:
+    letter = Letter(client=client, kind=kind, subject=subject, body=body, key=f"{kind}:{approval.public_id}")
+    notices.enqueue([letter], now=now)
+
+
 @transaction.atomic
 def carry_out(approval: Approval, *, now: datetime) -> WithdrawalAddress:
     """
@@ -136,6 +154,12 @@ def carry_out(approval: Approval, *, now: datetime) -> WithdrawalAddress:
         raise approvals.UnableToApprove("it is allowed already") from refused
     after = {"asset": asked["asset"], "address": asked["address"], "usable_at": row.usable_at.isoformat()}
     audit.write("address_allowed", actor=checker, obj=row, after=after, reason=asked["reason"], now=now)
+    body = (
+        f"From {row.usable_at:%d %b %Y %H:%M} UTC {row.asset.code} of yours may be sent to {row.address}, as "
+        f"{approval.maker} asked and {checker} allowed. If it is not yours, strike it off in the portal before that, "
+        "under Money, where it may go; and call us."
+    )
+    _tell(client, "address_allowed", f"An address is allowed for your {row.asset.code}", body, approval, now)
     return row
 
 

@@ -30,6 +30,7 @@ urlpatterns = [
     path("portal/loans/<uuid:public_id>/repay/", views.repay, name="portal_repay"),
     path("portal/loans/<uuid:public_id>/rate/", views.rate, name="portal_rate"),
     path("portal/loans/<uuid:public_id>/line/", lines.line, name="portal_line"),
+    path("portal/loans/<uuid:public_id>/line/<uuid:draw>/sign/", lines.sign, name="portal_sign_draw"),
     path("portal/loans/<uuid:public_id>/line/drop/", lines.drop, name="portal_drop_draw"),
     path("portal/loans/<uuid:public_id>/notice/", views.give_notice, name="portal_notice"),
     path("portal/amendments/<uuid:public_id>/", amendments.amendment, name="portal_amendment"),

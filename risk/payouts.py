@@ -1,13 +1,13 @@
 """Payouts: what a client has free goes to an address of theirs, when their signer has asked and the desk agrees."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, authority, margin_accounts, obligations, withdrawals
+from lending import access, allow_list, approvals, authority, margin_accounts, notices, obligations, withdrawals
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.models import (
@@ -20,6 +20,7 @@ from lending.models import (
     User,
     Withdrawal,
 )
+from lending.notices import Letter
 from lending.screening import UnableToDeal
 from risk.models import OPEN_CALL_STATES, MarginCall
 
@@ -131,7 +132,22 @@ def ask(
     )  # fmt: skip
     if not whole:
         return None
-    return approvals.request(KIND, payload, maker=by, now=now, client=client, time_to_live=TIME_TO_LIVE)
+    row = approvals.request(KIND, payload, maker=by, now=now, client=client, time_to_live=TIME_TO_LIVE)
+    body = (
+        f"{by} asks that {_words(payload)}. It is sent once a second person at the desk has agreed. If nobody of yours "
+        "wants it, take it back in the portal, under Money."
+    )
+    _tell(row, client, "payout_asked", "Money of yours is asked for", body, now)
+    return row
+
+
+def _words(asked: Mapping[str, str]) -> str:
+    return f"{asked['quantity']} {asked['asset']} of what you have free go to {asked['destination']}"
+
+
+def _tell(row: Approval, client: Client, kind: str, subject: str, body: str, now: datetime) -> None:
+    letter = Letter(client=client, kind=kind, subject=subject, body=body, key=f"{kind}:{row.public_id}")
+    notices.enqueue([letter], now=now)
 
 
 def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
@@ -181,7 +197,7 @@ def carry_out(approval: Approval, *, now: datetime) -> Withdrawal:
         raise approvals.UnableToApprove(f"nothing is sent: {why}")
     try:
         allow_list.require(client, asset, asked["destination"], now=now)
-        return withdrawals.request(
+        sent = withdrawals.request(
             client,
             asset,
             quantity,
@@ -195,3 +211,6 @@ def carry_out(approval: Approval, *, now: datetime) -> Withdrawal:
         )
     except _REFUSALS as refusal:
         raise approvals.UnableToApprove(f"nothing is sent: {refusal}") from refusal
+    body = f"{_words(asked)}, as {approval.maker} asked and {checker} agreed. If it is not yours, call us at once."
+    _tell(approval, client, "payout_sent", "Money of yours is sent", body, now)
+    return sent

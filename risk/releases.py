@@ -1,11 +1,22 @@
 """Releases: collateral goes back to its client when one person has asked for it and another approves."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, allow_list, approvals, authority, collateral, margin_accounts, obligations, withdrawals
+from lending import (
+    access,
+    allow_list,
+    approvals,
+    authority,
+    collateral,
+    margin_accounts,
+    notices,
+    obligations,
+    withdrawals,
+)
 from lending.engine import money
 from lending.models import (
     Approval,
@@ -18,6 +29,7 @@ from lending.models import (
     SigningRule,
     User,
 )
+from lending.notices import Letter
 from lending.permits import UnableToVerify
 from risk import permits
 
@@ -36,6 +48,7 @@ class UnableToAsk(Exception):
     """A release can not be asked for; the message says why."""
 
 
+@transaction.atomic
 def ask(
     account: MarginAccount, asset: Asset, quantity: Decimal, *, destination: str, maker: User, now: datetime
 ) -> Approval:
@@ -54,8 +67,7 @@ def ask(
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, account.client)
-    asked = _asked(account, asset, quantity, destination, now)
-    return approvals.request(KIND, asked, maker=maker, now=now, client=account.client)
+    return _request(account, _asked(account, asset, quantity, destination, now), maker=maker, now=now)
 
 
 @transaction.atomic
@@ -82,7 +94,7 @@ def ask_as_client(
         account.client, SigningRule.Action.RELEASE, words=words, content=asked, asset=asset, amount=quantity,
         loan=loan, by=by, now=now,
     )  # fmt: skip
-    return approvals.request(KIND, asked, maker=by, now=now, client=account.client) if whole else None
+    return _request(account, asked, maker=by, now=now) if whole else None
 
 
 def ask_signed(row: JointSignature, *, by: User, now: datetime) -> None:
@@ -121,6 +133,28 @@ def _asked(account: MarginAccount, asset: Asset, quantity: Decimal, destination:
     }
 
 
+def _request(account: MarginAccount, asked: dict[str, str], *, maker: User, now: datetime) -> Approval:
+    approval = approvals.request(KIND, asked, maker=maker, now=now, client=account.client)
+    body = (
+        f"{maker} asks that {_words(asked)}. It leaves once a second person at the desk has approved it, if the prices "
+        "of that moment let it. If nobody of yours wants it, or the address is not yours, call us at once."
+    )
+    _tell(account, "release_asked", "Collateral of yours is asked back", body, approval, now)
+    return approval
+
+
+def _words(asked: Mapping[str, str]) -> str:
+    return f"{asked['quantity']} {asked['asset']} of your collateral go to {asked['destination']}"
+
+
+def _tell(account: MarginAccount, kind: str, subject: str, body: str, approval: Approval, now: datetime) -> None:
+    letter = Letter(
+        client=account.client, kind=kind, subject=subject, body=body, key=f"{kind}:{approval.public_id}",
+        margin_account=account,
+    )  # fmt: skip
+    notices.enqueue([letter], now=now)
+
+
 def waiting(account: MarginAccount) -> list[Approval]:
     """Return the requests for a release from an account that nobody has decided yet, the oldest first."""
     found = Approval.objects.filter(
@@ -140,7 +174,8 @@ def carry_out(approval: Approval, *, now: datetime) -> PledgeMovement:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it may not leave now; the message says why.
+        If it may not leave now, or nobody of the client has signed it and the checker has allowed its address, too; the
+        message says why.
     """
     asked, checker = approval.payload, approval.checker
     if checker is None:
@@ -148,8 +183,9 @@ def carry_out(approval: Approval, *, now: datetime) -> PledgeMovement:
     # Locked before the permit is issued, so that nothing moves between the price check and the release.
     account = margin_accounts.lock(MarginAccount.objects.get(public_id=asked["margin_account"]).pk)
     asset, quantity = Asset.objects.get(code=asked["asset"]), Decimal(asked["quantity"])
+    _check_hands(approval, account, asset, checker)
     try:
-        return collateral.release(
+        moved = collateral.release(
             account,
             asset,
             quantity,
@@ -162,3 +198,20 @@ def carry_out(approval: Approval, *, now: datetime) -> PledgeMovement:
         )
     except _REFUSALS as refusal:
         raise approvals.UnableToApprove(f"nothing is released: {refusal}") from refusal
+    body = (
+        f"{_words(asked)}, as {approval.maker} asked and {checker} approved. If nobody of yours wanted it, or the "
+        "address is not yours, call us at once."
+    )
+    _tell(account, "release_sent", "Collateral of yours is sent", body, approval, now)
+    return moved
+
+
+def _check_hands(approval: Approval, account: MarginAccount, asset: Asset, checker: User) -> None:
+    """Refuse what two persons of the desk could do alone: send coins to an address that one of them has allowed."""
+    if access.may_sign(approval.maker, account.client):
+        return
+    where = allow_list.standing(account.client).filter(asset=asset, address=approval.payload["destination"])
+    if where.filter(checker=checker).exists():
+        raise approvals.UnableToApprove(
+            f"{checker} allowed the address: nobody of the client has signed this, so another person approves it"
+        )

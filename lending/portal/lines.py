@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from lending import authority, draws
@@ -36,25 +36,41 @@ class DrawForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @borrower_only
 def line(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
-    """Show a line, as a part of its loan's page or a page of its own; ask for a draw, or drop the one that waits."""
+    """Show a line, as a part of its loan's page or a page of its own; ask for a draw."""
     shown = own_loan(request, public_id)
     asked = request.method == "POST"
     form = DrawForm(request.POST if asked else None, asset=shown.asset.code)
-    if asked and form.is_valid() and _asked(request, shown, form):
-        messages.success(request, "Asked: the desk checks the collateral at the marks of the moment, and pays it out.")
-        return redirect("portal_loan", public_id=public_id)
+    if asked and form.is_valid():
+        amount: Decimal = form.cleaned_data["amount"]
+        try:
+            row = draws.ask(shown, amount, by=request.user, now=request.reading.now)
+        except (draws.UnableToDraw, authority.UnableToSign) as refusal:
+            form.add_error("amount", f"Not asked: {refusal}.")
+        else:
+            return _answered(request, shown, whole=row is not None)
     return _shown(request, shown, form)
 
 
-def _asked(request: SignedIn, shown: Loan, form: DrawForm) -> bool:
-    """Ask for what a valid form says; a refusal becomes the form's own error."""
-    amount: Decimal = form.cleaned_data["amount"]
+def _answered(request: SignedIn, shown: Loan, *, whole: bool) -> HttpResponse:
+    if not whole:
+        messages.success(request, "Signed by you. It is asked for once a second person of yours signs it too.")
+        return redirect("portal_signatures")
+    messages.success(request, "Asked: the desk checks the collateral at the marks of the moment, and pays it out.")
+    return redirect("portal_loan", public_id=shown.public_id)
+
+
+@require_POST
+@borrower_only
+def sign(request: SignedIn, public_id: uuid.UUID, draw: uuid.UUID) -> HttpResponse:
+    """Sign the draw that the client's manager has proposed."""
+    shown = own_loan(request, public_id)
+    row = get_object_or_404(shown.draws, public_id=draw)
     try:
-        draws.ask(shown, amount, by=request.user, now=request.reading.now)
-    except (draws.UnableToDraw, authority.UnableToSign) as refusal:
-        form.add_error("amount", f"Not asked: {refusal}.")
-        return False
-    return True
+        row = draws.agree(row, by=request.user, now=request.reading.now)
+    except (draws.UnableToDraw, PermissionDenied) as refusal:
+        messages.error(request, f"Not signed: {refusal}.")
+        return redirect("portal_loan", public_id=public_id)
+    return _answered(request, shown, whole=row.state == Draw.State.REQUESTED)
 
 
 @require_POST
@@ -71,13 +87,13 @@ def drop(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 
 
 def _shown(request: SignedIn, shown: Loan, form: DrawForm) -> HttpResponse:
-    rows = list(shown.draws.order_by("-pk")[:_SHOWN])
+    rows = list(shown.draws.select_related("asked_by").order_by("-pk")[:_SHOWN])
     context = {
         "now": request.reading.now,
         "loan": shown,
         "available": draws.available(shown),
         "rows": rows,
-        "waits": any(row.state == Draw.State.REQUESTED for row in rows),
+        "waits": next((row for row in rows if row.state in (Draw.State.PROPOSED, Draw.State.REQUESTED)), None),
         "form": form,
         "may_sign": signs_for(request, shown.client),
     }

@@ -1,4 +1,4 @@
-"""Draws of a revolving line: asked for by the client's manager, checked at the marks of now and paid by operations."""
+"""Draws of a revolving line: proposed by the client's manager, checked at the marks of now and paid by operations."""
 
 from datetime import datetime
 from typing import Any
@@ -69,7 +69,7 @@ def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
         "asset": loan.asset.code,
         "available": draws.available(loan),
         "rows": rows,
-        "waits": next((row for row in rows if row.state == Draw.State.REQUESTED), None),
+        "waits": next((row for row in rows if row.state in (Draw.State.PROPOSED, Draw.State.REQUESTED)), None),
         "asks": bool(held & draws.ASKERS),
         "pays": Role.OPERATIONS in held,
     }
@@ -90,14 +90,12 @@ def _act(request: HttpRequest, loan: Loan, now: datetime) -> str:
         if not form.is_valid():
             raise draws.UnableToDraw(first_error(form))
         draws.ask(loan, form.cleaned_data["amount"], by=actor, now=now)
-        return "Asked: operations check the collateral and pay it out."
+        return "Proposed: once the client has signed it, operations check the collateral and pay it out."
     if act == "drop":
         draws.drop_waiting(loan, by=actor, now=now)
         return "Dropped."
     access.require_role(actor, Role.OPERATIONS)
-    waits = draws.waiting(loan)
-    if waits is None:
-        raise draws.UnableToDraw("no draw waits")
+    waits = draws.signed(loan)
     permit = permits.issue_draw(loan.margin_account, loan.asset, waits.amount, now=now)
     draws.pay_out(waits, permit=permit, actor=actor, now=now)
     where = "is on its way to the client's address" if loan.payout_address else "lies in the client's free balance"

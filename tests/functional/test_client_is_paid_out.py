@@ -11,7 +11,7 @@ from django.test import Client as Browser
 
 from lending import allow_list, approvals, ledger
 from lending.engine import accounts
-from lending.models import Approval, ClientUser, LoanState, Role, RoleGrant, Withdrawal
+from lending.models import Approval, ClientUser, LoanState, Notice, Role, RoleGrant, Withdrawal
 from risk import payouts
 from tests import stories
 from tests.cast import NOW, Cast
@@ -72,6 +72,8 @@ def test_what_is_free_is_sent_when_both_sides_agree(cast: Cast, what: str) -> No
     sent = Withdrawal.objects.get()
     assert (sent.purpose, sent.maker, sent.checker, sent.destination) == ("payout", cast.alice, cast.olga, IBAN)
     assert ledger.owed(accounts.client_free("USD", cast.harbourside.pk)) == 0
+    told = Notice.objects.filter(client=cast.harbourside).order_by("pk").values_list("kind", flat=True)
+    assert list(told) == ["address_asked", "address_allowed", "payout_asked", "payout_sent"]
     shown = look(cast.alice)
     assert IBAN in shown
     assert "Nothing is free" in shown

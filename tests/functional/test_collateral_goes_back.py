@@ -15,6 +15,7 @@ from lending.models import (
     AuditRecord,
     Loan,
     LoanState,
+    Notice,
     PledgeMovement,
     Role,
     RoleGrant,
@@ -91,9 +92,17 @@ def test_all_goes_back_once_everything_is_paid(cast: Cast, maker: str) -> None:
     assert "Asked: it waits" in ask(getattr(cast, maker), loan)
     asked = Approval.objects.get(kind=releases.KIND)
     assert "bc1-of-harbourside" in signed_in(cast.olga).get(f"/admin/releases/{loan.pk}/").content.decode()
+    # Who has allowed the address does not send coins there that nobody of the client has signed for.
+    assert "Rhea allowed the address: nobody of the client has signed this" in decide(cast.rhea, asked)
     assert "Approved by you" in decide(cast.rolf, asked)
     asked.refresh_from_db()
     assert (asked.state, asked.checker) == (Approval.State.EXECUTED, cast.rolf)
+    told = Notice.objects.filter(client=loan.client).order_by("pk")
+    steps = ["address_asked", "address_allowed", "release_asked", "release_sent"]
+    assert list(told.filter(kind__in=steps).values_list("kind", flat=True)) == steps
+    # Everybody who acts for the client reads it.
+    sent_to = told.get(kind="release_sent").deliveries.values_list("address", flat=True)
+    assert {cast.alice.email, cast.bob.email} < set(sent_to)
     moved = PledgeMovement.objects.get(kind=PledgeMovement.Kind.RELEASE)
     assert (moved.quantity, moved.maker, moved.checker) == (25, getattr(cast, maker), cast.rolf)
     sent = Withdrawal.objects.get(purpose="release")
@@ -188,7 +197,7 @@ def test_part_goes_back_while_the_rest_secures_enough(cast: Cast) -> None:
     loan = stories.running(cast, principal=Decimal(100_000))
     market()
     ask(cast.robin, loan, quantity="10")
-    assert "Approved by you" in decide(cast.rhea, Approval.objects.get(kind=releases.KIND))
+    assert "Approved by you" in decide(cast.rolf, Approval.objects.get(kind=releases.KIND))
     assert Withdrawal.objects.get(purpose="release").quantity == 10
     loan.refresh_from_db()
     assert loan.state == LoanState.ACTIVE

@@ -1,10 +1,11 @@
-"""A revolving line at its doors: a draw is asked for by the client or the manager, and paid out by operations."""
+"""A revolving line at its doors: a draw is signed by the client, asked or proposed, and paid out by operations."""
 
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from html import unescape
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -12,11 +13,12 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
-from lending.models import Draw, Loan, Product, User
+from lending.models import Draw, JointSignature, Loan, Notice, Product, User
 from risk import cycle
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import ProductFactory
+from tests.integration.lending.test_authority import reviewed, second_signer
 
 LATER = NOW + timedelta(minutes=2, seconds=20)
 
@@ -79,11 +81,55 @@ def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> 
     assert "Available 350,000.00 USD" in read(cast.alice, f"{own}line/")
     assert "Draws" in read(cast.olga, f"/admin/lending/loan/{line.pk}/change/")
 
-    # asked for by the manager, beyond what the collateral carries
-    assert "Asked: operations check" in press(cast.robin, desk, act="ask", amount="340000")
+    # proposed by the manager, beyond what the collateral carries
+    assert "Proposed: once the client has signed" in press(cast.robin, desk, act="ask", amount="340000")
+    assert "Refused: the client has not signed it yet" in press(cast.olga, desk, act="pay")
+    draw = Draw.objects.get(state="proposed")
+    sign = f"{own}line/{draw.public_id}/sign/"
+    assert "Robin proposes a draw of 340,000.00 USD" in read(cast.alice, f"{own}line/")
+    assert "Not signed: Bob may not sign" in press(cast.bob, sign)
+    assert "There is nothing here" in press(cast.charlie, sign)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Draw.objects.filter(pk=draw.pk).update(state="requested")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Draw.objects.filter(pk=draw.pk).update(state="paid_out")
+    assert "Asked: the desk checks" in press(cast.alice, sign)
+    assert "Not signed: it is signed and waits for the desk" in press(cast.alice, sign)
     assert "Refused: the LTV after it would be" in press(cast.olga, desk, act="pay")
     assert "Dropped." in press(cast.robin, desk, act="drop")
     assert list(Draw.objects.order_by("pk").values_list("state", flat=True)) == ["paid_out", "cancelled"]
+    told = Notice.objects.filter(kind__startswith="draw_").order_by("pk").values_list("kind", flat=True)
+    steps = "asked", "paid_out", "proposed", "asked", "dropped"
+    assert list(told) == [f"draw_{step}" for step in steps]
+
+
+def test_where_two_sign_a_draw_takes_both_whoever_began_it(cast: Cast, line: Loan) -> None:
+    dora = second_signer(cast)
+    reviewed(cast, {"signatures": 2})
+    own, desk = f"/portal/loans/{line.public_id}/", f"/admin/draws/{line.pk}/"
+    assert "Signed by you." in press(cast.alice, f"{own}line/", amount="1000")
+    assert not Draw.objects.exists()
+    assert "Signed by both: 1000 USD to be drawn of" in press(dora, f"/portal/signatures/{_waits()}/sign/")
+    assert Draw.objects.get(state="requested").signed_by == dora
+    assert "Dropped" in press(cast.alice, f"{own}line/drop/")
+
+    press(cast.robin, desk, act="ask", amount="2000")
+    draw = Draw.objects.get(state="proposed")
+    assert "Signed by you." in press(dora, f"{own}line/{draw.public_id}/sign/")
+    draw.refresh_from_db()
+    assert (draw.state, draw.signed_by) == ("proposed", None)
+    # What one has signed goes with the draw that is dropped.
+    first = _waits()
+    assert "Dropped" in press(cast.robin, desk, act="drop")
+    assert JointSignature.objects.get(public_id=first).withdrawn_by == cast.robin
+    press(cast.robin, desk, act="ask", amount="2000")
+    press(dora, f"{own}line/{Draw.objects.get(state='proposed').public_id}/sign/")
+    press(cast.alice, f"/portal/signatures/{_waits()}/sign/")
+    assert Draw.objects.get(state="requested").signed_by == cast.alice
+
+
+def _waits() -> UUID:
+    return JointSignature.objects.get(second=None, withdrawn_at=None).public_id
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,6 @@ WRITE = {
     "/portal/loans/{loan}/reserved/take-back/": "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/money/ask/":                       "rrr    ???   ??? ???     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/money/{payout}/take-back/":        "rrr    rrr   rrr rrr     xxx   xxx  xxx  xxx  xxx  xxx",
-    "/portal/addresses/{client}/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/addresses/{client}/strike-off/":   "rrr    r--   x-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/decline/":            "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/portal/loans/{loan}/line/drop/":          "rrr    r--   r-- -r-     xxx   xxx  xxx  xxx  xxx  xxx",
@@ -125,9 +124,11 @@ WRITE = {
     "/console/incidents/{incident}/acknowledge/": "rrr  xxx   xxx xxx     xxx   xxx  rr-  ??-  xxx  xxx",
     "/console/incidents/{incident}/handle/":   "rrr    xxx   xxx xxx     xxx   xxx  ??-  ??-  xxx  xxx",
 }
-# Buttons of the admin that stand for no table; a relationship manager presses them for the clients they manage.
+# Buttons of pages that are read, too, and of the admin that stand for no table; a relationship manager presses them
+# for the clients they manage.
 PRESS = {
     #                                           nobody alice bob charlie robin olga rhea rolf dana dirk
+    "/portal/addresses/{client}/":              "rrr    ?--   x-- -?-     xxx   xxx  xxx  xxx  xxx  xxx",
     "/admin/funding/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   rr-  xxx  xxx  xxx  xxx",
     "/admin/releases/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/recalls/{loan_pk}/":                "rrr    rrr   rrr rrr     ?--   xxx  ??-  ??-  xxx  ??-",

@@ -142,8 +142,9 @@ def test_a_payment_it_was_drawn_against_is_taken_back() -> None:
     with pytest.raises(draws.UnableToDraw, match="0 USD are available, not 1"):
         draws.ask(story.loan, D(1), by=story.signer, now=story.now)
     row = Draw.objects.create(
-        client=story.loan.client, loan=story.loan, amount=D(1), asked_by=story.signer, asked_at=story.now
-    )
+        client=story.loan.client, loan=story.loan, amount=D(1), asked_by=story.signer, asked_at=story.now,
+        signed_by=story.signer, signed_at=story.now,
+    )  # fmt: skip
     with pytest.raises(DatabaseError, match="no more is drawn of a line than its limit leaves"), transaction.atomic():
         Draw.objects.filter(pk=row.pk).update(state="paid_out")
     # Nothing is given for what was drawn beyond it: a day of 2.50 on the 150,000 that are available in the end.
