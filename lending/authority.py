@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.module_loading import import_string
 
 from lending import access, audit
@@ -54,13 +54,15 @@ class Matrix:
         ------
         UnableToSign
             If the user does not act for the client, or no line of the matrix lets them sign this; a person who is a
-            client themself signs without a matrix.
+            client themself signs without a matrix, by the e-mail address that their approved case names.
         """
         if user.pk not in self.acting or not user.is_active:
             raise UnableToSign(f"{user} may not sign for {self.client}")
-        if self.client.kind == Client.Kind.INDIVIDUAL and not self.rules:
-            return ALONE
         person = self.persons.get(user.email.lower())
+        if self.client.kind == Client.Kind.INDIVIDUAL and not self.rules:
+            if person is None:
+                raise UnableToSign(f"the approved case of {self.client} does not name {user.email} as who signs")
+            return ALONE
         about = [
             rule
             for rule in self.rules
@@ -103,10 +105,9 @@ def matrices(clients: Collection[Client]) -> dict[int, Matrix]:
 
 
 def signers() -> QuerySet[ClientUser]:
-    """Return who signs in and is known as a signer by the approved case of their client, or is the client themself."""
+    """Return who signs in and is known as a signer by the approved case of their client."""
     known = _named().filter(client=OuterRef("client"), email__iexact=OuterRef("user__email"))
-    own = Q(client__kind=Client.Kind.INDIVIDUAL) | Exists(known)
-    return ClientUser.objects.filter(own, role=Role.BORROWER_ADMIN, user__is_active=True)
+    return ClientUser.objects.filter(Exists(known), role=Role.BORROWER_ADMIN, user__is_active=True)
 
 
 def _named() -> QuerySet[RelatedParty]:

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from lending import access, approvals, audit, checklists, reasons, screening
 from lending.checklists import Line
@@ -141,14 +142,15 @@ def rate(case: KycCase, rating: str, reason: str, review_date: date, *, by: User
 
 
 def looked_at() -> QuerySet[KycCase]:
-    """Return cases with what tells whether their people are known: owned, directed, signed, accepts; and submitted."""
+    """Return cases with what tells whether their people are known: owned, directed, how many sign, who accepts."""
     parties = RelatedParty.objects.filter(case=OuterRef("pk"))
+    signing = parties.filter(is_signer=True).order_by().values("case").annotate(number=Count("pk")).values("number")
     accepts = SigningRule.objects.filter(case=OuterRef("pk"), action=SigningRule.Action.ACCEPT)
     rows = KycCase.objects.select_related("client", "maker", "checker")
     return rows.annotate(
         owned=Exists(parties.filter(owner_share__isnull=False)),
         directed=Exists(parties.filter(is_director=True)),
-        signed=Exists(parties.filter(is_signer=True)),
+        signing=Coalesce(Subquery(signing), 0),
         accepts=Exists(accepts),
     )
 
@@ -191,15 +193,18 @@ def of_papers(case: KycCase, lines: Sequence[Line]) -> list[Gap]:
 
 
 def _of_people(case: Any) -> list[Gap]:
-    """Return who behind an entity is not known; a person is nobody's but their own."""
-    if case.client.kind == Client.Kind.INDIVIDUAL:
-        return []
-    asked = (
+    """Return who behind a client is not known: of a person, only by which address they sign for themself."""
+    asked = [
         (case.owned, "an owner"),
         (case.directed, "a director"),
-        (case.signed, "somebody who signs"),
+        (case.signing, "somebody who signs"),
         (case.accepts, "who may accept offers, in the authority matrix"),
-    )
+    ]
+    if case.client.kind == Client.Kind.INDIVIDUAL:
+        asked = [
+            (case.signing, "the e-mail address by which they sign for themself"),
+            (case.signing < 2 or case.accepts, "which of them may accept offers, in the authority matrix"),
+        ]
     return [Gap(words, "people") for there, words in asked if not there]
 
 

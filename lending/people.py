@@ -166,7 +166,8 @@ def invite(
     if user is not None and ClientUser.objects.filter(client=client, user=user).exists():
         raise UnableToGrant(f"{user.email} acts for {client} already")
     signers = authority.matrices([client])[client.pk].persons
-    if role == Role.BORROWER_ADMIN and signers and email.lower() not in signers:
+    bound = signers or client.kind == Client.Kind.INDIVIDUAL
+    if role == Role.BORROWER_ADMIN and bound and email.lower() not in signers:
         raise UnableToGrant(f"the case of {client} does not name {email} as somebody who signs: open a review for that")
     user = user or User.objects.create_user(email, None, name=name or email)
     told = ClientUser.objects.filter(client=client).exists()

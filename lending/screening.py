@@ -7,7 +7,7 @@ person decides; a decision holds while both sides say who they said they were.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -187,6 +187,12 @@ def subjects(clients: Iterable[Client]) -> dict[int, list[Subject]]:
     people = RelatedParty.objects.filter(client__in=found, case__state__in=in_use).order_by("case__opened_at", "pk")
     for party in {(row.client_id, row.person): row for row in people}.values():
         countries = (party.country,) if party.country else ()
+        itself = found[party.client_id][0]
+        if itself.is_person and names.latin(party.name) == names.latin(itself.name):
+            # A person who signs for themself is one, of whom the case knows more.
+            at = tuple(dict.fromkeys((*itself.countries, *countries)))
+            found[party.client_id][0] = replace(itself, born=party.birth_date, countries=at)
+            continue
         found[party.client_id].append(Subject(f"party {party.person}", party.name, True, party.birth_date, countries))
         known[party.client_id].add(names.latin(party.name))
     for row in ClientUser.objects.filter(client__in=found).select_related("user").order_by("pk"):

@@ -124,8 +124,8 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
     """
     Take clients the whole way, in sets of statements: cases that their managers made and `checker` approved.
 
-    Each entity gets owners, directors and signers with an authority matrix by which each signs alone. Paper is a
-    specimen, the same for all. The clients are ACTIVE afterwards.
+    Each entity gets owners, directors and signers with an authority matrix by which each signs alone; a person signs
+    for themself. Paper is a specimen, the same for all. The clients are ACTIVE afterwards.
     """
     for one in newcomers:
         client = one.client
@@ -145,7 +145,6 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
         _party(case, number, name, email)
         for one, case in zip(newcomers, cases, strict=True)
         for number, (name, email) in enumerate(one.signers)
-        if one.client.kind == Client.Kind.ENTITY
     )
     SigningRule.objects.bulk_create(
         SigningRule(case=case, client=case.client, action=action, recorded_by=case.opened_by)
@@ -182,8 +181,14 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
 
 
 def _party(case: KycCase, number: int, name: str, email: str) -> RelatedParty:
+    person = ids.derived("person", case.public_id, number)
+    if case.client.kind == Client.Kind.INDIVIDUAL:
+        return RelatedParty(
+            case=case, client=case.client, person=person, name=case.client.name, country=case.client.jurisdiction,
+            email=email, is_signer=True,
+        )  # fmt: skip
     return RelatedParty(
-        case=case, client=case.client, person=ids.derived("person", case.public_id, number), name=name,
+        case=case, client=case.client, person=person, name=name,
         country=case.client.jurisdiction, birth_date=date(1971 + number, 4, 17), email=email,
         owner_share=None if number else Decimal(1), is_director=True, is_signer=True, recorded_by=case.opened_by,
     )  # fmt: skip

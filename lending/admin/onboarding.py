@@ -102,7 +102,7 @@ def behind(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show the people behind a client and who may sign what; add to both and take out."""
     path = path_of(request, public_id)
     act = request.POST.get("act", "")
-    party_form = PartyForm(request.POST if act == "party" else None)
+    party_form = PartyForm(request.POST if act == "party" else None, initial=_themself(path))
     rule_form = RuleForm(request.POST if act == "rule" else None, parties=path.checklist.parties)
     by: Any = request.user
     now = staff.now(request)
@@ -132,6 +132,14 @@ def behind(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "rules": [(rule, names.get(rule.person, "everybody who signs")) for rule in rules],
     }
     return page(request, path, "people", f"Who is behind {path.client}", context)
+
+
+def _themself(path: Path) -> dict[str, Any]:
+    """Return what is known of a person who signs for themself, until they stand in their case."""
+    client = path.client
+    if client.kind != Client.Kind.INDIVIDUAL or path.checklist.parties:
+        return {}
+    return {"name": client.name, "country": client.jurisdiction, "is_signer": True}
 
 
 def _typed(form: RuleForm) -> dict[str, Any]:

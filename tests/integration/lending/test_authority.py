@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from django.db import Error, connection, transaction
@@ -176,7 +177,9 @@ def test_whom_a_manager_lets_in_later_signs_nothing_before_the_next_case(cast: C
 def test_a_person_who_is_the_client_signs_without_a_matrix(cast: Cast) -> None:
     Client.objects.filter(pk=cast.quayside.pk).update(kind=Client.Kind.INDIVIDUAL)
     cast.quayside.refresh_from_db()
-    matrix = authority.Matrix(cast.quayside, acting={cast.charlie.pk})
+    acting = {cast.charlie.pk, cast.bob.pk}
+    matrix = authority.Matrix(cast.quayside, persons={cast.charlie.email: uuid4()}, acting=acting)
     assert matrix.signatures(cast.charlie, ACCEPT, None, None) == authority.ALONE
-    with pytest.raises(authority.UnableToSign):
-        matrix.signatures(cast.alice, ACCEPT, None, None)
+    for other in (cast.alice, cast.bob):  # bob signs in for them, and their case does not name him
+        with pytest.raises(authority.UnableToSign):
+            matrix.signatures(other, ACCEPT, None, None)
