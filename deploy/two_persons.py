@@ -17,6 +17,7 @@ EXECUTORS: dict[str, str] = {
     "book_break": "lending.breaks.carry_out",
     "take_over": "lending.takeovers.carry_out",
     "kyc_case": "lending.kyc.carry_out",
+    "hand_over": "lending.departures.carry_out",
     "eligibility_rule": "lending.eligibility.carry_out",
     "end_eligibility_rule": "lending.eligibility.carry_out_end",
     "address_key": "lending.address_keys.carry_out",
@@ -53,6 +54,7 @@ WORDS: dict[str, str] = {
     "book_break": "take a custody difference on the desk's books, or set aside what is in none",
     "take_over": "take live loans over from another system",
     "kyc_case": "put a KYC case in force",
+    "hand_over": "hand a client over to another manager",
     "back_dated_payment": "record a payment of the past",
     "reverse_payment": "take a payment back",
     "waive_make_whole": "waive what a prepayment cost",
@@ -93,6 +95,7 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("credit_policy", "end_credit_policy"), ("risk_head", "desk_head")),
     **dict.fromkeys(("kyc_case", "clear_match", "let_in_deposit"), ("compliance",)),
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
+    "hand_over": ("desk_head", "risk_head", "compliance"),
     "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),
     **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),
 }

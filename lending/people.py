@@ -100,7 +100,9 @@ def grant(
     email: str, role: Role, *, name: str, password: str, granted_by: User | None, now: datetime
 ) -> tuple[User, bool]:
     """
-    Give a person of the desk a role, and return the person and whether they were made just now.
+    Give a person of the desk a role, and return the person and whether `password` is theirs now.
+
+    That is so if they were made just now, or had left and come back.
 
     A role that is held already is left as it is. Only the operator of the platform grants without `granted_by`.
 
@@ -123,9 +125,11 @@ def grant(
         raise UnableToGrant(f"{user.email} acts for a client and can not also work for the desk")
     if granted_by == user:
         raise UnableToGrant("nobody grants a role to themselves")
-    if not user.is_staff:
-        user.is_staff = True
-        user.save(update_fields=["is_staff"])
+    if not user.is_active:  # somebody who had left: who they were before opens nothing
+        user.is_active, made = True, True
+        user.set_password(password)
+    user.is_staff = True
+    user.save(update_fields=["is_active", "is_staff", "password"])
     _row, new = RoleGrant.objects.get_or_create(
         user=user, role=role, revoked_at=None, defaults={"granted_by": granted_by, "granted_at": now}
     )
@@ -169,6 +173,9 @@ def invite(
     bound = signers or client.kind == Client.Kind.INDIVIDUAL
     if role == Role.BORROWER_ADMIN and bound and email.lower() not in signers:
         raise UnableToGrant(f"the case of {client} does not name {email} as somebody who signs: open a review for that")
+    if user is not None and not user.is_active:  # somebody who had left: they choose a password anew
+        user.is_active = True
+        user.save(update_fields=["is_active"])
     user = user or User.objects.create_user(email, None, name=name or email)
     told = ClientUser.objects.filter(client=client).exists()
     added = ClientUser.objects.create(client=client, user=user, role=role, created_at=now)
@@ -178,12 +185,12 @@ def invite(
         # Who acts for a client learns of everybody who is added beside them.
         does = "may sign for" if role == Role.BORROWER_ADMIN else "may look at what concerns"
         body = f"{added.user.name} ({user.email}) {does} {client} from now on. If you do not know them, call us."
-        key = f"person_added:{client.public_id}:{user.public_id}"
+        key = f"person_added:{client.public_id}:{user.public_id}:{added.pk}"
         subject = "Somebody was added to your account"
         notices.enqueue([Letter(client=client, kind="person_added", subject=subject, body=body, key=key)], now=now)
     if not user.has_usable_password():
         payload = {"user": str(user.public_id), "client": client.name, "origin": origin}
-        outbox.put(INVITATION, payload, key=f"invitation:{client.public_id}:{user.public_id}", now=now)
+        outbox.put(INVITATION, payload, key=f"invitation:{client.public_id}:{user.public_id}:{added.pk}", now=now)
     return added
 
 

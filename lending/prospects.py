@@ -1,4 +1,4 @@
-"""What a client is expected to be: how it came, where its business is, how much it may borrow, how it is classified."""
+"""What a client is expected to be, how it came and what it may borrow; and its end, where nothing comes of it."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,11 +7,19 @@ from django.db import transaction
 
 from lending import access, audit, kyc
 from lending.engine import money
-from lending.models import Client, KycCase, User
+from lending.models import Client, KycCase, LedgerBalance, Loan, LoanState, Role, SignedAgreement, User
+
+CLOSERS = kyc.KEEPERS | {Role.DESK_HEAD, Role.COMPLIANCE}
+_OVER = (LoanState.CANCELLED, LoanState.CLOSED)
+_REASON_LENGTH = 400
 
 
 class UnableToDescribe(Exception):
     """A client can not be described so; the message says why."""
+
+
+class UnableToClose(Exception):
+    """A client can not be closed, or not be taken up again; the message says why."""
 
 
 @transaction.atomic
@@ -55,6 +63,68 @@ def describe(
         setattr(row, name, value)
     row.save(update_fields=list(said))
     audit.write("client_described", actor=by, obj=row, before=before, after=_facts(row), now=now)
+    return row
+
+
+@transaction.atomic
+def close(client: Client, *, reason: str, by: User, now: datetime) -> Client:
+    """
+    Close a client with whom nothing is open: a prospect of whom nothing came, or a relationship that is over.
+
+    Raises
+    ------
+    UnableToClose
+        If it is closed already, a loan or an offer of it is open, the books hold something of it, no reason is given or
+        too long a one.
+    lending.access.UnableToAccess
+        If `by` closes no clients, or does not see this one.
+    """
+    row = _locked(client, by)
+    why = reason.strip()
+    if not why or len(why) > _REASON_LENGTH:
+        raise UnableToClose(f"say why in at most {_REASON_LENGTH} characters" if why else "say why")
+    if row.stage == Client.Stage.CLOSED:
+        raise UnableToClose(f"{row} is closed already")
+    if loan := Loan.objects.filter(client=row).exclude(state__in=_OVER).select_related("asset").first():
+        raise UnableToClose(f"{loan} is {loan.get_state_display().lower()}: it ends first")
+    held = LedgerBalance.objects.filter(account__client=row).exclude(amount=0).select_related("account__asset").first()
+    if held is not None:
+        raise UnableToClose(f"{held.account.asset.code} of it is still on the books: that goes back first")
+    return _stage(row, Client.Stage.CLOSED, "client_closed", reason=why, by=by, now=now)
+
+
+@transaction.atomic
+def reopen(client: Client, *, by: User, now: datetime) -> Client:
+    """
+    Take a closed client up again, where its case and agreement leave it.
+
+    Raises
+    ------
+    UnableToClose
+        If it is not closed.
+    lending.access.UnableToAccess
+        If `by` closes no clients, or does not see this one.
+    """
+    row = _locked(client, by)
+    if row.stage != Client.Stage.CLOSED:
+        raise UnableToClose(f"{row} is not closed")
+    cases = KycCase.objects.filter(client=row)
+    stage = Client.Stage.ONBOARDING if cases.exists() else Client.Stage.PROSPECT
+    if kyc.in_force(row) is not None and SignedAgreement.objects.filter(client=row).exists():
+        stage = Client.Stage.ACTIVE
+    return _stage(row, stage, "client_reopened", reason="", by=by, now=now)
+
+
+def _locked(client: Client, by: User) -> Client:
+    access.require_role(by, *CLOSERS)
+    access.require_client(by, client)
+    return Client.objects.select_for_update().get(pk=client.pk)
+
+
+def _stage(row: Client, stage: str, said: str, *, reason: str, by: User, now: datetime) -> Client:
+    before, row.stage, row.stage_at = row.stage, stage, now
+    row.save(update_fields=["stage", "stage_at"])
+    audit.write(said, actor=by, obj=row, before={"stage": before}, after={"stage": stage}, reason=reason, now=now)
     return row
 
 

@@ -91,3 +91,14 @@ class RelationshipPeriod(models.Model):
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     start_at = models.DateTimeField()
     end_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_manager_at_a_time", fields=["client"], condition=models.Q(end_at__isnull=True)
+            ),
+            models.CheckConstraint(
+                name="managed_from_then_to_then",
+                condition=models.Q(end_at__isnull=True) | models.Q(end_at__gte=models.F("start_at")),
+            ),
+        ]

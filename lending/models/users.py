@@ -64,10 +64,16 @@ class RoleGrant(models.Model):
     role = models.CharField(max_length=24, choices=Role.choices)
     granted_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
     granted_at = models.DateTimeField()
+    revoked_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="role_ended_by_somebody",
+                condition=models.Q(revoked_by__isnull=True, revoked_at__isnull=True)
+                | models.Q(revoked_by__isnull=False, revoked_at__isnull=False),
+            ),
             models.UniqueConstraint(
                 name="role_granted_once", fields=["user", "role"], condition=models.Q(revoked_at=None)
             ),

@@ -1,0 +1,187 @@
+"""People leave: a role of the desk ends, somebody acts for a client no more, a client goes to another manager."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from lending import access, approvals, audit, notices
+from lending.models import Approval, Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
+from lending.notices import Letter
+
+HAND_OVER = "hand_over"
+ENDERS = frozenset({Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
+REMOVERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS, Role.COMPLIANCE})
+HANDERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
+REASON_LENGTH = 400
+
+
+class UnableToLeave(Exception):
+    """A role or an access can not be ended like that, or a client not be handed over; the message says why."""
+
+
+@transaction.atomic
+def end_role(grant: RoleGrant, *, reason: str, by: User, now: datetime) -> RoleGrant:
+    """
+    End a role of a person of the desk at once; one person is enough for what only takes power away.
+
+    Who holds none any more is signed out everywhere, and what they asked for and nobody has decided is taken back.
+
+    Raises
+    ------
+    UnableToLeave
+        If the role has ended already, or no reason is given, or too long a one.
+    lending.access.UnableToAccess
+        If `by` does not end roles.
+    """
+    access.require_role(by, *ENDERS)
+    why = _reason(reason)
+    row = RoleGrant.objects.select_for_update(of=("self",)).select_related("user").get(pk=grant.pk)
+    if row.revoked_at is not None:
+        raise UnableToLeave(f"{row.user} is not {row.get_role_display().lower()} any more")
+    row.revoked_at, row.revoked_by = now, by
+    row.save(update_fields=["revoked_at", "revoked_by"])
+    audit.write("role_ended", actor=by, obj=row.user, before={"role": row.role}, reason=why, now=now)
+    if not RoleGrant.objects.filter(user=row.user, revoked_at=None).exists():
+        _take_back(Approval.objects.filter(maker=row.user), by=by, now=now)
+        _shut_out(row.user)
+    return row
+
+
+@transaction.atomic
+def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> None:
+    """
+    Have somebody act for a client no more, at once; those who still do are told.
+
+    What they asked for as a client and nobody has decided is taken back. Who acts for no client is signed out.
+
+    Raises
+    ------
+    UnableToLeave
+        If no reason is given, or too long a one.
+    lending.access.UnableToAccess
+        If `by` does not look after the client's people, or does not see the client.
+    """
+    access.require_role(by, *REMOVERS)
+    access.require_client(by, person.client)
+    why = _reason(reason)
+    client, user = person.client, person.user
+    facts = {"person": user.email, "role": person.role}
+    key = f"person_removed:{client.public_id}:{user.public_id}:{person.pk}"
+    person.delete()
+    audit.write("person_removed", actor=by, obj=client, before=facts, reason=why, now=now)
+    _take_back(Approval.objects.filter(maker=user, client=client), by=by, now=now)
+    if not ClientUser.objects.filter(user=user).exists():
+        _shut_out(user)
+    if ClientUser.objects.filter(client=client).exists():
+        body = f"{user.name} ({user.email}) does not act for {client} any more. If that is a mistake, call us."
+        subject = "Somebody acts for you no more"
+        notices.enqueue([Letter(client=client, kind="person_removed", subject=subject, body=body, key=key)], now=now)
+
+
+@transaction.atomic
+def ask_hand_over(client: Client, to: User, *, reason: str, maker: User, now: datetime) -> Approval:
+    """
+    Ask a second person to give a client to another relationship manager.
+
+    Raises
+    ------
+    UnableToLeave
+        If the other is no relationship manager or has the client already, no reason is given, or too long a one, or it
+        is asked for already.
+    lending.access.UnableToAccess
+        If the maker hands no clients over, or does not see the client.
+    """
+    access.require_role(maker, *HANDERS)
+    access.require_client(maker, client)
+    why = _reason(reason)
+    _check_manager(to)
+    if to.pk == client.relationship_manager_id:
+        raise UnableToLeave(f"{to} looks after {client} already")
+    if waiting(client, now=now) is not None:
+        raise UnableToLeave("it waits for a second person already")
+    payload = {
+        "client": str(client.public_id), "from": client.relationship_manager.email, "to": to.email, "reason": why,
+    }  # fmt: skip
+    return approvals.request(HAND_OVER, payload, maker=maker, now=now, client=client)
+
+
+def waiting(client: Client, *, now: datetime) -> Approval | None:
+    """Return the request to hand a client over that waits for a second person."""
+    found = Approval.objects.filter(
+        kind=HAND_OVER, client=client, state=Approval.State.REQUESTED, expires_at__gt=now
+    ).select_related("maker")
+    return found.first()
+
+
+def managers() -> list[User]:
+    """Return who may look after a client, by name."""
+    held = RoleGrant.objects.filter(role=Role.RELATIONSHIP_MANAGER, revoked_at=None)
+    return list(User.objects.filter(pk__in=held.values("user"), is_active=True).order_by("name", "email"))
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> Client:
+    """
+    Hand a client over as two persons agreed: what it earns from now on is the new manager's.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If somebody else looks after it by now, the new manager is none any more, or would approve it themselves.
+    """
+    asked = approval.payload
+    client = Client.objects.select_for_update(of=("self",)).get(public_id=asked["client"])
+    before, to = client.relationship_manager, User.objects.get(email=asked["to"])
+    if before.email != asked["from"]:
+        raise approvals.UnableToApprove(f"{before} looks after {client} by now")
+    if approval.checker_id == to.pk:
+        raise approvals.UnableToApprove(f"{to} is to look after {client}: another approves it")
+    try:
+        _check_manager(to)
+    except UnableToLeave as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
+    RelationshipPeriod.objects.filter(client=client, end_at=None).update(end_at=now)
+    RelationshipPeriod.objects.create(client=client, user=to, start_at=now)
+    client.relationship_manager = to
+    client.save(update_fields=["relationship_manager"])
+    was, now_is = {"manager": before.email}, {"manager": to.email}
+    audit.write(
+        "client_handed_over", actor=approval.checker, obj=client, before=was, after=now_is, reason=asked["reason"],
+        now=now,
+    )  # fmt: skip
+    if ClientUser.objects.filter(client=client).exists():
+        reached = f"{to}, {to.email}{f', {to.phone}' if to.phone else ''}"
+        letter = Letter(
+            client=client, kind="client_handed_over", subject=f"{to} looks after you from now on",
+            body=f"Your contact at the desk is {reached}, instead of {before}.",
+            key=f"client_handed_over:{approval.public_id}",
+        )  # fmt: skip
+        notices.enqueue([letter], now=now)
+    return client
+
+
+def _check_manager(to: User) -> None:
+    if Role.RELATIONSHIP_MANAGER not in access.roles_of(to):
+        raise UnableToLeave(f"{to} is no relationship manager")
+
+
+def _take_back(asked: QuerySet[Approval], *, by: User, now: datetime) -> None:
+    for row in asked.filter(state=Approval.State.REQUESTED).order_by("pk"):
+        approvals.withdraw(row, by=by, now=now)
+
+
+def _shut_out(user: User) -> None:
+    """End all that somebody could still sign in with; whoever takes them on again gives them a new way in."""
+    user.is_active = False
+    user.set_unusable_password()
+    user.save(update_fields=["is_active", "password"])
+
+
+def _reason(said: str) -> str:
+    why = said.strip()
+    if not why:
+        raise UnableToLeave("say why")
+    if len(why) > REASON_LENGTH:
+        raise UnableToLeave(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
+    return why

@@ -1,0 +1,180 @@
+"""Who leaves is out at once: of a role, of a client's access; and a client goes to another manager, or is closed."""
+
+from collections.abc import Iterator
+
+import pytest
+import time_machine
+from django.db import DatabaseError, IntegrityError, transaction
+from django.test import Client as Browser
+
+from lending import access, allow_list, approvals, departures, notices, people, prospects
+from lending.models import (
+    Approval,
+    AuditRecord,
+    Client,
+    ClientUser,
+    Notice,
+    RelationshipPeriod,
+    Role,
+    RoleGrant,
+    User,
+)
+from lending.notices import Letter
+from tests import stories
+from tests.cast import NOW, Cast
+from tests.factories.lending import asset, staff
+
+
+@pytest.fixture(autouse=True)
+def _now() -> Iterator[None]:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+def signed_in(user: User) -> Browser:
+    browser = Browser()
+    browser.force_login(user)
+    return browser
+
+
+def press(user: User, address: str, **typed: str) -> str:
+    return signed_in(user).post(address, typed, follow=True).content.decode()
+
+
+def test_a_role_ends_at_once_and_with_the_last_one_the_way_in(cast: Cast) -> None:
+    olga = signed_in(cast.olga)
+    page = f"/admin/lending/user/{cast.olga.pk}/"
+    asked = allow_list.ask(cast.harbourside, asset("BTC"), "bc1q", reason="a letter", maker=cast.olga, now=NOW)
+    assert "End it at once" not in olga.get(f"{page}change/").content.decode()  # olga sees people and ends no role
+    assert "does not hold the role" in press(cast.olga, f"{page}end-role/", role="operations", reason="gone")
+    assert signed_in(cast.robin).get(f"{page}change/").status_code == 403
+    assert "End it at once" in signed_in(cast.dirk).get(f"{page}change/").content.decode()
+    for typed, says in (
+        ({"role": "risk", "reason": "gone"}, "Refused: choose a role that they hold"),
+        ({"role": "operations", "reason": " "}, "Refused: say why"),
+        ({"role": "operations", "reason": "x" * 401}, "Refused: a reason has at most 400 characters"),
+    ):
+        assert says in press(cast.dirk, f"{page}end-role/", **typed)
+    RoleGrant.objects.create(user=cast.olga, role=Role.AUDITOR, granted_at=NOW)
+    assert "Olga is not operations any more" in press(cast.dirk, f"{page}end-role/", role="operations", reason="gone")
+    assert access.roles_of(cast.olga) == {Role.AUDITOR}
+    assert olga.get("/admin/").status_code == 200
+    press(cast.dirk, f"{page}end-role/", role="auditor", reason="gone")
+    assert olga.get("/admin/").status_code == 302  # the session that was open
+    asked.refresh_from_db()
+    assert asked.state == Approval.State.WITHDRAWN
+    assert AuditRecord.objects.filter(action="role_ended", reason="gone", actor=cast.dirk).count() == 2
+    ended = RoleGrant.objects.filter(user=cast.olga).first()
+    for change in ({"revoked_at": None, "revoked_by": None}, {"role": "risk"}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            RoleGrant.objects.filter(pk=ended.pk).update(**change)
+    with pytest.raises(departures.UnableToLeave, match="Olga is not operations any more"):
+        departures.end_role(ended, reason="gone", by=cast.dirk, now=NOW)
+    # Who comes back gets a new way in; the old password opens nothing.
+    back, fresh = people.grant(
+        cast.olga.email, Role.AUDITOR, name="Olga", password="another-one-9", granted_by=cast.dirk, now=NOW
+    )
+    assert fresh
+    assert back.is_active
+    assert back.check_password("another-one-9")
+
+
+def test_who_acts_for_a_client_no_more_reads_nothing_and_is_told_nothing(cast: Cast) -> None:
+    bob, page = signed_in(cast.bob), f"/admin/lending/client/{cast.harbourside.pk}/"
+    of_bob = str(cast.bob.public_id)
+    rita = cast.quayside.relationship_manager
+    assert signed_in(rita).post(f"{page}remove/", {"person": of_bob, "why_ended": "x"}).status_code == 404
+    assert "does not hold the role" in press(cast.rhea, f"{page}remove/", person=of_bob, why_ended="x")
+    assert "Refused: choose who acts" in press(cast.robin, f"{page}remove/", person="bob", why_ended="left them")
+    assert "Refused: say why" in press(cast.robin, f"{page}remove/", person=of_bob, why_ended="")
+    assert bob.get("/portal/").status_code == 200
+    assert "Bob acts for Harbourside" in press(cast.robin, f"{page}remove/", person=of_bob, why_ended="left them")
+    assert bob.get("/portal/").status_code == 302
+    assert "End an access" in signed_in(cast.olga).get(f"{page}change/").content.decode()
+    notices.enqueue([Letter(client=cast.harbourside, kind="x", subject="x", body="x", key="later")], now=NOW)
+    told = Notice.objects.filter(kind__in=("person_removed", "x"))
+    assert {row.address for notice in told for row in notice.deliveries.all()} == {"portal", cast.alice.email}
+    assert told.count() == 2
+    # Taken on again, they choose a password anew, and the others are told of it again.
+    again = people.invite(
+        cast.harbourside, cast.bob.email, Role.BORROWER_VIEWER, name="Bob", invited_by=cast.robin,
+        origin="https://desk.example", now=NOW,
+    )  # fmt: skip
+    assert again.user == cast.bob
+    assert again.user.is_active
+    assert not again.user.has_usable_password()
+    departures.remove(again, reason="after all", by=cast.olga, now=NOW)
+    assert Notice.objects.filter(kind="person_removed").count() == 2
+
+
+def test_who_acts_for_another_client_too_keeps_that(cast: Cast) -> None:
+    ClientUser.objects.create(client=cast.quayside, user=cast.alice, role=Role.BORROWER_VIEWER, created_at=NOW)
+    mine = ClientUser.objects.get(client=cast.harbourside, user=cast.alice)
+    departures.remove(mine, reason="left them", by=cast.cora, now=NOW)
+    assert "Quayside" in (page := signed_in(cast.alice).get("/portal/").content.decode())
+    assert "Harbourside" not in page
+
+
+def test_a_client_is_handed_over_by_two_persons(cast: Cast) -> None:
+    client, rita = cast.harbourside, cast.quayside.relationship_manager
+    RelationshipPeriod.objects.create(client=client, user=cast.robin, start_at=client.created_at)
+    page = f"/admin/lending/client/{client.pk}/"
+    typed = {"to": str(rita.public_id), "why_handed": "Robin is away for a year"}
+    for changes, says in (
+        ({"to": str(cast.rhea.public_id)}, "Refused: choose who looks after it"),
+        ({"to": ""}, "Refused: choose who looks after it"),
+        ({"why_handed": ""}, "Refused: say why"),
+    ):
+        assert says in press(cast.robin, f"{page}hand-over/", **typed | changes)
+    assert "does not hold the role" in press(cast.olga, f"{page}hand-over/", **typed)
+    assert "Asked: it waits" in press(cast.robin, f"{page}hand-over/", **typed)
+    assert "it waits for a second person already" in press(cast.robin, f"{page}hand-over/", **typed)
+    with pytest.raises(departures.UnableToLeave, match="looks after Harbourside Trading already"):
+        departures.ask_hand_over(client, cast.robin, reason="x", maker=cast.dirk, now=NOW)
+    asked = Approval.objects.get(kind=departures.HAND_OVER)
+    for user in (cast.robin, rita):  # neither who gives nor who gets it, whatever else they are
+        RoleGrant.objects.create(user=user, role=Role.DESK_HEAD, granted_at=NOW)
+        with pytest.raises((approvals.UnableToApprove, access.UnableToAccess)):
+            approvals.decide(asked, checker=user, approve=True, now=NOW)
+    for grant in RoleGrant.objects.filter(user__in=(cast.robin, rita), role=Role.DESK_HEAD):
+        departures.end_role(grant, reason="a trial", by=cast.cora, now=NOW)
+    approvals.decide(asked, checker=cast.dirk, approve=True, now=NOW)
+    client.refresh_from_db()
+    assert client.relationship_manager == rita
+    periods = RelationshipPeriod.objects.filter(client=client).order_by("pk").values_list("user", "end_at")
+    assert list(periods) == [(cast.robin.pk, NOW), (rita.pk, None)]
+    assert signed_in(cast.robin).get(f"{page}change/").status_code in {302, 404}
+    assert "Harbourside" in signed_in(rita).get(f"{page}change/").content.decode()
+    assert Notice.objects.get(kind="client_handed_over").subject == f"{rita} looks after you from now on"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        RelationshipPeriod.objects.create(client=client, user=cast.robin, start_at=NOW)
+    # Asked for before it went elsewhere, another request stands no more.
+    late = departures.ask_hand_over(client, staff("ruth", Role.RELATIONSHIP_MANAGER), reason="x", maker=rita, now=NOW)
+    Client.objects.filter(pk=client.pk).update(relationship_manager=cast.robin)
+    with pytest.raises(approvals.UnableToApprove, match="Robin looks after Harbourside Trading by now"):
+        approvals.decide(late, checker=cast.dirk, approve=True, now=NOW)
+
+
+def test_a_lost_prospect_leaves_the_pipeline_and_can_come_back(cast: Cast) -> None:
+    lost = people.register(
+        name="Lost Cove", kind="entity", jurisdiction="CH", time_zone="UTC", manager=cast.robin, now=NOW
+    )
+    page = f"/admin/lending/client/{lost.pk}/"
+    assert "Lost Cove" in signed_in(cast.robin).get("/admin/pipeline/").content.decode()
+    assert "Refused: say why" in press(cast.robin, f"{page}close/", why_closed=" ")
+    assert "at most 400" in press(cast.robin, f"{page}close/", why_closed="x" * 401)
+    assert "does not hold the role" in press(cast.rhea, f"{page}close/", why_closed="no")
+    assert "Refused: Lost Cove is not closed" in press(cast.robin, f"{page}reopen/")
+    assert "Closed: it stands" in press(cast.robin, f"{page}close/", why_closed="went elsewhere")
+    assert "Lost Cove is closed already" in press(cast.robin, f"{page}close/", why_closed="went elsewhere")
+    assert "Lost Cove" not in signed_in(cast.robin).get("/admin/pipeline/").content.decode()
+    assert "Taken up again" in press(cast.robin, f"{page}reopen/")
+    lost.refresh_from_db()
+    assert lost.stage == Client.Stage.PROSPECT
+    # Nobody is closed with whom something is open.
+    loan = stories.running(cast)
+    at = f"/admin/lending/client/{cast.harbourside.pk}/close/"
+    assert f"Refused: {loan} is active: it ends first" in press(cast.robin, at, why_closed="gone")
+    stories.deposited(cast.quayside, "USD", loan.principal)
+    with pytest.raises(prospects.UnableToClose, match="USD of it is still on the books"):
+        prospects.close(cast.quayside, reason="gone", by=cast.cora, now=NOW)
