@@ -30,6 +30,7 @@ EVERY_S: dict[str, float] = {
     "lending.tasks.amend_loans": 5,
     "lending.tasks.mature_loans": 5,
     "lending.tasks.close_loans": 5,
+    "lending.tasks.end_unpaid_loans": 30,
     "lending.tasks.expire_approvals": 5,
     "lending.tasks.seal_ledger": 2,
     "lending.tasks.reconcile_custody": 30,

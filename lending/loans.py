@@ -1,7 +1,7 @@
 """Loans: quoted, accepted, approved, funded against a permit, due, closed. Every step is in the declared table."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -37,10 +37,13 @@ from lending.models import (
     MarginAccount,
     Overdue,
     Role,
+    TermSheetAcceptance,
     User,
 )
 
 END = Coalesce("maturity_date", "ends_on")  # of rows in order of their end; what nobody has ended comes last
+# From its signature on. After that its rate, and what it was approved on, are another day's.
+PAID_OUT_WITHIN = timedelta(days=14)
 OWING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 
 
@@ -78,7 +81,8 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     Raises
     ------
     UnableToFund
-        If the margin account is frozen, the maturity date has come, or the actor also made or approved the loan.
+        If the margin account is frozen, the maturity date has come, it was signed too long ago, or the actor also made
+        or approved the loan.
     UnableToMove
         If the loan does not wait for collateral, or the client is not onboarded or not eligible by now.
     lending.permits.UnableToVerify
@@ -91,6 +95,8 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     access.require_role(actor, Role.OPERATIONS)
     screening.check_money_out(loan.client)
     check_funding(account, loan, permit, actor, now=now)
+    if TermSheetAcceptance.objects.filter(sheet__loan=loan, accepted_at__lte=now - PAID_OUT_WITHIN).exists():
+        raise UnableToFund(f"it was signed more than {PAID_OUT_WITHIN.days} days ago: offer it anew")
     check_borrower(loan, now=now)
     draft, net = disbursement(loan, now=now)
     if draft is not None:

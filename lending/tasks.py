@@ -14,6 +14,7 @@ from lending import (
     dunning,
     events,
     interest,
+    lapses,
     ledger,
     loans,
     notices,
@@ -95,6 +96,12 @@ def roll_schedules() -> None:
 def mature_loans() -> None:
     """Announce what falls due, and see what was not paid through to default."""
     dunning.work_due(now=clock.now())
+
+
+@shared_task(ignore_result=True)
+def end_unpaid_loans() -> None:
+    """End what was signed and not paid out in time."""
+    lapses.work_due(now=clock.now())
 
 
 @shared_task(ignore_result=True)

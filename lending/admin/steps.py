@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lending import access, amendments, authority
+from lending import access, amendments, authority, lapses
 from lending.models import Amendment, Client, Loan, LoanState, Role
 
 PIPELINE = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
@@ -89,7 +89,7 @@ def next_step(
         who = f"operations, but not {loan.approved_by}, who approved it"
     else:
         return Step(*_AFTERWARDS[state], yours=False) if state in _AFTERWARDS else None
-    return Step(words, who, yours=free and not _DOERS[state].isdisjoint(held))
+    return Step(words, who, yours=free and not _DOERS[state].isdisjoint(held), until=lapses.ends_at(loan))
 
 
 def _amended(

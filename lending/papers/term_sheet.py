@@ -7,7 +7,7 @@ from decimal import Decimal
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Spacer
 
-from lending import term_sheets
+from lending import loans, term_sheets
 from lending.engine import figures, terms
 from lending.models import ScheduleKind, Tenor, TermSheet
 from lending.papers import frame
@@ -63,6 +63,10 @@ _LATE = (
     "none: it bears the default rate."
 )
 _SAID = {"benchmark": _FLOATS, "late_fee": _LATE, "prepayment": _PREPAYING}  # of a term that a sheet has
+_IN_TIME = (
+    f"Once signed it has to be paid out within {loans.PAID_OUT_WITHIN.days} days, for which its collateral has to be "
+    "there; otherwise it ends, and nothing is owed for it."
+)
 _ACCEPTING = "Whoever signs for the client accepts it in the portal, and is bound to exactly this text by its hash."
 
 
@@ -83,6 +87,8 @@ def render(sheet: TermSheet) -> bytes:
             said = [text for name, text in _SAID.items() if drawn.loan[name]]
             story += [part for text in said for part in (Spacer(1, 1.5 * mm), words(text, SMALL))]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
+    if drawn.origin is None and not drawn.amends:
+        story += [Spacer(1, 1.5 * mm), words(_IN_TIME, SMALL)]
     story += [Spacer(1, 1.5 * mm), words(_LTV, SMALL), *_collateral(drawn), *_schedule(drawn), *agreed]
     foot = (
         f"Loan {names['loan']} · term sheet version {sheet.version}",

@@ -19,6 +19,7 @@ from lending import (
     authority,
     deposits,
     interest,
+    lapses,
     ledger,
     loans,
     obligations,
@@ -183,6 +184,7 @@ def _loan_page(
             "would_end_on": recalls.end_date(shown, now=now) if _runs_on(shown) else None,
             "open": offered,
             "unsigned": unsigned,
+            "ends_at": lapses.ends_at(shown),
             "may_accept": signer
             and offered
             and authority.may(

@@ -23,7 +23,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0040_signed_draws"),
+        ("lending", "0045_signed_draws"),
     ]
 
     operations = [

@@ -37,7 +37,7 @@ UNGUARD = "DROP TRIGGER lending_draw_is_decided_once ON lending_draw;"
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("lending", "0039_spread_amended"),
+        ("lending", "0044_makers"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,0 +1,61 @@
+"""Lapses: a loan that was signed and is not paid out in time ends, because nobody agreed on its terms for ever."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from lending import loans, notices
+from lending.models import Loan, LoanState, TermSheetAcceptance
+from lending.notices import Letter
+
+log = logging.getLogger(__name__)
+
+SIGNED = (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
+
+
+def ends_at(loan: Loan) -> datetime | None:
+    """Return when a signed loan ends unless it is paid out before; its sheet was read beside it."""
+    sheet: Mapping[str, Any] | None = getattr(loan, "sheet", None)
+    if loan.state not in SIGNED or not sheet or not sheet["accepted_at"]:
+        return None
+    return datetime.fromisoformat(sheet["accepted_at"]) + loans.PAID_OUT_WITHIN
+
+
+def work_due(*, now: datetime) -> int:
+    """End the loans that were signed and not paid out in time, and return how many."""
+    signed_by = now - loans.PAID_OUT_WITHIN
+    due = Loan.objects.filter(state__in=SIGNED, term_sheets__acceptance__accepted_at__lte=signed_by)
+    return sum(_end_alone(loan, now) for loan in due.order_by("margin_account", "pk"))
+
+
+def _end_alone(loan: Loan, now: datetime) -> int:
+    try:
+        return _end(loan, now)
+    except Exception:  # whatever is wrong about this loan, the others end
+        log.exception("loan %s does not lapse", loan.public_id)
+        return 0
+
+
+@transaction.atomic
+def _end(loan: Loan, now: datetime) -> int:
+    loan = loans.lock(loan)
+    if loan.state not in SIGNED:
+        return 0
+    signed_at = TermSheetAcceptance.objects.get(sheet__loan=loan).accepted_at
+    days = loans.PAID_OUT_WITHIN.days
+    cause = f"signed on {signed_at:%d %b %Y} and not paid out within {days} days"
+    loans.transition(loan, LoanState.CANCELLED, actor=None, cause=cause, now=now)
+    body = (
+        f"Your loan {loan} was signed on {signed_at:%d %b %Y} and could not be paid out within {days} days, so it ends "
+        "here: nothing is owed for it. What you have sent for it as collateral goes back to you: ask for it on the "
+        f"loan's page. For a new offer, talk to {loan.client.relationship_manager}."
+    )
+    letter = Letter(
+        client=loan.client, kind="loan_lapsed", subject=f"Your loan {loan} was not paid out in time", body=body,
+        key=f"loan_lapsed:{loan.public_id}", margin_account=loan.margin_account,
+    )  # fmt: skip
+    notices.enqueue([letter], now=now)
+    return 1
