@@ -18,6 +18,7 @@ from lending import (
     ports,
     prepayments,
     repayments,
+    shared_transfers,
     term_sheets,
     workouts,
 )
@@ -341,7 +342,7 @@ def repay(
     for loan in others:
         if rest := paid[-1].surplus:
             with contextlib.suppress(repayments.UnableToRepay):  # it stays free
-                own = f"{key}:{loan.public_id}"
+                own = shared_transfers.key_of_rest(key, loan)
                 paid.append(_pay(loan, asset, rest, key=own, at=at, arrived_at=arrived_at, now=now))
     return paid
 

@@ -4,15 +4,18 @@ What was wrong about a loan's past, put right by two persons: a payment that nob
 One person asks, another agrees, and then everything that followed is worked out again (`lending/replays.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from lending import (
     access,
     approvals,
+    correction_letters,
     events,
     ledger,
     loans,
@@ -23,11 +26,11 @@ from lending import (
     reasons,
     repayments,
     replays,
+    shared_transfers,
 )
 from lending.engine import accounts, money
 from lending.engine.replay import Flow
 from lending.models import Approval, Correction, Entry, Loan, LoanState, Obligation, Repayment, Role, User
-from lending.notices import Letter
 from lending.replays import Plan
 
 PAYMENT = "back_dated_payment"
@@ -81,9 +84,10 @@ def ask_reversal(
     payment: Repayment, *, cause: Correction.Cause | str, reason: str, maker: User, now: datetime
 ) -> Approval:
     """
-    Ask a second person to take a client's payment back, as if it had never been.
+    Ask a second person to take a client's payment back, as if it had never been, with all that its transfer paid.
 
     Its money is in the client's free balance afterwards; if the transfer that brought it came back, it leaves that too.
+    Where one transfer paid several loans of a margin account, it is one act for all of them.
 
     Raises
     ------
@@ -93,11 +97,13 @@ def ask_reversal(
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
+    rows = shared_transfers.together(payment)
+    others = [{"loan": str(row.loan.public_id), "payment": row.key} for row in rows if row != payment]
     return ask_about(
         payment,
         REVERSAL,
-        lambda loan: _check_reversal(payment, loan, cause),
-        facts={"cause": str(cause)},
+        lambda loan: _check_all(payment, rows, cause),
+        facts={"cause": str(cause), **({"with": others} if others else {})},
         again="it was asked for already",
         reason=reason,
         maker=maker,
@@ -114,7 +120,7 @@ def ask_about(
     reason: str,
     maker: User,
     now: datetime,
-    facts: Mapping[str, str] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Approval:
     """
     Ask a second person for one of the `KINDS` about a payment; `check` returns the amount that it is about.
@@ -127,7 +133,7 @@ def ask_about(
     amount = check(loan)
     payload = {"loan": str(loan.public_id), "payment": payment.key, **(facts or {}), "reason": said}
     payload |= {"asset": loan.asset.code, "amount": money.text(amount)}
-    if any(row.payload.get("payment") == payment.key for row in waiting(loan, now=now)):
+    if any(payment.key in _named(row) for row in waiting(loan, now=now)):
         raise UnableToCorrect(again)
     return approvals.request(kind, payload, maker=maker, now=now, client=loan.client)
 
@@ -137,26 +143,29 @@ def waiting(loan: Loan, *, now: datetime) -> list[Approval]:
     rows = Approval.objects.filter(
         kind__in=KINDS, client=loan.client_id, state=Approval.State.REQUESTED, expires_at__gt=now
     )
-    return list(rows.filter(payload__loan=str(loan.public_id)).select_related("maker").order_by("requested_at", "pk"))
+    own = str(loan.public_id)
+    rows = rows.filter(Q(payload__loan=own) | Q(payload__with__contains=[{"loan": own}]))
+    return list(rows.select_related("maker").order_by("requested_at", "pk"))
 
 
-def foreseen(approval: Approval) -> tuple[Loan, Plan] | None:
-    """Return what a correction that is asked for would change about its loan; None if it can not be done any more."""
+def foreseen(approval: Approval) -> list[tuple[Loan, Plan]]:
+    """Return what a correction that is asked for would change about its loans; nothing if it can not be done now."""
     try:
         if approval.kind == PAYMENT:
             loan = Loan.objects.select_related("asset", "client").get(public_id=approval.payload["loan"])
             flow = _flow(approval)
-            return loan, replanned(loan, added=prepayments.flow(loan, flow.amount, at=flow.at))
-        payments = Repayment.objects.select_related("loan__asset", "loan__client")
-        payment = payments.exclude(corrections__kind=_KIND.REVERSAL).filter(key=approval.payload["payment"]).first()
-        if payment is None:
-            return None
+            return [(loan, replanned(loan, added=prepayments.flow(loan, flow.amount, at=flow.at)))]
+        about = _named(approval)
+        payments = Repayment.objects.select_related("loan__asset", "loan__client").filter(key__in=about)
+        rows = list(payments.exclude(corrections__kind=_KIND.REVERSAL).order_by("pk"))
+        if len(rows) < len(about):
+            return []
         if approval.kind == WAIVER:
-            return payment.loan, replanned(payment.loan, freed=payment)
-        _check_kind(payment, payment.loan, approval.payload["cause"])
-        return payment.loan, replanned(payment.loan, taken_back=payment)
+            return [(row.loan, replanned(row.loan, freed=row)) for row in rows]
+        _check_all(rows[0], rows, approval.payload["cause"])
+        return [(row.loan, replanned(row.loan, taken_back=row)) for row in rows]
     except UnableToCorrect:
-        return None
+        return []
 
 
 @transaction.atomic
@@ -186,12 +195,13 @@ def record_payment(approval: Approval, *, now: datetime) -> Repayment:
 
 
 @transaction.atomic
-def take_back(approval: Approval, *, now: datetime) -> Correction:
+def take_back(approval: Approval, *, now: datetime) -> list[Correction]:
     """
-    Take a payment back, as two persons agreed: reversing entries, and the differences of everything that followed.
+    Take a payment back, as two persons agreed, with all that its transfer paid.
 
-    A repaid loan that owes again is opened as what it would be without the payment, and so is what the payment had met
-    of what was asked for; its client is told of both.
+    Its entries are reversed, and the differences of everything that followed are posted. A repaid loan that owes again
+    is opened as what it would be without the payment, and so is what the payment had met of what was asked for; its
+    client is told of both.
 
     Raises
     ------
@@ -199,29 +209,44 @@ def take_back(approval: Approval, *, now: datetime) -> Correction:
         If it can not be taken back any more, because of what happened meanwhile.
     """
     cause, key = Correction.Cause(approval.payload["cause"]), f"taken_back:{approval.public_id}"
-
-    def give_up(payment: Repayment) -> None:
+    payment = payment_of(approval)
+    margin_accounts.lock(payment.loan.margin_account_id)
+    rows = shared_transfers.together(payment)
+    made: list[Correction] = []
+    try:
+        _check_all(payment, rows, cause, agreed=_named(approval))
+        for row in reversed(rows):  # what one left over paid the next: it comes back first
+            correction, _, again = put_right(
+                approval,
+                row,
+                lambda payment, loan: payment.amount,
+                kind=_KIND.REVERSAL,
+                cause=cause,
+                key=key,
+                said="a payment was taken back",
+                event="payment_taken_back",
+                now=now,
+            )
+            notices.enqueue(
+                [correction_letters.taken_back(correction, row, again, key=f"{key}:{row.loan.public_id}")], now=now
+            )
+            made.append(correction)
         if cause == Correction.Cause.BOUNCED:
             free = ledger.owed(accounts.client_free(payment.loan.asset.code, payment.client_id))
-            _give_up(_transfer(payment), payment, available=free, actor=approval.checker, now=now)
+            _give_up(_transfer(rows[0]), rows[0], available=free, actor=approval.checker, now=now)
+    except UnableToCorrect as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
+    return made
 
-    row, payment, _, again = put_right(
-        approval,
-        lambda payment, loan: _check_reversal(payment, loan, cause),
-        kind=_KIND.REVERSAL,
-        cause=cause,
-        key=key,
-        said="a payment was taken back",
-        event="payment_taken_back",
-        also=give_up,
-        now=now,
-    )
-    notices.enqueue([_letter(row, payment, again, key=key)], now=now)
-    return row
+
+def payment_of(approval: Approval) -> Repayment:
+    """Return the payment that a request is about."""
+    return Repayment.objects.select_related("loan__asset", "entry").get(key=approval.payload["payment"])
 
 
 def put_right(
     approval: Approval,
+    payment: Repayment,
     check: Callable[[Repayment, Loan], Decimal],
     *,
     kind: Correction.Kind,
@@ -230,20 +255,18 @@ def put_right(
     said: str,
     event: str,
     now: datetime,
-    also: Callable[[Repayment], None] = lambda payment: None,
-) -> tuple[Correction, Repayment, Decimal, list[Obligation]]:
+) -> tuple[Correction, Decimal, list[Obligation]]:
     """
-    Take back or free the payment that two persons agreed about, and book the differences of everything that followed.
+    Take back or free a payment that two persons agreed about, and book the differences of everything that followed.
 
-    `check` returns the amount that it is about, which the news says; `also` is done with it, in the same transaction.
-    Returned are the correction, the payment, that amount, and what the client is asked for again.
+    `check` returns the amount that it is about, which the news says. Returned are the correction, that amount, and what
+    the client is asked for again.
 
     Raises
     ------
     lending.approvals.UnableToApprove
         If it can not be done any more, because of what happened meanwhile.
     """
-    payment = Repayment.objects.select_related("loan", "entry").get(key=approval.payload["payment"])
     account = margin_accounts.lock(payment.loan.margin_account_id)
     payment.loan = loan = loans.locked(payment.loan)
     free, actor = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)), approval.checker
@@ -252,7 +275,6 @@ def put_right(
         gone = kind == _KIND.REVERSAL
         wanted = replanned(loan, taken_back=payment) if gone else replanned(loan, freed=payment)
         booked = replays.book(loan, wanted, key=key, cause=said, now=now, actor=actor, client_free=free)
-        also(payment)
     except (UnableToCorrect, replays.UnableToSettle) as refusal:
         raise approvals.UnableToApprove(str(refusal)) from refusal
     why, at = approval.payload["reason"], payment.received_at
@@ -265,9 +287,9 @@ def put_right(
     if loan.state == LoanState.REPAID and loans.owes(loan):
         again = f"{said}: {cause.label}"
         loans.transition(loan, _reopened(loan, now), actor=actor, cause=again, now=now)
-    elif loan.state in loans.OWING and not loans.owes(loan):
+    elif loan.state in loans.OWING and not loans.owes(loan) and not loans.stays_open(loan):
         loans.transition(loan, LoanState.REPAID, actor=actor, cause=said, now=now)
-    return row, payment, amount, obligations.recount(loan, replays.received(loan), now=now)
+    return row, amount, obligations.recount(loan, replays.received(loan), now=now)
 
 
 def _reopened(loan: Loan, now: datetime) -> LoanState:
@@ -275,38 +297,6 @@ def _reopened(loan: Loan, now: datetime) -> LoanState:
     if loan.obligations.filter(state=Obligation.State.DEFAULTED).exists():
         return LoanState.DEFAULTED
     return loans.by_its_dates(loan, now=now)
-
-
-def _letter(row: Correction, payment: Repayment, again: list[Obligation], *, key: str) -> Letter:
-    loan = row.loan
-    what = stated(loan, payment.amount)
-    where = (
-        "The transfer that brought it came back."
-        if row.cause == Correction.Cause.BOUNCED
-        else "It had been booked wrongly; its money stands in your free balance."
-    )
-    lines = [f"Your payment of {what} of {row.effective_at:%d %b %Y %H:%M} UTC was taken back. {where}"]
-    lines.append("Everything since is as if it had not been made: interest, and what later payments were for.")
-    for asked in again:
-        with money.exact():
-            missing = asked.asks - asked.paid
-        lines.append(
-            f"Open again: {stated(loan, missing)}, {asked.get_kind_display()} due on {asked.due_at:%d %b %Y}. "
-            f"Not paid by {asked.default_at:%d %b %Y %H:%M} UTC, the loan is in default."
-        )
-    return Letter(
-        client=loan.client,
-        kind="payment_taken_back",
-        subject=f"Your payment of {what} was taken back",
-        body="\n".join(lines),
-        key=key,
-        margin_account=loan.margin_account,
-    )
-
-
-def stated(loan: Loan, amount: Decimal) -> str:
-    """Return an amount of a loan as a letter says it."""
-    return f"{money.quantize_up(amount, loan.asset.decimals):,f} {loan.asset.code}"
 
 
 def replanned(
@@ -324,11 +314,33 @@ def check_maker(loan: Loan, maker: User) -> None:
     access.require_client(maker, loan.client)
 
 
-def _check_reversal(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> Decimal:
-    if payment.corrections.filter(kind=_KIND.REVERSAL).exists():
+def _check_all(
+    payment: Repayment,
+    rows: Sequence[Repayment],
+    cause: Correction.Cause | str,
+    *,
+    agreed: Collection[str] | None = None,
+) -> Decimal:
+    """
+    Check that a payment can be taken back with all that its transfer paid, and return how much that transfer was.
+
+    `agreed` are the keys of what two persons agreed to take back.
+    """
+    if payment not in rows:
         raise UnableToCorrect("it was taken back already")
-    _check_kind(payment, loan, cause)
-    return payment.amount
+    if agreed not in (None, {row.key for row in rows}):
+        raise UnableToCorrect("a part of what its transfer paid was taken back meanwhile: ask anew")
+    for row in rows:
+        _check_kind(row, row.loan, cause)
+    if cause == Correction.Cause.BOUNCED:
+        _transfer(rows[0])
+    return rows[0].amount
+
+
+def _named(approval: Approval) -> set[str]:
+    """Return the keys of the payments that a request is about."""
+    asked = approval.payload
+    return {row["payment"] for row in (asked, *asked.get("with", ())) if "payment" in row}
 
 
 def _check_kind(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -> None:
@@ -339,8 +351,6 @@ def _check_kind(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -
         raise UnableToCorrect("say whether it was booked wrongly or its transfer came back")
     if loan.state not in CORRECTED:
         raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
-    if cause == Correction.Cause.BOUNCED:
-        _transfer(payment)
 
 
 def _transfer(payment: Repayment) -> Entry:

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lending.engine import money
-from lending.interest import History, earned, histories, principal_steps
+from lending.interest import History, due_at, histories, principal_steps
 from lending.models import Loan
 
 
@@ -24,6 +24,4 @@ def _at(loan: Loan, known: History, at: datetime) -> Decimal:
         return money.ZERO
     until = [row for row in known.paid if row.at <= at]
     with money.exact():
-        principal = principal_steps(loan, History(until))[-1].value
-        due = loan.interest_brought + earned(loan, known, at) - sum((row.interest for row in until), money.ZERO)
-        return principal + max(due, money.ZERO)
+        return principal_steps(loan, History(until))[-1].value + max(due_at(loan, known, at), money.ZERO)

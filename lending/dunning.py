@@ -1,15 +1,18 @@
 """Dunning: what is told before a payment falls due, and what follows when it is not made."""
 
+import logging
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
 
-from lending import ids, interest, late_fees, ledger, loans, margin_accounts, notices, obligations, one_by_one
-from lending.engine import money
-from lending.models import WHOLE, Loan, LoanState, Obligation, Overdue
+from lending import interest, late_fees, ledger, loans, margin_accounts, notices, obligations, one_by_one, replays
+from lending.engine import accounts, money
+from lending.models import WHOLE, Correction, Loan, LoanState, Obligation, Overdue
 from lending.notices import Letter
+
+log = logging.getLogger(__name__)
 
 _State = Obligation.State
 # Nothing becomes due or late while collateral is being sold: what the sale brings may pay it.
@@ -104,38 +107,40 @@ def _default(loan: Loan, row: Obligation, now: datetime) -> None:
         now=now,
         default_at=min(agreed_at, loan.default_at or agreed_at),
     )
-    _book_since(loan, now)
+    _put_right(loan, row, now)
+    if row.late_fee:  # whatever arrived before it did not pay it, also where that comes to be known later
+        interest.catch_up(loan, until=now, reason=f"late_fee:{row.due_date}", now=now)
     _tell(loan, row, "loan_default", f"Loan {_short(loan)} is in default", _defaulted(loan, row), now)
 
 
-def _book_since(loan: Loan, now: datetime) -> None:
+def _put_right(loan: Loan, row: Obligation, now: datetime) -> None:
     """
-    Book as default interest what was posted as ordinary interest since a default that comes to be known later.
+    Work out anew what followed a default that comes to be known later: interest, fees, and what payments were for.
 
-    A payment was taken back that had met what is in default now, or nobody looked at the instant itself.
+    A payment was taken back that had met what is in default now, or nobody looked at the instant itself. Where what a
+    payment had left over is spent, its split stays, and the next day's interest brings what was earned up to date.
     """
     if loan.default_at is None or loan.accrued_at is None or loan.default_at >= loan.accrued_at:
         return
-    known = interest.history(loan)
-    drafts = interest.differences(
-        loan,
-        partial(interest.earned, loan, known),
-        since=loan.default_at,
-        instants=[paid.at for paid in known.paid],
-        default_from=loan.default_at,
-        key=f"default:{now.isoformat()}",
-    )
-    ledger.post_many(drafts, now=now)
-    with money.exact():
-        more = interest.earned(loan, known, loan.accrued_at) - loan.interest_posted
-        loan.interest_posted += more
-        loan.interest_due += more
-    loan.save(update_fields=["interest_posted", "interest_due"])
+    cause = "a default dated back"
+    free = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id))
+    wanted = replays.plan(loan, reset_at=loan.default_at)
+    try:
+        with transaction.atomic():
+            key = f"default:{row.due_date}:{now.isoformat()}"
+            booked = replays.book(loan, wanted, key=key, cause=cause, now=now, actor=None, client_free=free)
+    except replays.UnableToSettle as refusal:
+        log.warning("what loan %s was paid since its default stays as it was: %s", loan.public_id, refusal)
+        return
+    if booked.interest or booked.changes:
+        why = f"{row.get_kind_display()} of {row.due_date:%d %b %Y} was not paid by the end of its grace"
+        kind, at = Correction.Kind.DEFAULT, loan.default_at
+        replays.remember(booked, loan, kind=kind, cause=Correction.Cause.LATE, reason=why, effective_at=at, now=now)
 
 
 def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:
-    # What is told a second time, after a sale that healed no default, is told again if it is something else by then.
-    key = f"{kind}:{loan.public_id}:{row.due_date}:{ids.derived(body)}"
+    # Its grace may run again: then it is another word on another instant.
+    key = f"{kind}:{loan.public_id}:{row.due_date}:{money.text(row.asks)}:{row.default_at:%Y-%m-%d}"
     letter = Letter(
         client=loan.client, kind=kind, subject=subject, body=body, key=key, margin_account=loan.margin_account
     )

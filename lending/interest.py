@@ -2,17 +2,16 @@
 Interest on loans: posted once a day, exact to the second in between.
 
 What is posted is always `round_up(interest from funding to t) - what was posted so far`, so that an outage or a payment
-inside a day corrects itself with the next posting. What changes the past is booked by `differences`, each day's in its
-own day.
+inside a day corrects itself with the next posting. What changes the past is booked by `lending/differences.py`, each
+day's in its own day.
 """
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from django.db import transaction
 from django.db.models import F, QuerySet, Value
@@ -21,18 +20,17 @@ from lending import bulk, ids, ledger, margin_accounts
 from lending.engine import entries, interest, money
 from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Capitalisation, Draw, Loan, LoanState, Posting, RateStep, Repayment, SplitChange
+from lending.models import Capitalisation, Draw, Loan, LoanState, RateStep, Repayment, ScheduleRow, SplitChange
 from lending.models.fields import AmountField
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
+INSTANT = timedelta(microseconds=1)  # a day's own counts so much before its end
 NEVER = datetime.max.replace(tzinfo=UTC)  # when what nobody has ended is in default by its dates
 ACCRUING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
 _MOVED = ["interest_due", "interest_posted", "accrued_at"]
 _MOVED_OF_LINES = ["fees_due", "unused_posted"]
-_INCOME = (Category.INTEREST, Category.DEFAULT_INTEREST)
 _REASON_LENGTH = 100  # of what may stand in an entry's key
-_INSTANT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
 
@@ -107,9 +105,42 @@ def payoffs(loans: Sequence[Loan], *, now: datetime) -> dict[int, Payoff]:
 
 
 def payoffs_at(loans: Sequence[Loan], *instants: datetime) -> list[dict[int, Payoff]]:
-    """Return what pays each loan off at some instants if nothing is paid before; reads the payments once."""
-    known = histories(loan.pk for loan in loans)
-    return [{loan.pk: _payoff(loan, known[loan.pk], at) for loan in loans} for at in instants]
+    """
+    Return what pays each loan off at some instants if nothing is paid before; reads the payments once.
+
+    Interest that becomes principal by then bears interest from then on.
+    """
+    known, grow_at = histories(loan.pk for loan in loans), growing(loans, until=max(instants))
+    return [{loan.pk: _payoff(loan, known[loan.pk], grow_at[loan.pk], at) for loan in loans} for at in instants]
+
+
+def growing(loans: Iterable[Loan], *, until: datetime) -> defaultdict[int, list[datetime]]:
+    """Return at which instants to one interest becomes principal that has not yet, by loan key; one query or none."""
+    found: defaultdict[int, list[datetime]] = defaultdict(list)
+    until_date = until.astimezone(UTC).date()
+    if keys := [loan.pk for loan in loans if loan.capitalises and loan.state in ACCRUING]:
+        rows = ScheduleRow.objects.filter(loan__in=keys, balance__gt=0, pay_date__lte=until_date, capitalisations=None)
+        for loan_id, day in rows.order_by("pay_date").values_list("loan_id", "pay_date"):
+            found[loan_id].append(_midnight(day))
+    return found
+
+
+def foreseen(loan: Loan, known: History, grow_at: Iterable[datetime], until: datetime) -> History:
+    """Return a loan's history with what becomes principal at some instants up to one, if nothing is paid before."""
+    found = known
+    for at in grow_at:
+        if at <= until:
+            due = due_at(loan, found, at)
+            paid = sorted([*found.paid, Paid(at, interest=due, principal=due.copy_negate())], key=attrgetter("at"))
+            found = replace(found, paid=paid)
+    return found
+
+
+def due_at(loan: Loan, known: History, at: datetime) -> Decimal:
+    """Return the interest that was earned and not paid at an instant."""
+    with money.exact():
+        settled = sum((row.interest for row in known.paid if row.at <= at), money.ZERO)
+        return loan.interest_brought + earned(loan, known, at) - settled
 
 
 def in_debt(loans: QuerySet[Loan]) -> list[Loan]:
@@ -152,65 +183,11 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
     if loan.state not in ACCRUING:
         return
     known = history(loan)
-    ended = until - _INSTANT if until == _midnight(until.date()) else until
-    key = f"accrual:{loan.public_id}:{ended.date()}:{_short(reason)}"
-    drafts = [draft for end in _ends_between(_accrued_at(loan), until) for draft in _end_day(loan, known, end)]
+    ended = until - INSTANT if until == _midnight(until.date()) else until
+    key = f"accrual:{loan.public_id}:{ended.date()}:{short(reason)}"
+    drafts = [draft for end in ends_between(_accrued_at(loan), until) for draft in _end_day(loan, known, end)]
     ledger.post_many([*drafts, *_advance(loan, known, until, key=key, effective_at=until)], now=now)
     loan.save(update_fields=[*_MOVED, *_MOVED_OF_LINES])
-
-
-def differences(
-    loan: Loan,
-    earned: Callable[[datetime], Decimal],
-    *,
-    since: datetime,
-    instants: Iterable[datetime],
-    default_from: datetime,
-    key: str,
-) -> list[entries.Draft]:
-    """
-    Return the entries that bring what was posted since an instant to what was earned, of a loan whose past changed.
-
-    Each difference counts in the day, and the part of a day between two payments, that it belongs to: whoever adds up
-    the books as of any instant finds the interest that was earned by it. `earned` is all interest to an instant,
-    rounded up, and from `default_from` on it is default interest, whatever it was booked as; `instants` are those of
-    the payments; `key` becomes a part of the entries' keys.
-    """
-    start_at, until = _started(loan), _accrued_at(loan)
-    begin = max(start_at, _midnight(since.astimezone(UTC).date()))
-    ends = list(_ends_between(begin, until))
-    cuts = sorted({at for at in (*ends, *instants, until) if begin < at <= until})
-    if not cuts:
-        return []
-    midnights = set(ends)
-    posted: defaultdict[tuple[int, bool], Decimal] = defaultdict(Decimal)
-    booked = {False: money.ZERO, True: money.ZERO}  # before `begin`, of either kind
-    rows = Posting.objects.filter(loan=loan, category__in=_INCOME)
-    with money.exact():
-        for at, category, amount in rows.values_list("entry__effective_at", "category", "amount"):
-            default = category == Category.DEFAULT_INTEREST
-            if at < begin:
-                booked[default] -= amount
-                continue
-            # What stands on a midnight itself was moved there out of a closed month: a day's own ends just before it.
-            place = bisect_right(cuts, at) if at in midnights else bisect_left(cuts, at)
-            posted[min(place, len(cuts) - 1), default] -= amount
-        for place, end in enumerate(cuts):
-            normal = earned(min(end, default_from))
-            wanted = {False: normal, True: earned(end) - normal}
-            for default, until_now in wanted.items():
-                posted[place, default] -= until_now - booked[default]
-            booked = wanted
-    drafts = []
-    for (place, default), excess in sorted(posted.items()):
-        if excess:
-            end = cuts[place]
-            which = f"{end.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}:{'default' if default else 'normal'}:{_short(key)}"
-            counts_at = end - _INSTANT if end in midnights else end
-            about = heading(loan, f"accrual:{loan.public_id}:{which}", counts_at)
-            amount = excess.copy_negate()
-            drafts.append(entries.accrual(about, asset=loan.asset.code, amount=amount, default=default, late=True))
-    return drafts
 
 
 @transaction.atomic
@@ -236,7 +213,7 @@ def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: dateti
 
 def _end_day(loan: Loan, known: History, end: datetime) -> list[entries.Draft]:
     """Move a loan's interest to the end of a day, and return the entries that book it at the day's last instant."""
-    earned_at = end - _INSTANT
+    earned_at = end - INSTANT
     return _advance(loan, known, end, key=f"accrual:{loan.public_id}:{earned_at.date()}", effective_at=earned_at)
 
 
@@ -249,8 +226,8 @@ def _advance(loan: Loan, known: History, until: datetime, *, key: str, effective
         about = heading(loan, key, effective_at)
         drafts.append(entries.accrual(about, asset=loan.asset.code, amount=amount, default=until > default_at(loan)))
     if fee:
-        about = heading(loan, f"{key}:unused", effective_at)
-        drafts.append(entries.fee(about, asset=loan.asset.code, amount=fee, category=Category.UNUSED_FEE))
+        about, category = heading(loan, f"{key}:unused", effective_at), Category.UNUSED_FEE
+        drafts.append(entries.fee(about, asset=loan.asset.code, amount=fee, category=category, corrects=fee < 0))
     with money.exact():
         loan.interest_due += amount
         loan.interest_posted += amount
@@ -265,12 +242,17 @@ def heading(loan: Loan, key: str, effective_at: datetime, *, cause: str = "") ->
     return entries.Heading(key=key, effective_at=effective_at, cause=cause, **about)
 
 
-def _payoff(loan: Loan, known: History, now: datetime) -> Payoff:
-    accrues = loan.state in ACCRUING
+def _payoff(loan: Loan, known: History, grow_at: Iterable[datetime], now: datetime) -> Payoff:
+    accrues, then = loan.state in ACCRUING, foreseen(loan, known, grow_at, now)
     with money.exact():
-        pending = _unposted(loan, known, now) + _unposted_fee(loan, known, now) if accrues else money.ZERO
-        total = loan.principal_outstanding + loan.interest_due + pending + loan.fees_due
-    return Payoff(loan.principal_outstanding, loan.interest_due, pending, loan.fees_due, total, now)
+        pending = _unposted(loan, then, now) + _unposted_fee(loan, then, now) if accrues else money.ZERO
+        settled, will_be = (sum((row.interest for row in each.paid), money.ZERO) for each in (known, then))
+        grows_by = will_be - settled
+        posted = min(grows_by, loan.interest_due)
+        principal, interest_due = loan.principal_outstanding + grows_by, loan.interest_due - posted
+        pending -= grows_by - posted
+        total = principal + interest_due + pending + loan.fees_due
+    return Payoff(principal, interest_due, pending, loan.fees_due, total, now)
 
 
 def _unposted(loan: Loan, known: History, until: datetime) -> Decimal:
@@ -288,16 +270,17 @@ def earned(loan: Loan, known: History, until: datetime) -> Decimal:
 
 
 def _unposted_fee(loan: Loan, known: History, until: datetime) -> Decimal:
-    """Return the fee on what is not drawn of a line to an instant, less what is posted; >= 0."""
+    """Return the fee on what is not drawn of a line to an instant, less what is posted."""
+    so_far = unused_fee(loan, known, until)
+    with money.exact():
+        return so_far - loan.unused_posted
+
+
+def unused_fee(loan: Loan, known: History, until: datetime) -> Decimal:
+    """Return all fees on what is not drawn of a line, until it ends or is in default, rounded up; else 0."""
     if not loan.unused_fee:
         return money.ZERO
-    with money.exact():
-        return max(unused_fee(loan, principal_steps(loan, known), until) - loan.unused_posted, money.ZERO)
-
-
-def unused_fee(loan: Loan, drawn: Sequence[Step], until: datetime, default_from: datetime | None = None) -> Decimal:
-    """Return all fees on what is not drawn of a line, until it ends or is in default, rounded up."""
-    end = min(until, maturity_at(loan), default_from or default_at(loan))
+    end, drawn = min(until, maturity_at(loan), default_at(loan)), principal_steps(loan, known)
     return interest.unused(loan.day_count, loan.principal, drawn, loan.unused_fee, end, loan.asset.decimals)
 
 
@@ -372,7 +355,7 @@ def histories(loan_ids: Iterable[int]) -> defaultdict[int, History]:
     return found
 
 
-def _ends_between(after: datetime, until: datetime) -> Iterable[datetime]:
+def ends_between(after: datetime, until: datetime) -> Iterable[datetime]:
     """Yield the ends of the days that end after one instant and not after another."""
     end = _first_end(after)
     while end <= until:
@@ -380,7 +363,8 @@ def _ends_between(after: datetime, until: datetime) -> Iterable[datetime]:
         end += _DAY
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
+    """Return a reason as it may stand in an entry's key."""
     return reason if len(reason) <= _REASON_LENGTH else str(ids.derived(reason))
 
 

@@ -228,7 +228,7 @@ def heals(loan: Loan, paid: Sequence[Received]) -> bool:
     """Return whether a loan would not have been in default if this was paid: what its default rests on was in time."""
     if loan.state not in _AFTER_DEFAULT:
         return False
-    rows = list(Obligation.objects.filter(loan=loan).order_by("due_at", "pk"))
+    rows = list(_standing(loan))
     met = {row.pk: met_at for row, _, met_at in _counted(rows, paid)}
     broken = [row for row in rows if row.state == _State.DEFAULTED]
     return bool(broken) and all((at := met.get(row.pk)) is not None and at < row.default_at for row in broken)
@@ -254,9 +254,13 @@ def in_time(loan: Loan, paid: Sequence[Received]) -> list[Obligation]:
     """Return what a late fee was charged for and would have been paid within its grace, if this was paid."""
     if not loan.late_fee:
         return []
-    rows = list(Obligation.objects.filter(loan=loan).select_related("late_fee_entry").order_by("due_at", "pk"))
-    found = _counted(rows, paid)
+    found = _counted(list(_standing(loan).select_related("late_fee_entry")), paid)
     return [row for row, _, met_at in found if row.late_fee and met_at is not None and met_at < row.default_at]
+
+
+def _standing(loan: Loan) -> QuerySet[Obligation]:
+    """Return what a loan was asked for and no amendment has replaced: no payment counts towards that any more."""
+    return Obligation.objects.filter(loan=loan).exclude(state=_State.REPLACED).order_by("due_at", "pk")
 
 
 def recount(loan: Loan, paid: Sequence[Received], *, healed: bool = False, now: datetime) -> list[Obligation]:

@@ -57,10 +57,15 @@ def terms_of(loan: Loan) -> prepayment.Terms | None:
 
 
 def agreed(loan: Loan) -> tuple[Agreed, ...]:
-    """Return by which schedule a loan's principal is due, from each agreement on; none where it does not matter."""
+    """
+    Return by which schedule a loan's principal is due, from each agreement on; none where it does not matter.
+
+    Where interest becomes principal nothing is due before the end.
+    """
     if not loan.prepayment or loan.start_at is None:
         return ()
     rows = ScheduleRow.objects.filter(loan=loan).order_by("version", "number")
+    rows = rows.filter(balance=0) if loan.capitalises else rows
     return tuple(
         Agreed(every[0].agreed_at or loan.start_at, tuple(Step(_at(row), row.balance) for row in every))
         for every in (list(version) for _, version in groupby(rows, key=lambda row: row.version))
@@ -100,11 +105,12 @@ def paid_off(loan: Loan, *owed: Payoff) -> list[PaidOff]:
     terms = terms_of(loan)
     if terms is None or not loan.principal_outstanding or not costs(loan, at=owed[0].good_at):
         return [PaidOff(row, money.ZERO, costs=False) for row in owed]
-    known = interest.history(loan)
-    facts, steps, found = _facts(loan, known), _steps(loan, known), []
+    known, grow_at = _to_come(loan, until=max(row.good_at for row in owed))
+    facts, found = _facts(loan, known), []
     for row in owed:
+        steps = _steps(loan, interest.foreseen(loan, known, grow_at, row.good_at))
         place = replay.position(facts, steps, row.good_at)
-        cost = prepayment.make_whole(terms, place, loan.principal_outstanding) if place else money.ZERO
+        cost = prepayment.make_whole(terms, place, row.principal) if place else money.ZERO
         found.append(PaidOff(row, cost, costs=True))
     return found
 
@@ -114,7 +120,14 @@ def foreseen(loan: Loan, amount: Decimal, closing: PaidOff) -> Split:
     owed = closing.owed
     with money.exact():
         claims = Claims(fees=owed.fees, interest=owed.interest + owed.pending, principal=owed.principal)
-    return serve(loan, Flow(owed.good_at, amount, prepays=closing.costs), claims)
+    known, grow_at = _to_come(loan, until=owed.good_at)
+    steps = _steps(loan, interest.foreseen(loan, known, grow_at, owed.good_at))
+    return replay.served(_facts(loan, known), steps, Flow(owed.good_at, amount, prepays=closing.costs), claims)
+
+
+def _to_come(loan: Loan, *, until: datetime) -> tuple[History, list[datetime]]:
+    """Return a loan's history, and when its interest becomes principal until an instant that has not yet."""
+    return interest.history(loan), interest.growing([loan], until=until)[loan.pk]
 
 
 def _facts(loan: Loan, known: History) -> Facts:

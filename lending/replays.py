@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from lending import charges, growth, interest, late_fees, ledger, obligations, prepayments
+from lending import charges, differences, growth, interest, late_fees, ledger, obligations, prepayments
 from lending.engine import entries, money, replay
 from lending.engine.replay import Facts, Flow, Life, Parts
 from lending.engine.waterfall import Split
@@ -49,8 +49,8 @@ class Plan:
     are the obligations that would not be met any more, each with what would be missing of it. `heals` says that what
     is added was there before the default that it undoes; `default_from` is when the default rate begins then.
     `not_late` are the obligations whose late fee was charged for nothing: it goes. `capitalised` are periods with how
-    much more of their interest would become principal; `unused` is what each charge for what was not drawn of a line
-    lacks, or has too much.
+    much more of their interest would become principal. `interest` and `unused` are by how much all that was earned
+    until the books' instant would be more: of interest, and of the fee on what is not drawn of a line.
     """
 
     since: datetime
@@ -65,19 +65,13 @@ class Plan:
     taken_back: Repayment | None = None
     not_late: tuple[Obligation, ...] = ()
     capitalised: tuple[growth.Grown, ...] = ()
-    unused: tuple[Flow, ...] = ()
+    unused: Decimal = money.ZERO
 
     @property
     def rows(self) -> list[tuple[Repayment | None, Parts, Parts]]:
         """Return the payments whose parts change, each with what it pays now and would pay."""
         every = zip(self.payments, self.now, self.then, strict=True)
         return [row for row in every if row[1] != row[2]]
-
-    @property
-    def unused_fee(self) -> Decimal:
-        """Return by how much the fee on what was not drawn would be another, of any sign."""
-        with money.exact():
-            return sum((change.amount for change in self.unused), money.ZERO)
 
     @property
     def added(self) -> Parts:
@@ -140,8 +134,8 @@ def plan(
     """
     Return what would change about a loan if a payment had been made, one had not been, or its make-whole were waived.
 
-    Nothing is written. With none of them it is what its rates change, which were reset from an instant on, or that the
-    interest of some periods became principal.
+    Nothing is written. With none of them it is what its rates change, which were reset or are those in default from an
+    instant on, or that the interest of some periods became principal.
     """
     every = standing(loan)
     before = {row.pk: _pays(row) for row in every}
@@ -161,15 +155,17 @@ def plan(
     paid = [Received(flow.at, at, flow.amount) for flow, at in zip(flows, known, strict=True)]
     heals = added is not None and obligations.heals(loan, paid)
     default_from = obligations.agreed_default(loan) if heals else interest.default_at(loan)
+    if heals:  # its rate may have counted from before what undoes it: a grace that ran again is no agreement
+        since = min(since, interest.default_at(loan))
     not_late = tuple(obligations.in_time(loan, paid)) if added is not None else ()
     grown = growth.grown(loan, periods)
     ends = [growth.ends_at(row) for row, _, _ in grown]
     life = replay.live(facts(loan, flows, default_from=default_from, not_late=not_late, capitalised=ends))
-    life, unused = charges.settled(loan, life, default_from=default_from)
     again = growth.differences(grown, life.capitalised)
     now = tuple(NONE if row is None else before[row.pk] for row in kept)
     with money.exact():
         more = life.earned(_accrued_at(loan)) - loan.interest_posted
+        unused = life.unused_fee(_accrued_at(loan)) - loan.unused_posted
     if taken_back is None:
         counted = tuple(kept)
         return Plan(since, life, counted, now, life.parts, more, default_from, heals, (), None, not_late, again, unused)
@@ -230,6 +226,7 @@ def facts(
         early=prepayments.terms_of(loan),
         agreed=prepayments.agreed(loan),
         capitalised_at=tuple(capitalised),
+        unused=charges.unused(loan, default_from=default_from),
     )
 
 
@@ -266,15 +263,15 @@ def book(
     grown = [one for one in wanted.capitalised if one[2]]
     drafts += [growth.growth(loan, row, number, amount) for row, number, amount in grown]
     instants = [flow.at for flow in wanted.life.facts.paid]
-    drafts += interest.differences(
+    drafts += differences.drafts(
         loan,
-        wanted.life.earned,
+        earned=wanted.life.earned,
+        unused=wanted.life.unused_fee,
         since=wanted.since,
         instants=instants,
         default_from=wanted.default_from,
         key=key,
     )
-    drafts += charges.drafts(loan, wanted.unused, key=key)
     posted = iter(ledger.post_many(drafts, now=now, actor=actor))
     added = next(posted) if None in wanted.payments else None
     changes += [(row, change, next(posted)) for row, change in moved]
@@ -368,13 +365,11 @@ def _settle(loan: Loan, wanted: Plan) -> None:
     """Bring a loan's row to what its changed past leaves."""
     life = wanted.life
     with money.exact():
-        loan.unused_posted += wanted.unused_fee
+        loan.unused_posted += wanted.unused
         loan.interest_posted += wanted.interest
         loan.interest_due = life.facts.brought + loan.interest_posted - life.interest_paid
         loan.principal_outstanding = life.principal[-1].value
-        loan.fees_due = sum((flow.amount for flow in life.facts.fees), money.ZERO) - sum(
-            (part.fees for part in life.parts), money.ZERO
-        )
+        loan.fees_due = life.fees_due(_accrued_at(loan))
     loan.save(update_fields=["interest_posted", "interest_due", "principal_outstanding", "fees_due", "unused_posted"])
 
 

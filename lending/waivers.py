@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import corrections, notices, replays
+from lending import correction_letters, corrections, notices, replays
 from lending.corrections import CORRECTED, WAIVER, UnableToCorrect
 from lending.models import Approval, Correction, Loan, Repayment, User
 from lending.notices import Letter
@@ -42,9 +42,10 @@ def carry_out(approval: Approval, *, now: datetime) -> Correction:
     lending.approvals.UnableToApprove
         If it can not be waived any more, because of what happened meanwhile.
     """
-    key = f"waived:{approval.public_id}"
-    row, payment, cost, _ = corrections.put_right(
+    key, payment = f"waived:{approval.public_id}", corrections.payment_of(approval)
+    row, cost, _ = corrections.put_right(
         approval,
+        payment,
         _check,
         kind=Correction.Kind.WAIVER,
         cause=Correction.Cause.WAIVED,
@@ -54,7 +55,7 @@ def carry_out(approval: Approval, *, now: datetime) -> Correction:
         now=now,
     )
     loan = row.loan
-    what, paid_at = corrections.stated(loan, cost), f"{payment.received_at:%d %b %Y %H:%M} UTC"
+    what, paid_at = correction_letters.stated(loan, cost), f"{payment.received_at:%d %b %Y %H:%M} UTC"
     body = (
         f"{what} that your payment of {paid_at} cost for paying principal before its time was waived. It pays what "
         "else you owe on this loan, and what is left of it stands in your free balance."

@@ -57,14 +57,10 @@ def foreseen(request: HttpRequest, subject: Approval, *, now: datetime) -> SafeS
     if subject.kind not in corrections.KINDS or subject.state != Approval.State.REQUESTED:
         return SafeString("")
     found = corrections.foreseen(subject)
-    if found is None or found[0].client_id != subject.client_id:  # the request itself is shown to who sees its client
+    # The request itself is shown to who sees its client.
+    if not found or any(loan.client_id != subject.client_id for loan, _ in found):
         return SafeString("")
-    loan, plan = found
-    return render_to_string(
-        "admin/correction_foreseen.html",
-        {"loan": loan, "asset": loan.asset.code, "plan": plan, "at": plan.since, "now": now},
-        request=request,
-    )
+    return render_to_string("admin/correction_foreseen.html", {"found": found, "now": now}, request=request)
 
 
 def _seen(request: HttpRequest) -> QuerySet[Loan]:
@@ -166,12 +162,6 @@ class CorrectionAdmin(Table):
     list_reads = ("loan__asset", "maker", "checker")
     ordering = ("-recorded_at", "-pk")
     inlines = (Changes,)
-
-    @admin.display(description="by")
-    def by(self, row: Correction) -> str:
-        if row.kind == Correction.Kind.RATE:
-            return "its fixing"
-        return f"{row.maker} and {row.checker}" if row.maker else "the custodian's report"
 
 
 _site: Any = admin.site

@@ -23,8 +23,7 @@ class UnableToReplay(ValueError):
 @dataclass(frozen=True, slots=True)
 class Flow:
     """
-    Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first, and what
-    corrects a fee that was charged has any sign.
+    Something that moved at an instant, in the loan's asset, > 0; a line that was opened lends 0 at first.
 
     `prepays` says of a payment that principal which it pays before its time costs what was agreed.
     """
@@ -77,15 +76,24 @@ class Agreed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unused:
+    """What it costs that a line is not drawn: a rate of a year, on what is left of its limit, until an instant."""
+
+    limit: Decimal
+    annual_rate: Decimal
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """
     What happened to a loan, each list ascending by instant.
 
-    `lent` is the principal, from its first flow on; `fees` are charges; `paid` are payments in the order in which they
-    count. `rate` is as `interest.cumulative` takes it, and so is `since`; `brought` is interest that was due already
-    when a loan was taken over from another system, which is what its first lending stands for. `early` is what
-    was agreed for principal that is paid before its time, and `agreed` by which schedule that is. At `capitalised_at`
-    all interest that is due becomes principal.
+    `lent` is the principal, from its first flow on; `fees` are charges, beside those on what is `unused` of a line;
+    `paid` are payments in the order in which they count. `rate` is as `interest.cumulative` takes it, and so is
+    `since`; `brought` is interest that was due already when a loan was taken over from another system, which is what
+    its first lending stands for. `early` is what was agreed for principal that is paid before its time, and `agreed`
+    by which schedule that is. At `capitalised_at` all interest that is due becomes principal.
     """
 
     day_count: str
@@ -99,6 +107,7 @@ class Facts:
     early: prepayment.Terms | None = None
     agreed: tuple[Agreed, ...] = ()
     capitalised_at: tuple[datetime, ...] = ()
+    unused: Unused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +127,15 @@ class Life:
         """Return all interest from the first lending to an instant, rounded up at the asset's decimals."""
         return _earned(self.facts, self.principal, until)
 
-    def fees_due(self, at: datetime) -> Decimal:
-        """Return what was charged until an instant and not paid by any payment of this life."""
+    def unused_fee(self, until: datetime) -> Decimal:
+        """Return all fees on what is not drawn of a line to an instant, rounded up like interest; else 0."""
+        return _unused_fee(self.facts, self.principal, until)
+
+    def fees_due(self, until: datetime) -> Decimal:
+        """Return what was charged and not paid, with the fee on what is not drawn to an instant."""
         with money.exact():
-            return _sum(flow.amount for flow in self.facts.fees if flow.at <= at) - _sum(p.fees for p in self.parts)
+            charged = _sum(flow.amount for flow in self.facts.fees) + self.unused_fee(until)
+            return charged - _sum(part.fees for part in self.parts)
 
     @property
     def interest_paid(self) -> Decimal:
@@ -135,8 +149,8 @@ def live(facts: Facts) -> Life:
     Return a loan's life from its facts: each payment serves fees, then interest to the instant, then principal, with
     what it costs to pay that before its time.
 
-    Interest at an instant is what was earned until then, rounded up once, less what earlier payments paid of it; so
-    nothing depends on when or how often it was posted.
+    Interest at an instant is what was earned until then, rounded up once, less what earlier payments paid of it, and
+    so is the fee on what is not drawn; so nothing depends on when or how often they were posted.
 
     Raises
     ------
@@ -188,8 +202,9 @@ def _paid(
     facts: Facts, principal: Sequence[Step], before: Sequence[Parts], capitalised: Sequence[Decimal], payment: Flow
 ) -> Parts:
     with money.exact():
+        charged = _sum(fee.amount for fee in facts.fees if fee.at <= payment.at)
         claims = Claims(
-            fees=_sum(fee.amount for fee in facts.fees if fee.at <= payment.at) - _sum(part.fees for part in before),
+            fees=charged + _unused_fee(facts, principal, payment.at) - _sum(part.fees for part in before),
             interest=_due(facts, principal, before, capitalised, payment.at),
             principal=principal[-1].value,
         )
@@ -217,6 +232,14 @@ def position(facts: Facts, principal: Sequence[Step], at: datetime) -> prepaymen
 def _earned(facts: Facts, principal: Sequence[Step], until: datetime) -> Decimal:
     earned = interest.cumulative(facts.day_count, principal, facts.rate, until, since=facts.since)
     return interest.round_up(earned, facts.decimals)
+
+
+def _unused_fee(facts: Facts, principal: Sequence[Step], until: datetime) -> Decimal:
+    line = facts.unused
+    if line is None:
+        return money.ZERO
+    end = min(until, line.until)
+    return interest.unused(facts.day_count, line.limit, principal, line.annual_rate, end, facts.decimals)
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

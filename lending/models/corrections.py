@@ -13,8 +13,9 @@ class Correction(models.Model):
     """
     A change of a loan's past: from `effective_at` on everything was worked out again, and the differences were posted.
 
-    A payment that the custodian saw in time and reported late has no maker, and a rate that is reset late follows from
-    its fixing, which two persons have recorded; everything else has two persons.
+    A payment that the custodian saw in time and reported late has no maker. A rate that is reset late follows from its
+    fixing, which two persons have recorded, interest that becomes principal late and a default that is dated back from
+    what was agreed. Everything else has two persons.
     """
 
     class Kind(models.TextChoices):
@@ -23,6 +24,7 @@ class Correction(models.Model):
         WAIVER = "waiver", "make-whole waived"
         RATE = "rate", "rate reset late"
         CAPITALISED = "capitalised", "interest capitalised late"
+        DEFAULT = "default", "default dated back"
 
     class Cause(models.TextChoices):
         LATE = "late", "recorded late"
@@ -40,7 +42,7 @@ class Correction(models.Model):
         on_delete=models.PROTECT,
         related_name="corrections",
         null=True,
-        help_text="entered late, taken back, or freed; of a rate that was reset late there is none",
+        help_text="entered late, taken back, or freed; of what follows by itself there is none",
     )
     reason = models.CharField(max_length=400)
     maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)
@@ -58,12 +60,12 @@ class Correction(models.Model):
             ),
             models.CheckConstraint(
                 name="payment_taken_back_by_two_persons",
-                condition=Q(kind__in=["payment", "rate", "capitalised"])
+                condition=Q(kind__in=["payment", "rate", "capitalised", "default"])
                 | Q(maker__isnull=False, checker__isnull=False),
             ),
             models.CheckConstraint(
                 name="correction_of_a_payment_or_a_rate",
-                condition=Q(kind__in=["rate", "capitalised"]) ^ Q(repayment__isnull=False),
+                condition=Q(kind__in=["rate", "capitalised", "default"]) ^ Q(repayment__isnull=False),
             ),
             models.UniqueConstraint(name="payment_taken_back_once", fields=["repayment"], condition=Q(kind="reversal")),
             models.UniqueConstraint(name="make_whole_waived_once", fields=["repayment"], condition=Q(kind="waiver")),
@@ -71,6 +73,14 @@ class Correction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {str(self.public_id)[:8]}"
+
+    @property
+    def by(self) -> str:
+        """Return whose word it was, as a page says it."""
+        if self.maker:
+            return f"{self.maker} and {self.checker}"
+        of_itself = {"rate": "its fixing", "capitalised": "its schedule", "default": "the end of its grace"}
+        return of_itself.get(self.kind, "the custodian's report")
 
 
 class SplitChange(models.Model):

@@ -75,7 +75,8 @@ def _payments(loan: Loan) -> Iterable[Happening]:
     for made in loan.corrections.select_related("repayment").order_by("-pk")[:MOST_OF_EACH]:
         when = f"as of {made.effective_at:%d %b %Y %H:%M} UTC: {made.get_cause_display()}"
         if made.repayment is None:
-            yield Happening(made.recorded_at, "loan", "Rate reset late", made.reason, "warn", made.interest, code)
+            title = made.get_kind_display().capitalize()
+            yield Happening(made.recorded_at, "loan", title, made.reason, "warn", made.interest, code)
             continue
         title, tone = {
             made.Kind.REVERSAL: ("Payment taken back", "bad"), made.Kind.WAIVER: ("Make-whole waived", "good"),

@@ -10,17 +10,19 @@ import time_machine
 from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 
-from lending import arrivals, ledger, reserves
+from lending import approvals, arrivals, corrections, ledger, reserves
 from lending import invariants as books
 from lending.engine import accounts
 from lending.models import (
     Asset,
     AuditRecord,
     ClientUser,
+    Correction,
     Loan,
     Notice,
     PledgeMovement,
     Repayment,
+    Role,
     StandingInstruction,
     User,
 )
@@ -28,6 +30,7 @@ from risk import cures, instructions, invariants, liquidations, margin_calls, pa
 from risk.models import CallEvent, CallState, MarginCall, SaleCause
 from tests import stories
 from tests.cast import NOW, Cast
+from tests.factories import lending as make
 from tests.factories.risk import Desk
 
 D = Decimal
@@ -215,7 +218,8 @@ def test_what_a_payment_leaves_over_cures_no_call(desk: Desk) -> None:
     def send_in(amount: Decimal) -> list[Repayment]:
         desk.deposit(first, "USD", str(amount))
         at = desk.now
-        return arrivals.repay(first.margin_account, first.asset, amount, key="wire", arrived_at=at, now=at)
+        key = f"repayment:test:{desk.count}"
+        return arrivals.repay(first.margin_account, first.asset, amount, key=key, arrived_at=at, now=at)
 
     with transaction.atomic():  # nobody is called: the other loan is not paid before its time
         (paid,) = send_in(D(1500))
@@ -229,9 +233,27 @@ def test_what_a_payment_leaves_over_cures_no_call(desk: Desk) -> None:
         partly = desk.call(first)
         assert (partly.state, partly.cash_cured < 1_001) == (CallState.PARTIALLY_CURED, True)
         transaction.set_rollback(True)
-    assert [row.loan for row in send_in(call.cash_cure)] == [first, other]
+    before = free(first, "USD")
+    paid, rest = send_in(call.cash_cure)
+    assert (paid.loan, rest.loan) == (first, other)
     margin_calls.assess(margin_calls.locked(call.pk), now=desk.now)
     assert desk.call(first).state == CallState.CURED
+    sound()
+
+    # The transfer comes back: whichever loan it is asked about, one request takes back all that it paid.
+    olga, oscar = (make.staff(name, Role.OPERATIONS) for name in ("olga", "oscar"))
+    asked = corrections.ask_reversal(rest, cause="bounced", reason="the bank's word", maker=olga, now=desk.now)
+    for row in (paid, rest):
+        with pytest.raises(corrections.UnableToCorrect, match="it was asked for already"):
+            corrections.ask_reversal(row, cause="wrong", reason="another's", maker=olga, now=desk.now)
+        assert corrections.waiting(row.loan, now=desk.now) == [asked]
+    assert [loan for loan, _ in corrections.foreseen(asked)] == [first, other]
+    approvals.decide(asked, checker=oscar, approve=True, now=desk.now)
+    made = Correction.objects.order_by("pk")
+    assert [(row.repayment, row.maker, row.checker) for row in made] == [(rest, olga, oscar), (paid, olga, oscar)]
+    assert (owed(first), owed(other), free(first, "USD")) == (1_000, 19_000, before)
+    with pytest.raises(corrections.UnableToCorrect, match="it was taken back already"):
+        corrections.ask_reversal(paid, cause="wrong", reason="another's", maker=olga, now=desk.now)
     sound()
 
 

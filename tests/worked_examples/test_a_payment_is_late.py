@@ -27,7 +27,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import corrections, dunning, interest, ledger, loans, replays
+from lending import corrections, dunning, interest, ledger, loans, repayments, replays
 from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
 from lending.models import Entry, Loan, LoanState, Notice, Obligation, Posting
@@ -98,6 +98,23 @@ def test_late_then_in_default_then_paid_in_time_after_all() -> None:
     assert (explained.lines["late_fee"], explained.lines["default_interest"], explained.residual) == (0, 0, 0)
     # What is put right once more finds no fee: the ledger has it and its reversal.
     assert replays.plan(story.loan, taken_back=replays.standing(story.loan)[-1]).life.facts.fees == ()
+
+
+def test_what_arrived_before_the_fee_does_not_pay_it() -> None:
+    story = Late()
+    story.until("06-21")
+    interest.accrue_due(now=FUNDED + 34 * DAY)
+    dunning.work_due(now=FUNDED + 34 * DAY + DAY / 24)  # somebody looks an hour late
+    story.read()
+    assert story.loan.fees_due == 155
+    repayments.record(
+        story.loan, D(1_000), key="early", received_at=FUNDED + 34 * DAY + DAY / 48, now=FUNDED + 34 * DAY + DAY / 12
+    )
+    story.read()
+    assert (story.loan.fees_due, story.parts()) == (155, [(0, 1_000, 0)])
+    repayments.record(story.loan, D(1_000), key="later", received_at=FUNDED + 35 * DAY, now=FUNDED + 35 * DAY)
+    story.read()
+    assert (story.loan.fees_due, story.parts()) == (0, [(0, 1_000, 0), (155, 845, 0)])
 
 
 def test_a_fee_is_charged_once_and_not_for_what_ends_a_loan() -> None:

@@ -106,6 +106,13 @@ def test_a_line_stays_open_when_nothing_is_owed_and_ends_when_its_notice_is_over
     story.pays("5")
     assert story.loan.state == LoanState.REPAID
     assert loans.close_due(now=story.now) == 0  # its collateral is still here
+    # It is over with that: what is found later, before its notice was over, pays nothing.
+    story.until("05-23")
+    make.give(story.loan.client, "USD", "5", now=story.now)
+    with pytest.raises(corrections.UnableToCorrect, match="nothing was owed at 2021-05-22"):
+        corrections.ask_payment(
+            story.loan, D(5), received_at=story.now - DAY, reason="found", maker=story.olga, now=story.now
+        )
 
 
 def test_an_earlier_payment_is_lived_again_with_the_draws() -> None:
@@ -154,6 +161,17 @@ def test_a_payment_it_was_drawn_against_is_taken_back() -> None:
     assert story.owed() == (D(150_000), D("50.00"), D("2.50"))
 
 
+def test_a_line_stays_open_when_what_was_left_over_pays_what_was_taken_back() -> None:
+    story = line()
+    make.give(story.loan.client, "USD", "5000")
+    story.pays("1500")
+    story.until("05-20")
+    story.pays("1505")
+    first = Repayment.objects.earliest("pk")
+    story.agreed(corrections.ask_reversal(first, cause="wrong", reason="another's", maker=story.olga, now=story.now))
+    assert (story.loan.state, story.owed()) == (LoanState.ACTIVE, (D(0), D(0), D(0)))
+
+
 def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment() -> None:
     story = line()
     story.draws("300000")
@@ -173,7 +191,44 @@ def test_what_was_charged_for_nothing_drawn_is_given_back_with_the_payment() -> 
     assert [(row.entry.effective_at.day, row.amount) for row in back] == [(20, D(2)), (21, D(2)), (22, D(2))]
     assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11"}] == []
     # Worked out once more, nothing differs.
-    assert replays.plan(story.loan, reset_at=FUNDED).unused == ()
+    assert replays.plan(story.loan, reset_at=FUNDED).unused == 0
+
+
+def test_what_pays_the_fee_is_the_same_whenever_it_comes_to_be_known() -> None:
+    noon, found = FUNDED + 1.5 * DAY, []
+    for known in (noon, FUNDED + 3 * DAY):
+        story = line()
+        story.draws("150000")
+        story.until("05-20" if known == noon else "05-22")
+        repayments.record(story.loan, D("61578.75"), key=f"noon:{known}", received_at=noon, now=known)
+        story.until("05-22")
+        row = Repayment.objects.get(loan=story.loan)
+        part = replays.parts_now([row])[row.pk]
+        found.append((story.owed(), (part.fees, part.interest, part.principal)))
+    # A day and a half of 2.50 with the origination fee, and as long 50.00; the rest is principal.
+    assert found[0][1] == (D("1503.75"), D("75.00"), D(60_000))
+    assert found[0] == found[1]
+
+
+def test_a_default_that_is_dated_back_gives_back_what_was_charged_since() -> None:
+    story = line()
+    story.draws("150000")
+    make.give(story.loan.client, "USD", "9000")
+    story.until("06-19")
+    assert story.owed() == (D(150_000), D("1550.00"), D("1577.50"))
+    story.pays("3127.50")
+    story.until("06-29")
+    assert story.owed() == (D(150_000), D("500.00"), D("25.00"))
+    asked = corrections.ask_reversal(
+        Repayment.objects.get(), cause="wrong", reason="another's", maker=story.olga, now=story.now
+    )
+    story.agreed(asked)
+    story.until("06-30")
+    assert (story.loan.state, story.loan.default_at.day) == (LoanState.DEFAULTED, 20)
+    # In default since 20 June: 32 days of 2.50 are all that was charged, and 70.83... a day since.
+    assert (story.loan.unused_posted, story.loan.fees_due) == (D("80.00"), D("1580.00"))
+    assert story.loan.interest_posted == D("2308.34")
+    assert [violation for violation in invariants.check() if violation.code in {"I1", "I2", "I3", "I11"}] == []
 
 
 def test_what_can_not_be_drawn() -> None:

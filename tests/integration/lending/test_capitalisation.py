@@ -16,6 +16,7 @@ from lending import (
     interest,
     invariants,
     ledger,
+    prepayments,
     repayments,
     resets,
     schedules,
@@ -97,6 +98,33 @@ def test_each_period_becomes_principal_once_and_the_schedule_says_so() -> None:
     assert (last.amount, loan.state, loan.default_at > START) == (D("365548.26"), LoanState.MATURED, True)
     make.give(loan.client, "USD", "10000")
     repayments.record(loan, D("365548.26"), key="last", received_at=START + 92 * DAY, now=START + 92 * DAY)
+    assert (again(loan).state, books(loan)) == (LoanState.REPAID, (D(0), D(0)))
+    assert sound()
+
+
+def test_what_is_quoted_before_a_period_ends_is_enough_after_it() -> None:
+    loan = running(product(prepayment="share", prepayment_rate=D("0.01")), days=92)
+    make.give(loan.client, "USD", "20000")
+    now, good_at = START + 30.5 * DAY, START + 31.5 * DAY
+    until(now)
+    loan = again(loan)
+    owed, later = (found[loan.pk] for found in interest.payoffs_at([loan], now, good_at))
+    # 31 days of 60.00 are principal by then, and half a day on 361,860.00 costs 30.155: not another half of 60.00.
+    assert (owed.principal, owed.total) == (D("360000"), D("361830.00"))
+    assert (later.principal, later.interest, later.pending, later.total) == (D("361860"), 0, D("30.16"), D("361890.16"))
+    closing, quote = prepayments.paid_off(loan, owed, later)
+    assert (closing.make_whole, quote.make_whole) == (D(3_600), D("3618.60"))
+    # It is as much where nobody has made it principal yet, and a part of it is split likewise.
+    until(START + 31 * DAY - DAY / 4)
+    interest.accrue_due(now=good_at)
+    loan = again(loan)
+    assert (loan.principal_outstanding, interest.payoff(loan, now=good_at).total) == (D("360000"), later.total)
+    found = prepayments.paid_off(loan, interest.payoff(loan, now=good_at))[0]
+    assert prepayments.foreseen(loan, found.total, found).short == 0
+    until(good_at)
+    loan = again(loan)
+    assert interest.payoff(loan, now=good_at) == later
+    repayments.record(loan, quote.total, key="all", received_at=good_at, now=good_at)
     assert (again(loan).state, books(loan)) == (LoanState.REPAID, (D(0), D(0)))
     assert sound()
 

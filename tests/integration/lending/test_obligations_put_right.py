@@ -8,6 +8,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Sum
 
 from lending import (
+    amendments,
     approvals,
     corrections,
     dunning,
@@ -33,6 +34,7 @@ from lending.models import (
     TermSheet,
     User,
 )
+from lending.other_terms import Wanted
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -167,7 +169,44 @@ def test_who_pays_within_the_new_grace_is_in_no_default_however_late_it_is_known
     repayments.record(fresh(), D(3875), key="found", received_at=paid_at, now=at("2021-07-04") + HOUR)
     assert (fresh().state, rows()[0].state, rows()[0].met_at) == (LoanState.ACTIVE, "met", paid_at)
     assert income("default_interest") == 0
+    # Its rate had counted from before the payment: each day has its own again.
+    assert (income("interest", until="2021-06-26"), income("default_interest", until="2021-06-26")) == (38 * 125, 0)
     assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
+
+
+def test_what_was_paid_since_a_default_that_is_dated_back_is_split_anew(olga: User, oscar: User) -> None:
+    product = make.ProductFactory(code="parts", schedule_kind=ScheduleKind.EQUAL_PRINCIPAL, grace_days=3)
+    row = make.active_loan(now=FUNDED, days=92, product=product)
+    make.give(row.client, "USD", "700000", now=FUNDED)
+    live_until("2021-06-14")
+    payment = pay("170541.67", at("2021-06-19"))  # a third of it, and 31 days of 125.00
+    live_until("2021-06-20", "2021-06-30")
+    back(payment, olga, oscar, now=at("2021-06-30"))
+    again = pay("50000", at("2021-07-01"))
+    assert (again.interest, again.principal) == (43 * 125, D(50_000 - 43 * 125))
+    live_until("2021-07-03", "2021-07-04")
+    assert (fresh().state, fresh().default_at) == (LoanState.DEFAULTED, at("2021-06-23"))
+    # 35 days of 125.00 and eight of 194.44..., so that less of it was principal; then three on what that leaves.
+    part = replays.parts_now([again])[again.pk]
+    assert (part.interest, part.principal) == (D("5930.56"), D("44069.44"))
+    assert fresh().principal_outstanding == D("455930.56")
+    assert fresh().interest_due == D("531.92")
+    made = Correction.objects.get(kind=Correction.Kind.DEFAULT)
+    assert (made.effective_at, made.repayment, made.by) == (at("2021-06-23"), None, "the end of its grace")
+    assert "was not paid by the end of its grace" in made.reason
+    assert replays.plan(fresh(), reset_at=FUNDED).rows == []  # worked out once more, nothing differs
+    assert [v for v in invariants.check() if v.code in {"I1", "I2", "I3", "I11", "I12", "I15"}] == []
+
+
+def test_a_client_is_told_of_each_default_of_one_payment(loan: Loan, olga: User, oscar: User) -> None:
+    live_until("2021-06-14", "2021-06-20", "2021-06-23")
+    late("3875", olga, oscar, received_at=at("2021-06-22"), now=at("2021-06-24"))
+    assert fresh().state == LoanState.ACTIVE
+    back(Repayment.objects.get(), olga, oscar, now=at("2021-06-25"))
+    live_until("2021-06-28")
+    assert (fresh().state, Notice.objects.filter(kind="loan_default").count()) == (LoanState.ACTIVE, 1)
+    live_until("2021-06-29")
+    assert (fresh().state, Notice.objects.filter(kind="loan_default").count()) == (LoanState.DEFAULTED, 2)
 
 
 def test_a_late_payment_counts_by_its_own_time(loan: Loan, olga: User, oscar: User) -> None:
@@ -223,6 +262,18 @@ def test_a_payment_that_was_there_in_time_undoes_the_default_and_its_rate(loan: 
     live_until("2021-07-14")
     assert states() == ["met", "noticed", "expected"]
     assert rows()[1].amount == D(30 * 125 + 31 * 125 - 3875)
+
+
+def test_what_an_amendment_replaced_takes_nothing_of_what_undoes_a_default(loan: Loan, olga: User, oscar: User) -> None:
+    live_until("2021-06-14")
+    now, later = at("2021-06-15"), Wanted(maturity_date=dt.date(2021, 8, 29))
+    row = amendments.propose(loan, later, reason="time", expires_at=now + HOUR, maker=loan.made_by, now=now)
+    amendments.approve(row, by=make.staff("rhea", Role.RISK), now=now)
+    amendments.sign(row, by=loan.accepted_by, read=row.sheet.fingerprint, now=now)
+    live_until("2021-06-24", "2021-06-29", "2021-06-30", "2021-07-03")
+    assert (fresh().state, states()[:2]) == (LoanState.DEFAULTED, ["replaced", "defaulted"])
+    late("5125", olga, oscar, received_at=at("2021-06-30"), now=at("2021-07-05"))  # 41 days of 125.00
+    assert (fresh().state, states()[:2]) == (LoanState.ACTIVE, ["replaced", "met"])
 
 
 def test_it_undoes_the_default_of_a_loan_that_was_paid_off_since(loan: Loan, olga: User, oscar: User) -> None:
