@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
-from lending.models import Book, LadderTerms, Loan, MarginAccount
+from lending.models import Book, Client, LadderTerms, Loan, MarginAccount
 
 HOUSE_BOOK = "house"
 
@@ -67,6 +67,20 @@ def kept(terms: LadderTerms, figures: Mapping[str, Any]) -> LadderTerms:
     if terms.pk is None:
         terms.save(force_insert=True)
     return terms
+
+
+def differs(terms: LadderTerms, other: LadderTerms) -> str:
+    """Return the name of the first figure in which two ladders differ; "" when they run alike."""
+    beside = {"id", "name", "is_preset"}
+    names = [field.name for field in LadderTerms._meta.concrete_fields if field.name not in beside]
+    unlike = [name for name in names if Decimal(getattr(terms, name)) != Decimal(getattr(other, name))]
+    return unlike[0].replace("_", " ") if unlike else ""
+
+
+def pools_of(client: Client) -> QuerySet[MarginAccount]:
+    """Return the pools of a client that may secure another loan, the oldest first."""
+    pools = MarginAccount.objects.filter(client=client, kind=MarginAccount.Kind.POOL, frozen=False)
+    return pools.select_related("terms", "client").order_by("pk")
 
 
 def book_of(margin_account: MarginAccount) -> Book:

@@ -65,17 +65,19 @@ def quote(
     step_up_date: date | None = None,
     terms: LadderTerms | None = None,
     margin_account: MarginAccount | None = None,
+    opens_pool: bool = False,
     payout_address: str = "",
     collateral: Mapping[str, Decimal] | None = None,
     public_id: UUID | None = None,
 ) -> Loan:
     """
-    Offer a loan to a client until an instant, with a margin account of its own unless one is given.
+    Offer a loan to a client until an instant, with a margin account of its own unless the client's pool is given.
 
     Its term sheet is drawn first: the loan's columns and its ladder are read from that. Without a default rate it is
-    the annual rate plus five points; without terms the product's ladder. `collateral` is what is expected, in units by
-    asset code. Of a product whose rate floats no rate is given: until the first reset it is what the newest fixing
-    comes to with the spread, without another one the product's.
+    the annual rate plus five points; without terms the product's ladder, or the pool's. `opens_pool` says that later
+    loans may share the account that is made for it, with the collateral and the ladder. `collateral` is what is
+    expected, in units by asset code. Of a product whose rate floats no rate is given: until the first reset it is
+    what the newest fixing comes to with the spread, without another one the product's.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def quote(
         If compliance has stopped the client's business, it is not onboarded or not eligible, the principal is not
         positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, missing, or given
         though it floats, a step-up is none that `check_step_up` takes, the maturity is not one that `check_end` takes,
-        the offer ends in the past, or the margin account is another client's.
+        the offer ends in the past, or the margin account is none that `check_pool` takes.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -98,7 +100,10 @@ def quote(
     with money.exact():
         default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
     check_step_up(product, step_up, step_up_date, maturity_date, now=now)
-    check_terms(client, product, principal, annual_rate, default_rate, margin_account)
+    check_terms(product, principal, annual_rate, default_rate)
+    if margin_account is not None:
+        margin_account = margin_accounts.lock(margin_account.pk)
+        check_pool(margin_account, client, product, terms)
     if reason := onboarding.refusal(client, product, now=now):
         raise UnableToQuote(reason)
     check_end(product, maturity_date, now=now)
@@ -106,6 +111,7 @@ def quote(
         raise UnableToQuote(f"an offer can not end in the past, at {quoted_until:%Y-%m-%d %H:%M} UTC")
     public_id = public_id or ids.new()
     ladder = margin_account.terms if margin_account else terms or product.terms
+    kind = MarginAccount.Kind.POOL if margin_account or opens_pool else MarginAccount.Kind.RING_FENCED
     drawn = drawn_sheet(
         public_id=public_id,
         client=client,
@@ -122,14 +128,16 @@ def quote(
             "payout_address": payout_address,
         },
         ladder=ladder,
-        kind=margin_account.kind if margin_account else MarginAccount.Kind.RING_FENCED,
+        kind=kind,
         collateral=collateral,
+        haircuts=haircuts_in(margin_account, product),
         now=now,
     )
     if margin_account is None:
         margin_account = MarginAccount.objects.create(
             public_id=ids.derived("margin_account", public_id),
             client=client,
+            kind=kind,
             terms=margin_accounts.kept(ladder, drawn.ladder),
             created_at=now,
         )
@@ -332,14 +340,7 @@ def check_step_up(
         raise UnableToQuote(f"{product} has equal instalments, which need one rate throughout")
 
 
-def check_terms(
-    client: Client,
-    product: Product,
-    principal: Decimal,
-    annual_rate: Decimal,
-    default_rate: Decimal,
-    margin_account: MarginAccount | None,
-) -> None:
+def check_terms(product: Product, principal: Decimal, annual_rate: Decimal, default_rate: Decimal) -> None:
     """Check the terms of an offer as `quote` says."""
     asset = product.asset
     if not money.is_positive(principal) or principal != money.quantize_down(principal, asset.decimals):
@@ -348,5 +349,38 @@ def check_terms(
         raise UnableToQuote(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
     if not annual_rate <= default_rate < 1:
         raise UnableToQuote(f"a default rate of {default_rate} is below the annual rate, or not a rate")
-    if margin_account is not None and margin_account.client_id != client.pk:
+
+
+def haircuts_in(pool: MarginAccount | None, product: Product) -> dict[str, Decimal]:
+    """Return the haircuts of an offer by asset code: the product's, where those of its pool do not hold already."""
+    return products.haircuts(product) | (term_sheets.haircuts(pool.pk) if pool is not None else {})
+
+
+def check_pool(pool: MarginAccount, client: Client, product: Product, terms: LadderTerms | None = None) -> None:
+    """
+    Check that another loan of a product may be secured by a margin account, on the ladder that the account has.
+
+    A pool may call and sell sooner than the product would have it, and never later.
+
+    Raises
+    ------
+    UnableToQuote
+        If it is another client's, secures one loan alone, is frozen, is kept in another book, or another ladder is
+        wanted than the pool's.
+    """
+    if pool.client_id != client.pk:
         raise UnableToQuote("the margin account is another client's")
+    if pool.kind != MarginAccount.Kind.POOL:
+        raise UnableToQuote("that margin account secures one loan alone: another loan needs a pool")
+    if pool.frozen:
+        raise UnableToQuote("the pool is frozen: nothing new is secured by it")
+    if margin_accounts.book_of(pool) not in (product.book, margin_accounts.house_book()):
+        raise UnableToQuote(f"the pool is kept in another book than {product}")
+    if terms is not None and (reason := margin_accounts.differs(terms, pool.terms)):
+        raise UnableToQuote(f"the ladder is the pool's, which another loan does not change: {reason}")
+    later = [
+        name for (name, level), (_, own) in zip(pool.terms.levels, product.terms.levels, strict=True) if level > own
+    ]
+    if later or pool.terms.initial_ltv > product.terms.initial_ltv:
+        said = ", ".join(later).lower() or "LTV when it is paid out"
+        raise UnableToQuote(f"the ladder of the pool is looser than that of {product}: {said}")

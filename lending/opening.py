@@ -204,7 +204,7 @@ def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:
     product = offer.product
     with money.exact():
         default_rate = offer.annual_rate + offers.DEFAULT_MARGIN
-    offers.check_terms(offer.client, product, offer.principal, offer.annual_rate, default_rate, None)
+    offers.check_terms(product, offer.principal, offer.annual_rate, default_rate)
     offers.check_end(product, offer.maturity_date, now=now)
     if product.floats:
         raise offers.UnableToQuote(f"the rate of {product} floats: its loans are offered one by one")

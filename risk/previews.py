@@ -83,6 +83,7 @@ def of_terms(
     *,
     haircuts: Mapping[str, Decimal],
     marks: Marks,
+    beside: Position | None = None,
 ) -> Preview:
     """
     Return what a loan on these terms would look like against some collateral.
@@ -94,12 +95,16 @@ def of_terms(
         Units that would be pledged; what is zero is shown with what would be enough of it.
     haircuts : mapping of asset code to Decimal
         In [0, 1); of what is not named, zero.
+    beside : Position, optional
+        What the pool that is to secure it holds and owes already.
     """
     with money.exact():
         weights = {held: 1 - haircuts.get(held.code, money.ZERO) for held in collateral}
-    pledges = tuple(Pledged(held.code, quantity, weights[held]) for held, quantity in collateral.items())
-    position = Position(pledges, (Owed(asset.code, principal),))
-    known = {code: price for code in {asset.code, *(held.code for held in collateral)} if (price := marks.price(code))}
+    shared = beside or Position((), ())
+    pledges = (*(Pledged(held.code, units, weights[held]) for held, units in collateral.items()), *shared.pledges)
+    position = Position(_together(pledges), (Owed(asset.code, principal), *shared.debts))
+    codes = {asset.code, *position.assets, *(held.code for held in collateral)}
+    known = {code: price for code in codes if (price := marks.price(code))}
     unusable = tuple(sorted(position.assets - known.keys()))
     exposed = None if unusable else ltv.exposure(position, known)
     times = [marks.of[code].as_of for code in position.assets if code in marks.of]
@@ -118,6 +123,16 @@ def of_terms(
         quality=max((marks.quality(code) for code in position.assets), key=order.index),
         as_of=min(times, default=None),
     )
+
+
+def _together(pledges: Iterable[Pledged]) -> tuple[Pledged, ...]:
+    """Return pledges with one of each asset: what comes is added to what is there, at the haircut that holds there."""
+    found: dict[str, Pledged] = {}
+    for row in pledges:
+        before = found.get(row.asset)
+        with money.exact():
+            found[row.asset] = Pledged(row.asset, row.quantity + (before.quantity if before else 0), row.weight)
+    return tuple(found.values())
 
 
 def awaited(loan: Loan, *, now: datetime) -> Awaited:

@@ -14,7 +14,8 @@ from tests.factories.lending import AssetFactory, ProductFactory
 from tests.factories.prices import feed, ticks
 
 
-def _product() -> Product:
+def product() -> Product:
+    """Return the product that stories lend by."""
     known = Product.objects.filter(code="term-usd").first()
     return known or ProductFactory(code="term-usd", name="Term loan in USD", origination_fee=Decimal(0))
 
@@ -24,7 +25,7 @@ def offered(cast: Cast, client: Client | None = None, *, principal: Decimal = De
     client = client or cast.harbourside
     return offers.quote(
         client=client,
-        product=_product(),
+        product=product(),
         principal=principal,
         quoted_until=NOW + timedelta(days=1),
         made_by=client.relationship_manager,
@@ -43,7 +44,7 @@ def deposited(client: Client, asset: str, quantity: Decimal) -> Asset:
     """Give a client a free balance, as a confirmed deposit does."""
     row: Asset = AssetFactory(code=asset)
     heading = entries.Heading(
-        key=f"deposit:test:{ids.new()}", effective_at=NOW, book_id=_product().book_id, client_id=client.pk
+        key=f"deposit:test:{ids.new()}", effective_at=NOW, book_id=product().book_id, client_id=client.pk
     )
     ledger.post(entries.deposit(heading, asset=asset, quantity=quantity, custodian="paper"), now=NOW)
     return row

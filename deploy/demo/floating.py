@@ -58,6 +58,7 @@ def load(*, now: datetime) -> None:
         step_up_date=today + _STEPS_AFTER,
         maturity_date=today + _TERM,
         quoted_until=now + _STANDS_FOR,
+        opens_pool=True,  # so that a later loan of its client can be booked into it
         made_by=known.client.relationship_manager,
         now=now,
     )

@@ -14,13 +14,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, authority, eligibility, kyc, offers, onboarding, people, products, schedules, staff
+from lending import access, authority, eligibility, kyc, offers, onboarding, people, schedules, staff
 from lending.admin.onboarding import PAGES
 from lending.engine import money
 from lending.kyc import Gap
-from lending.models import Client, ClientUser, Loan, Product, Role
+from lending.models import Client, ClientUser, Loan, MarginAccount, Product, Role
 from lending.staff import Page
-from risk import letters, previews, prices
+from risk import exposures, letters, previews, prices
 from risk.admin.booking_forms import PersonForm, TermsForm
 from risk.previews import Preview
 
@@ -100,7 +100,7 @@ def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Ask for the terms with their preview; show them all together; send the offer. Nothing typed is lost between."""
     client = _client(request, public_id)
     typed = request.POST.dict() if request.method == "POST" else None
-    form = TermsForm(typed, today=staff.now(request).date())
+    form = TermsForm(typed, client=client, today=staff.now(request).date())
     asked = request.POST.get("act", "")
     valid = form.is_valid()
     if asked == "send" and valid and (made := _offered(request, client, form)):
@@ -129,6 +129,8 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
                 payout_address=asked["payout_address"],
                 collateral={held.code: quantity for held, quantity in form.planned().items()},
                 terms=form.ladder,
+                margin_account=form.pool,
+                opens_pool=form.opens_pool,
                 made_by=maker,  # type: ignore[arg-type]
                 now=now,
             )
@@ -143,7 +145,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
 def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show what the typed terms come to: the part of the page that follows the typing."""
     client = _client(request, public_id)
-    form = TermsForm(request.GET.dict(), today=staff.now(request).date())
+    form = TermsForm(request.GET.dict(), client=client, today=staff.now(request).date())
     context = {"client": client, "form": form, **_previewed(request, client, form)}
     return TemplateResponse(request, "admin/book/preview.html", context)
 
@@ -172,8 +174,13 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     missing += [f"a product that it is eligible for: {refused}"] if refused else []
     if product is not None and principal is not None:
         marks = prices.current(now=now)
-        off = products.haircuts(product)
-        found = previews.of_terms(product.terms, product.asset, principal, form.planned(), haircuts=off, marks=marks)
+        pool = form.pool
+        shared = exposures.of_accounts([pool], now=now)[pool.pk].position if pool is not None else None
+        found = previews.of_terms(
+            pool.terms if pool is not None else product.terms, product.asset, principal, form.planned(),
+            haircuts=offers.haircuts_in(pool, product), marks=marks, beside=shared,
+        )  # fmt: skip
+        missing += _refused_by(pool, client, product)
         if ends := asked.get("maturity_date") is not None or not product.has_fixed_end:
             rate, refused = _first_rate(form, product, now)
             missing += [refused] if refused else []
@@ -194,8 +201,18 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     return {
         "first_rate": rate,
         "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,
-        "asset": product.asset.code if product is not None else "", "gaps": gaps,
+        "asset": product.asset.code if product is not None else "", "gaps": gaps, "pool": form.is_bound and form.pool,
     }  # fmt: skip
+
+
+def _refused_by(pool: MarginAccount | None, client: Client, product: Product) -> list[str]:
+    """Return why a pool can not secure another loan of a product, if it can not."""
+    try:
+        if pool is not None:
+            offers.check_pool(pool, client, product)
+    except offers.UnableToQuote as refusal:
+        return [f"a pool that can secure it: {refusal}"]
+    return []
 
 
 def _first_rate(form: TermsForm, product: Product, now: datetime) -> tuple[Decimal | None, str]:

@@ -9,10 +9,11 @@ from django import forms
 from lending import allow_list, margin_accounts
 from lending.engine import money
 from lending.engine.schedule import MOST_YEARS, due_date, is_far_off
-from lending.models import Asset, LadderTerms, Product, Role
+from lending.models import Asset, Client, LadderTerms, MarginAccount, Product, Role
 from lending.typed import Day, Figure, PersonalName
 from risk.models import AssetPolicy
 
+_ALONE, _NEW_POOL = "alone", "pool"
 USUAL_MONTHS = 12  # until a loan matures, where nobody has typed a day
 
 
@@ -75,9 +76,19 @@ class TermsForm(forms.Form):
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
 
-    def __init__(self, data: Any = None, *, today: date) -> None:
+    def __init__(self, data: Any = None, *, client: Client, today: date) -> None:
         super().__init__(data)
         self.today = today
+        self.pools = {str(pool.public_id): pool for pool in margin_accounts.pools_of(client)}
+        ways = [
+            (_ALONE, "A margin account of its own, this loan alone"),
+            (_NEW_POOL, "A new pool, for later loans too"),
+        ]
+        ways += [(key, f"Its pool {key[:8]}, with all that it secures") for key in self.pools]
+        self.fields["secured_by"] = forms.ChoiceField(
+            label="Secured by", choices=ways, initial=_ALONE, required=False,
+            help_text="In a pool every loan is secured by all of its collateral, on the pool's ladder.",
+        )  # fmt: skip
         maturity = self.fields["maturity_date"]
         maturity.initial = due_date(today, USUAL_MONTHS)
         maturity.widget.attrs["min"] = (today + timedelta(days=1)).isoformat()
@@ -133,9 +144,20 @@ class TermsForm(forms.Form):
         return asked
 
     @property
+    def pool(self) -> MarginAccount | None:
+        """Return the pool that is to secure it, None for an account of its own."""
+        return self.pools.get(self.cleaned_data.get("secured_by", ""))
+
+    @property
+    def opens_pool(self) -> bool:
+        """Return whether later loans may share the account that is made for it."""
+        return self.cleaned_data.get("secured_by") == _NEW_POOL
+
+    @property
     def ladder(self) -> LadderTerms:
-        """Return the product's ladder with what was typed of its calls' amounts, of a form that is valid."""
-        asked, terms = self.cleaned_data, self.cleaned_data["product"].terms
+        """Return the product's ladder, or the pool's, with what was typed of its calls' amounts, of a valid form."""
+        asked, pool = self.cleaned_data, self.pool
+        terms = pool.terms if pool is not None else self.cleaned_data["product"].terms
         least, step = asked["minimum_transfer"], asked["call_rounding"]
         return margin_accounts.with_transfers(
             terms,
@@ -146,7 +168,7 @@ class TermsForm(forms.Form):
     @property
     def terms(self) -> list[forms.BoundField]:
         """Return the fields of the offer."""
-        first = ("product", "principal", "rate", "spread", "maturity_date", "hours", "payout_address")
+        first = ("product", "principal", "rate", "spread", "maturity_date", "hours", "payout_address", "secured_by")
         return [self[name] for name in (*first, "step_up", "step_up_date")]
 
     @property

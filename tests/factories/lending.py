@@ -320,6 +320,7 @@ def quoted_loan(
     now: dt.datetime = NOW,
     product: Product | None = None,
     payout_address: str = "",
+    opens_pool: bool = False,
 ) -> Loan:
     """Return a loan that robin has quoted."""
     client = client or ClientFactory()
@@ -333,6 +334,7 @@ def quoted_loan(
         made_by=client.relationship_manager,
         now=now,
         payout_address=payout_address,
+        opens_pool=opens_pool,
     )
 
 

@@ -113,7 +113,8 @@ class Desk:
 
     def loan(
         self, principal: str = "20000", asset: str = "USD", terms: LadderTerms | None = None,
-        product: Product | None = None, pool: Loan | None = None, days: int = 180, **pledged: str,
+        product: Product | None = None, pool: Loan | None = None, opens_pool: bool = False, days: int = 180,
+        **pledged: str,
     ) -> Loan:  # fmt: skip
         """Return a funded loan secured by what is pledged, through the verbs: of a client, or in a loan's pool."""
         self.count += 1
@@ -124,7 +125,6 @@ class Desk:
             ClientUser.objects.create(client=client, user=borrower, role=Role.BORROWER_ADMIN, created_at=self.now)
         else:
             client, borrower = pool.client, ClientUser.objects.get(client=pool.client).user
-            MarginAccount.objects.filter(pk=pool.margin_account_id).update(kind=MarginAccount.Kind.POOL)
             account = MarginAccount.objects.get(pk=pool.margin_account_id)
         product = product or ProductFactory(
             asset=Asset.objects.get_or_create(
@@ -136,7 +136,7 @@ class Desk:
             client=client, product=product, principal=Decimal(principal), annual_rate=Decimal("0.10"),
             maturity_date=(self.now + dt.timedelta(days=days)).date() if product.has_fixed_end else None,
             quoted_until=self.now + dt.timedelta(days=1),
-            made_by=self.manager, margin_account=account, now=self.now,
+            made_by=self.manager, margin_account=account, opens_pool=opens_pool, now=self.now,
         )  # fmt: skip
         loan = offers.accept(loan, by=borrower, now=self.now)
         loan = offers.approve(loan, by=self.risk, now=self.now)

@@ -175,7 +175,7 @@ def test_one_call_that_fails_holds_back_no_other(desk: Desk, monkeypatch: pytest
 
 def in_a_pool(desk: Desk) -> tuple[Loan, Loan]:
     """Return two loans on one margin account: 1,000 that is paid first, and 19,000."""
-    first = desk.loan("1000", BTC="1")
+    first = desk.loan("1000", opens_pool=True, BTC="1")
     return first, desk.loan("19000", pool=first)
 
 
@@ -258,7 +258,7 @@ def test_what_a_payment_leaves_over_cures_no_call(desk: Desk) -> None:
 
 
 def test_in_a_pool_nothing_is_set_aside_that_no_call_could_use(desk: Desk) -> None:
-    first = desk.loan("1000", BTC="2")
+    first = desk.loan("1000", opens_pool=True, BTC="2")
     desk.loan("100", asset="LINK", pool=first)
     asked = cures.asked_in(first.margin_account_id)
     assert asked is not None

@@ -29,7 +29,7 @@ THEN = NOW + timedelta(days=3)
 
 @pytest.fixture(autouse=True)
 def _two_loans(cast: Cast) -> Iterator[None]:
-    stories._product()
+    stories.product()
     AssetFactory(code="BTC")
     second = {**LOAN, "loan": "LB-2", "client": "Quayside Holdings", "principal": "400000"}
     dues = [{**INTEREST, "amount": "100"}, {**INTEREST, "loan": "LB-2", "amount": "0"}]

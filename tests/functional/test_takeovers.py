@@ -21,7 +21,7 @@ PAGE = "/admin/takeovers/"
 
 @pytest.fixture(autouse=True)
 def _at_noon(cast: Cast) -> Iterator[None]:
-    stories._product()
+    stories.product()
     AssetFactory(code="BTC")
     with time_machine.travel(NOW + timedelta(minutes=1), tick=False):
         yield

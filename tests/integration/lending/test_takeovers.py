@@ -63,7 +63,7 @@ D = Decimal
 
 @pytest.fixture(autouse=True)
 def _offered(cast: Cast) -> None:
-    stories._product()
+    stories.product()
     AssetNetworkFactory(asset=AssetFactory(code="BTC"))
     AssetFactory(code="ETH")
 

@@ -65,7 +65,7 @@ class Desk:
 def desk(db: None) -> Iterator[Desk]:
     """500,000 USD against 25 BTC at 28,000: 71 % where 60 % is the target."""
     policy("BTC", block_window_s=60)
-    loan = make.active_loan(now=NOW - timedelta(hours=5))
+    loan = make.active_loan(now=NOW - timedelta(hours=5), opens_pool=True)
     mark("BTC", "28000")
     order = ordered(loan, "BTC", "10")
     dealers = {code: ScriptedDealer(code, price=Decimal(27_900) - n) for n, code in enumerate(CODES)}

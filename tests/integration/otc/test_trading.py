@@ -211,8 +211,6 @@ def test_nothing_to_do_costs_next_to_nothing(desk, django_assert_max_num_queries
 
 
 def test_a_sale_pays_the_loans_of_a_pool_by_maturity(desk):
-    desk.loan.margin_account.kind = "pool"
-    desk.loan.margin_account.save(update_fields=["kind"])
     usdc = make.asset("USDC")
     mark("USDC", "0.98", now=desk.now)
     early = offers.quote(

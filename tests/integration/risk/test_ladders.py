@@ -92,10 +92,8 @@ def test_while_a_call_is_open_a_ladder_only_becomes_looser(cast: Cast) -> None:
 
 
 def test_a_ladder_is_that_of_every_loan_of_its_account(cast: Cast) -> None:
-    one = stories.running(cast)
+    one = stories.running(cast, opens_pool=True)
     pool = MarginAccount.objects.get(pk=one.margin_account_id)
-    MarginAccount.objects.filter(pk=pool.pk).update(kind=MarginAccount.Kind.POOL)
-    pool.refresh_from_db()
     other = stories.offered(cast, principal=D(100_000), margin_account=pool)
     offers.accept(other, by=cast.alice, now=NOW)
     offers.approve(other, by=cast.rhea, now=NOW)
