@@ -298,6 +298,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "lending.admin.recalls.part",
         "lending.admin.workouts.part",
         "lending.admin.benchmarks.part",
+        "risk.admin.default_sales.part",
         "risk.admin.releases.part",
         "risk.admin.freezes.form",
     ),

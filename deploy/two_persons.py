@@ -26,6 +26,7 @@ EXECUTORS: dict[str, str] = {
     "waive_make_whole": "lending.waivers.carry_out",
     "recall_loan": "lending.recalls.carry_out",
     "keep_loan": "lending.recalls.carry_out",
+    "sell_for_default": "risk.default_sales.carry_out",
     "write_off": "lending.workouts.carry_out",
     "close_quote": "otc.fills.carry_out",
     "credit_policy": "risk.credit_policies.carry_out",
@@ -72,6 +73,7 @@ WORDS: dict[str, str] = {
     "sale_on_degraded": "sell on degraded marks",
     "sale_in_grace": "sell before the grace period after an outage is over",
     "full_close": "sell all collateral of the account",
+    "sell_for_default": "sell collateral for a default",
 }
 # What a client's people sign together, carried out with the last signature.
 SIGNED_ACTS: dict[str, str] = {
@@ -85,7 +87,15 @@ SIGNED_ACTS: dict[str, str] = {
 }
 CHECKERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("full_close", "sale_on_degraded", "sale_in_grace", "waive_call", "dispute_amend", "dispute_withdraw"),
+        (
+            "full_close",
+            "sale_on_degraded",
+            "sale_in_grace",
+            "sell_for_default",
+            "waive_call",
+            "dispute_amend",
+            "dispute_withdraw",
+        ),
         ("risk_head",),
     ),
     **dict.fromkeys(

@@ -116,17 +116,22 @@ def _shares(fill: Fill) -> list[_Share]:
         account = row.part.order.margin_account
         with money.exact():
             fee = money.quantize_up(row.proceeds * account.terms.liquidation_fee, 2)
-        shares.append(_Share(row, _debts(account.pk), min(fee, row.proceeds)))
+        shares.append(_Share(row, _debts(account.pk, row.part.order.cause.loan_id), min(fee, row.proceeds)))
     return shares
 
 
-def _debts(margin_account_id: int) -> list[Loan]:
-    """Return the loans that a sale pays, by maturity; the last loan stands for the client when nothing is owed."""
+def _debts(margin_account_id: int, in_default: int | None) -> list[Loan]:
+    """
+    Return the loans that a sale pays: the one whose default it was made for, then by maturity.
+
+    The last loan stands for the client when nothing is owed.
+    """
     found = list(
         Loan.objects.filter(margin_account_id=margin_account_id)
         .select_related("asset")
         .order_by(loans.END, "public_id")
     )
+    found.sort(key=lambda loan: loan.pk != in_default)
     return [loan for loan in found if loans.owes(loan)] or found[-1:]
 
 

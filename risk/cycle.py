@@ -66,6 +66,7 @@ class _Case:
     sold: bool
     judged: Judgement
     waiver: Waiver | None = None
+    for_default: bool = False
     was: str = ""
     breach: Breach | None = None
     no_call: Undone | None = None
@@ -183,12 +184,15 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
     latest = latest.distinct("margin_account").select_related("margin_account__terms", "client", "notice", "cure_asset")
     calls = {call.margin_account_id: call for call in latest}
     causes = SaleCause.objects.filter(margin_account__in=keys).exclude(outcome=SaleCause.LEVEL_LEFT)
-    sold = set(causes.values_list("margin_account", "episode"))
+    known = list(causes.values_list("margin_account", "episode", "loan", "closed_at"))
+    sold = {(account, episode) for account, episode, _loan, _closed_at in known}
+    for_default = {account for account, _episode, loan, closed_at in known if loan and closed_at is None}
     waived = waivers.active(keys, now=now)
-    for key, known in facts.items():
+    for key, stands in facts.items():
         call = calls.get(key)
         has_cause = call is not None and (key, call.episode) in sold
-        yield _Case(known, statuses[key], call, has_cause, exposures.judge(known, marks), waived.get(key))
+        judged = exposures.judge(stands, marks)
+        yield _Case(stands, statuses[key], call, has_cause, judged, waived.get(key), key in for_default)
 
 
 def _step(case: _Case, report: CycleReport) -> None:
@@ -279,8 +283,13 @@ def _breach(case: _Case, *, now: datetime) -> None:
 
 
 def _held_back(case: _Case) -> str:
-    """Return why a breach is not called yet; a waiver ends at a higher level, and a small sum counts at the first."""
+    """
+    Return why a breach is not called yet: the collateral is being sold for a default; a waiver, which ends at a higher
+    level; or a small sum, which counts at the first.
+    """
     state, terms = case.judged.state, case.facts.terms
+    if case.for_default:
+        return incidents.FOR_DEFAULT
     if case.waiver is not None and waivers.covers(case.waiver, state):
         return f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"
     if state == MarginState.CALL and cures.missing_usd(case.facts, case.judged) < terms.minimum_transfer:

@@ -8,9 +8,10 @@ from django.db.models import F, Q, QuerySet
 
 from lending import margin_accounts
 from lending.engine import money
-from risk import cures, exposures, letters, margin_calls
+from lending.models import Loan, Obligation
+from risk import cures, exposures, letters, margin_calls, sale_plans
 from risk.exposures import AccountFacts, Judgement
-from risk.models import CallState, LiquidationOrder, MarginCall, SaleCause
+from risk.models import DEFAULTS, CallState, LiquidationOrder, MarginCall, SaleCause
 from risk.orders import open_quantity
 from risk.prices import Marks
 
@@ -52,14 +53,42 @@ def filled() -> QuerySet[LiquidationOrder]:
     return LiquidationOrder.objects.filter(filled_quantity__gt=0)
 
 
+def sold_for(cause: SaleCause, facts: AccountFacts) -> tuple[Loan, ...]:
+    """
+    Return the loans of an account that a cause is sold for and that owe something.
+
+    For a default it is the loan in default alone, and none once its default turned out to be none.
+    """
+    if cause.loan_id is None:
+        return facts.loans
+    defaulted = Obligation.objects.filter(loan=cause.loan_id, state=Obligation.State.DEFAULTED)
+    return tuple(loan for loan in facts.loans if loan.pk == cause.loan_id) if defaulted.exists() else ()
+
+
+def aim(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks) -> sale_plans.Aim:
+    """Return what the sale behind a cause is to reach."""
+    if cause.loan_id is None:
+        return sale_plans.to_restore(facts, judged)
+    return sale_plans.to_pay_off(facts, sold_for(cause, facts), marks)
+
+
+def default_over(cause: SaleCause, facts: AccountFacts) -> str:
+    """Return why a sale for a default has nothing to sell for any more; "" while it has, and for any other sale."""
+    if cause.loan_id is None or sold_for(cause, facts):
+        return ""
+    return "default_undone" if any(loan.pk == cause.loan_id for loan in facts.loans) else "debt_gone"
+
+
 def price_came_back(kind: str, facts: AccountFacts, judged: Judgement) -> bool:
     """
     Return whether GOOD marks have brought an account to where its sale, while nothing was sold, is taken back.
 
     After an expired call that is the level that clears it. A sale at the liquidation level, which has no clock, ends
     one level lower: falling back gives a call its clock again, and the distance keeps a price that hovers at the
-    liquidation level from stopping a sale with each beat.
+    liquidation level from stopping a sale with each beat. A default is sold for whatever the price does.
     """
+    if kind in DEFAULTS:
+        return False
     level = kind == SaleCause.Kind.LIQUIDATION_LEVEL
     return judged.good and not judged.exposed.exceeds(facts.terms.accelerated_ltv if level else facts.terms.clear_ltv)
 
@@ -70,8 +99,10 @@ def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
 
     Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
     alone is not enough), the target holds, or, while nothing was sold, the level that clears a call, or after a sale
-    at the liquidation level the level below that.
+    at the liquidation level the level below that. Of a default: the loan is paid off, or the default was undone.
     """
+    if cause.loan_id is not None:
+        return default_over(cause, facts)
     if not facts.loans:
         return "debt_gone"
     exposed, terms = judged.exposed, facts.terms
@@ -82,26 +113,25 @@ def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
     sold = filled().filter(cause=cause).exists()
     if not exposed.exceeds(terms.liquidate_to + (TOLERANCE if sold else 0)):
         return "target_restored"
-    if sold:
-        return ""
-    if not exposed.exceeds(terms.clear_ltv):
+    if not sold and not exposed.exceeds(terms.clear_ltv):
         return "below_clear"
-    return SaleCause.LEVEL_LEFT if level and price_came_back(cause.kind, facts, judged) else ""
+    return SaleCause.LEVEL_LEFT if level and not sold and price_came_back(cause.kind, facts, judged) else ""
 
 
 def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
-    """Return whether live orders have clearly more open than restores the account, and nothing is in flight."""
+    """Return whether live orders have clearly more open than their sale still needs, and nothing is in flight."""
     in_flight = any(order.committed_quantity for order in live) or _unsettled(live, facts)
     if in_flight or not any(open_quantity(order) for order in live):
         return False
     judged = exposures.judge(facts, marks)
     if not judged.good:
         return False
-    if not judged.exposed.exceeds(facts.terms.liquidate_to):
+    needed = aim(live[0].cause, facts, judged, marks)
+    if needed.gap <= 0:
         return True
     with money.exact():
         # A sale of a value V at cost f closes V·(1 - f - t·w) of the gap: more where the weight w is below 1.
-        target, cost = facts.terms.liquidate_to, _highest_cost(live)
+        target, cost = needed.target, _highest_cost(live)
         closes = sum(
             (
                 open_quantity(order)
@@ -111,8 +141,7 @@ def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks
             ),
             money.ZERO,
         )
-        gap = judged.exposed.debt - target * judged.exposed.weighted
-        return gap < REPLAN_BELOW * closes
+        return needed.gap < REPLAN_BELOW * closes
 
 
 def _unsettled(live: Sequence[LiquidationOrder], facts: AccountFacts) -> bool:

@@ -139,6 +139,14 @@ def ladder_of(terms: LadderTerms) -> Ladder:
     )
 
 
+def owed_usd(facts: AccountFacts, loans: Iterable[Loan], marks: Marks) -> Decimal:
+    """Return what pays some loans of an account off, in USD; at the low end of an unusable mark's bounds."""
+    keys = {loan.pk for loan in loans}
+    owed = tuple(Owed(loan.asset.code, payoff.total) for loan, payoff in facts.debts if loan.pk in keys)
+    _worst, best = bounded_exposure(Position((), owed), {item.asset: marks.band(item.asset) for item in owed})
+    return best.debt
+
+
 def watched_levels(ladder: Ladder) -> tuple[Decimal, ...]:
     """Return every LTV at which something may happen to an account, in rising order: its rungs and clear_ltv."""
     return tuple(sorted([ladder.clear_ltv, *(level for level, _state in ladder.rungs)]))

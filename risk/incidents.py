@@ -19,6 +19,7 @@ NOTE_LENGTH = 1000
 UNKNOWN_STATE, SALE_REFUSED, DISPUTE = "unknown_state", "sale_refused", "dispute"
 UNBOOKED_FILL, SETTLEMENT_FAILED, TRANSFER_HELD = "unbooked_fill", "settlement_failed", "transfer_held"
 RESET_OVERDUE, CAPITALISATION_OVERDUE, STEP_FAILS = "reset_overdue", "capitalisation_overdue", "step_fails"
+FOR_DEFAULT = "collateral is being sold for a default, which pays the loan off"  # why a breach is not called
 # These end with their cause, which has a door of its own: while it stands, nobody may say that it is over.
 CLOSES_BY_ITSELF = frozenset(
     {

@@ -102,6 +102,7 @@ def complete_due(*, now: datetime) -> int:
             # Looked at without a lock first: most orders of a crash go on as they are.
             judged, kind = exposures.judge(facts[account], marks), busy[cause][0].cause.kind
             over = cause not in sold and endings.price_came_back(kind, facts[account], judged)
+            over = over or bool(endings.default_over(busy[cause][0].cause, facts[account]))
             replan = endings.replan_due(busy[cause], now=now) and endings.too_much(busy[cause], facts[account], marks)
             if cause in paid or over or replan:
                 done += _trim(cause, account, now=now)
@@ -200,10 +201,11 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     ):
         facts = exposures.load_locked([account_id], now=now)[account_id]
     marks = prices.current(now=now)
-    if facts.loans and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
-        return _shortfall(cause, facts, now=now)
+    unpaid = endings.sold_for(cause, facts)
+    if unpaid and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
+        return _shortfall(cause, facts, unpaid, now=now)
     judged = exposures.judge(facts, marks)
-    reason = restraints.on_sale(facts, judged, cause.episode, now=now) if facts.loans else ""
+    reason = restraints.on_sale(facts, judged, cause.episode, now=now) if unpaid else ""
     if reason:
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False
@@ -221,10 +223,12 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
 def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks, *, now: datetime) -> bool:
     """Order the next slice of a cause, or leave it to people with a reason."""
     try:
-        plan = sale_plans.plan(facts, judged, marks)
+        plan = sale_plans.plan(facts, endings.aim(cause, facts, judged, marks), marks)
     except UnableToPlan as refused:
         return _refuse(facts, cause, str(refused), now=now)
-    large = plan.full_close and plan.market_value > sale_plans.FULL_CLOSE_LIMIT_USD
+    # Two persons have agreed to pay a loan in default off out of its collateral, whatever that takes.
+    one_person = cause.loan_id is None
+    large = one_person and plan.full_close and plan.market_value > sale_plans.FULL_CLOSE_LIMIT_USD
     if large and not two_keys.use(two_keys.FULL_CLOSE, facts.account, cause.episode, now=now):
         return _refuse(facts, cause, two_keys.ALL_IS_SOLD, now=now)
     if judged.quality == Quality.DEGRADED or judged.in_grace:
@@ -270,7 +274,7 @@ def _order(
         orders.announce(
             order, "liquidation_ordered", f"Selling {letters.amount(order.quantity, planned.asset.code)}", now=now
         )
-    for loan in facts.loans:
+    for loan in endings.sold_for(cause, facts):
         if loan.state in _SELLABLE:
             loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
     call = cause.call
@@ -288,8 +292,10 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     cause = SaleCause.objects.select_related("call").get(pk=cause_id)
     marks = prices.current(now=now)
     judged = exposures.judge(facts, marks)
-    ending = endings.outcome(cause, facts, judged) if judged.good or cause.kind == SaleCause.Kind.EXPIRED_CALL else ""
+    any_mark = cause.kind == SaleCause.Kind.EXPIRED_CALL or cause.loan_id is not None
+    ending = endings.outcome(cause, facts, judged) if judged.good or any_mark else ""
     over = ending == "paid_in_time" or (ending in ("below_clear", SaleCause.LEVEL_LEFT) and judged.good)
+    over = over or bool(ending and cause.loan_id)
     if not over and not endings.too_much(live, facts, marks):
         return False
     reason = ending.replace("_", " ") if over else "less is needed now"
@@ -299,10 +305,10 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     return _advance(cause_id, account_id, now=now)
 
 
-def _shortfall(cause: SaleCause, facts: AccountFacts, *, now: datetime) -> bool:
+def _shortfall(cause: SaleCause, facts: AccountFacts, unpaid: Iterable[Loan], *, now: datetime) -> bool:
     """Book what the collateral did not cover, inside the liquidation, and close the cause; dust stays pledged."""
     dust = [pledge.pk for pledge in facts.pledges]
-    for loan in facts.loans:
+    for loan in unpaid:
         if loan.state in _SELLABLE:  # nothing but dust from the start: no order was ever made
             loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
         key = f"shortfall:{cause.margin_account.public_id}:{cause.episode}:{loan.public_id}"

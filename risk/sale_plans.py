@@ -1,12 +1,13 @@
 """The smallest sale that restores an account: which asset, how much, at what expected cost, and when none does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from lending.engine import money
-from lending.models import Asset, Pledge
+from lending.models import Asset, Loan, Pledge
+from risk import exposures
 from risk.engine import sizing
 from risk.engine.sizing import Impact, Refusal, Sale, SaleTerms, UnableToRestore
 from risk.exposures import AccountFacts, Judgement
@@ -22,6 +23,36 @@ FULL_CLOSE_LIMIT_USD = Decimal(5_000_000)
 
 class UnableToPlan(Exception):
     """No sale may be made of this account; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """
+    What a sale is to reach: a debt in USD that is at most a share of what is left of the weighted collateral.
+
+    A sale for a default pays the loan off, whatever the LTV: a share of 0, and the collateral that stays counts for
+    nothing.
+    """
+
+    debt: Decimal
+    weighted: Decimal
+    target: Decimal
+
+    @property
+    def gap(self) -> Decimal:
+        """Return what is still to be closed; 0 or less when nothing has to be sold."""
+        with money.exact():
+            return self.debt - self.target * self.weighted
+
+
+def to_restore(facts: AccountFacts, judged: Judgement) -> Aim:
+    """Return what a sale is to reach that gives an account its margin back."""
+    return Aim(judged.exposed.debt, judged.exposed.weighted, facts.terms.liquidate_to)
+
+
+def to_pay_off(facts: AccountFacts, loans: Iterable[Loan], marks: Marks) -> Aim:
+    """Return what a sale is to reach that pays some loans of an account off."""
+    return Aim(exposures.owed_usd(facts, loans, marks), money.ZERO, money.ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +109,9 @@ class SalePlan:
             return sum((planned.sale.market_value for planned in self.sales), money.ZERO)
 
 
-def plan(facts: AccountFacts, judged: Judgement, marks: Marks) -> SalePlan:
+def plan(facts: AccountFacts, aim: Aim, marks: Marks) -> SalePlan:
     """
-    Return the smallest sale that brings an account to liquidate_to.
+    Return the smallest sale of an account's collateral that reaches its aim.
 
     One asset if one is enough, the cheapest of those; else several, cheapest first; an asset whose impact would raise
     the LTV is sold up to that point and the rest planned again later; everything only when nothing less restores.
@@ -90,8 +121,7 @@ def plan(facts: AccountFacts, judged: Judgement, marks: Marks) -> SalePlan:
     UnableToPlan
         If nothing that is held has a mark and a policy to be sold on.
     """
-    target = facts.terms.liquidate_to
-    debt, weighted = judged.exposed.debt, judged.exposed.weighted
+    debt, weighted, target = aim.debt, aim.weighted, aim.target
     lots = _lots(facts, marks)
     if not lots:
         raise UnableToPlan("nothing that is held can be sold: no mark, or no sale policy")

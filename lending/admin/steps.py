@@ -23,8 +23,8 @@ _AFTERWARDS = {
     LoanState.ACTIVE: ("It is paid back as its schedule says, or before", "the client"),
     LoanState.MATURED: ("What pays it off is due now; a day after maturity it is in default", "the client"),
     LoanState.DEFAULTED: (
-        "It bears the default rate until it is paid or its collateral is sold",
-        "the client, and risk",
+        "It bears the default rate until it is paid, or risk has its collateral sold",
+        "the client, or risk and its head",
     ),
     LoanState.LIQUIDATING: ("Collateral is being sold, and what it brings is applied", "the desk"),
     LoanState.REPAID: ("The collateral goes back: ask for a release", "the client's manager or operations, then risk"),

@@ -62,6 +62,10 @@ _LATE = (
     "when its grace is over, and taken back if it comes to be known that it was paid in time. What ends the loan has "
     "none: it bears the default rate."
 )
+_IN_DEFAULT = (
+    "In default all of the loan is due. Once its client has received notice of that and two persons of the desk agree, "
+    "as much of the collateral is sold as pays it off, whatever the LTV is."
+)
 _SAID = {"benchmark": _FLOATS, "late_fee": _LATE, "prepayment": _PREPAYING}  # of a term that a sheet has
 _IN_TIME = (
     f"Once signed it has to be paid out within {loans.PAID_OUT_WITHIN.days} days, for which its collateral has to be "
@@ -84,7 +88,7 @@ def render(sheet: TermSheet) -> bytes:
         found = [term for term in terms.TERMS if term.part in parts]
         story += [words(heading, HEAD), facts([(term.label, term_sheets.printed(term, drawn)) for term in found])]
         if "loan" in parts:
-            said = [text for name, text in _SAID.items() if drawn.loan[name]]
+            said = [_IN_DEFAULT, *(text for name, text in _SAID.items() if drawn.loan[name])]
             story += [part for text in said for part in (Spacer(1, 1.5 * mm), words(text, SMALL))]
     agreed = _acceptance(sheet) if drawn.origin is None or drawn.amends else _agreed_outside(drawn)
     if drawn.origin is None and not drawn.amends:

@@ -10,9 +10,9 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from lending.models import MarginAccount, NoticeDelivery
+from lending.models import LoanState, MarginAccount, NoticeDelivery
 from lending.portal.doors import SignedIn
-from risk import cures, history, positions, prices
+from risk import cures, default_sales, history, positions, prices
 from risk.console.doors import frame, hours_of, risk_only
 from risk.models import Incident, LiquidationOrder
 from risk.positions import Standing
@@ -43,6 +43,8 @@ def account(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
         "orders": orders.order_by("-ordered_at", "-pk")[:_ROWS],
         "deliveries": told.order_by("-notice__created_at", "notice", "channel", "address")[:_ROWS],
         "hours": hours_of(request),
+        "defaults": default_sales.for_default(standing.debts, now=around["now"]),
+        "defaulted": [loan for loan, _payoff in standing.debts if loan.state == LoanState.DEFAULTED],
     }
     return render(request, "console/account.html", {**around, **context})
 

@@ -2,6 +2,7 @@
 
 from risk.models.credit import LEAST_WAIT_S, LONGEST_WAIT_S, ConditionalCredit, CreditPolicy
 from risk.models.margin import (
+    DEFAULTS,
     LIVE_ORDER_STATES,
     OPEN_CALL_STATES,
     CallEvent,
@@ -34,6 +35,7 @@ from risk.models.prices import (
 from risk.models.verdicts import Dispute, Waiver
 
 __all__ = [
+    "DEFAULTS",
     "LEAST_WAIT_S",
     "LIVE_ORDER_STATES",
     "LONGEST_WAIT_S",

@@ -166,13 +166,18 @@ class CallEvent(models.Model):
         ]
 
 
+DEFAULTS = ("payment_default", "maturity_default", "recall_default")
+
+
 class SaleCause(models.Model):
     """Why collateral may be sold: exactly one declared cause with its evidence stands behind every order."""
 
     class Kind(models.TextChoices):
         EXPIRED_CALL = "expired_call"
         LIQUIDATION_LEVEL = "liquidation_level"
+        PAYMENT_DEFAULT = "payment_default"
         MATURITY_DEFAULT = "maturity_default"
+        RECALL_DEFAULT = "recall_default"
         CLIENT_ELECTION = "client_election"
         TWO_KEY = "two_key"
 
@@ -184,6 +189,12 @@ class SaleCause(models.Model):
     episode = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, choices=Kind.choices)
     call = models.ForeignKey(MarginCall, on_delete=models.PROTECT, null=True)
+    loan = models.ForeignKey(
+        "lending.Loan", on_delete=models.PROTECT, null=True, related_name="+", help_text="whose default is sold for"
+    )
+    approval = models.OneToOneField(
+        "lending.Approval", on_delete=models.PROTECT, null=True, related_name="+", help_text="that two persons agreed"
+    )
     snapshot = models.ForeignKey("risk.PriceSnapshot", on_delete=models.PROTECT)
     evidence = models.JSONField(default=dict)
     declared_at = models.DateTimeField()
@@ -199,6 +210,11 @@ class SaleCause(models.Model):
             ),
             models.CheckConstraint(
                 name="expired_cause_names_its_call", condition=~Q(kind="expired_call") | Q(call__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="cause_of_a_default_names_loan_and_agreement",
+                condition=Q(kind__in=DEFAULTS, loan__isnull=False, approval__isnull=False, call__isnull=True)
+                | ~Q(kind__in=DEFAULTS) & Q(loan__isnull=True, approval__isnull=True),
             ),
         ]
 

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 
 from lending.models import Loan, LoanState
 from lending.panels import Indebted
-from risk import margin_calls, positions, previews, prices, what_if
-from risk.models import MarginCall, MarginState
+from risk import default_sales, margin_calls, positions, previews, prices, what_if
+from risk.models import MarginCall, MarginState, SaleCause
 from risk.portal import charts
 from risk.portal.forms import WhatIfForm
 from risk.positions import Standing
@@ -35,12 +35,14 @@ def home(request: HttpRequest, subjects: Sequence[Indebted], *, now: datetime) -
     found = positions.standings(accounts, now=now, debts=debts)
     clients = [subject.client for subject in subjects]
     calls = margin_calls.open_of(MarginCall.objects.filter(client__in=clients))
+    for_default = default_sales.for_default(debts, now=now)
     return [
         _home(
             request,
             [standing for standing in found.values() if standing.account.client_id == client.pk],
             [(call, found.get(call.margin_account_id)) for call in calls if call.client_id == client.pk],
             awaited,
+            [cause for cause in for_default if cause.client_id == client.pk],
             now=now,
         )
         for client, awaited in [(subject.client, subject.awaited) for subject in subjects]
@@ -52,6 +54,7 @@ def _home(
     standings: list[Standing],
     duties: list[tuple[MarginCall, Standing | None]],
     awaited: Sequence[Loan],
+    defaults: Sequence[SaleCause],
     *,
     now: datetime,
 ) -> SafeString:
@@ -63,6 +66,7 @@ def _home(
             "worst": next(iter(worst_first), None),
             "duties": duties,
             "awaited": awaited,
+            "defaults": defaults,
             "now": now,
         },
         request=request,
@@ -90,6 +94,7 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
             "loan": subject.loan,
             "standing": standing,
             "calls": margin_calls.open_of(account.margin_calls),
+            "cause": next(iter(default_sales.for_default(standing.debts, now=now)), None),
             "now": now,
             "spans": charts.SPANS,
             "span": charts.USUAL,

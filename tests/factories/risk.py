@@ -215,7 +215,7 @@ def sell(order: LiquidationOrder, quantity: Decimal, price: Decimal, *, now: dt.
     assert granted == quantity
     proceeds = money.quantize_down(quantity * price, 2)
     liquidations.record_fill(order, quantity, proceeds, now=now)
-    loan = Loan.objects.get(margin_account=account)
+    loan = order.cause.loan or Loan.objects.get(margin_account=account)
     key = f"test-sale:{order.public_id}:{quantity:f}"
     heading = entries.Heading(
         key=key, effective_at=now, book_id=loan.book_id, client_id=loan.client_id, loan_id=loan.pk

@@ -9,7 +9,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from deploy.demo import reference
-from lending import allow_list, bank_statements, collateral, freezes, loans, offers, people, screening
+from lending import allow_list, bank_statements, collateral, freezes, loans, notices, offers, people, screening
 from lending.models import (
     BankLine,
     Client,
@@ -18,6 +18,8 @@ from lending.models import (
     Deposit,
     KycCase,
     Loan,
+    LoanState,
+    Obligation,
     Product,
     ScreeningMatch,
     User,
@@ -44,7 +46,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
     """Give alice's client money and addresses of its own, an offer, a line and a frozen account."""
     client = alice.client_users.get().client
     make.give(client, "USD", "5000", now=now)
-    make.give(client, "BTC", "17", now=now)
+    make.give(client, "BTC", "22", now=now)
     for code, address in (("USD", "wire:alice"), ("BTC", "bc1q-alice")):
         make.allowed(client, code, address, now=now)
     quiet, frozen = (
@@ -55,6 +57,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
     freezes.freeze(frozen.margin_account, reason="a court order", by=reference.staff("rhea"), now=now)
     offer = _offered(client, "term-usd-24h", date(2021, 11, 19), now)
     drawn, broken = _line(client, alice, now), _broken(client, alice, now)
+    late = _in_default(client, alice, now)
     called = MarginCall.objects.filter(client=client, state="notified").order_by("pk").first()
     own, where = f"/portal/loans/{quiet.public_id}/", f"/portal/addresses/{client.public_id}/"
     return [
@@ -68,6 +71,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
         ("rhea", f"/admin/recalls/{drawn.pk}/"),
         ("alice", f"/portal/loans/{broken.public_id}/"),
         ("rhea", f"/admin/workouts/{broken.pk}/"),
+        ("rhea", f"/admin/defaults/{late.pk}/"),
         ("rhea", f"/admin/lending/loan/{frozen.pk}/change/"),
     ]
 
@@ -81,21 +85,36 @@ def _offered(client: Client, product: str, maturity_date: date | None, now: date
 
 def _line(client: Client, alice: User, now: datetime) -> Loan:
     """Return a line of which nothing is drawn yet."""
-    return _funded(_offered(client, "line-usd-24h", None, now), alice, now)
+    return _funded(_offered(client, "line-usd-24h", None, now), alice, D(8), now)
 
 
 def _broken(client: Client, alice: User, now: datetime) -> Loan:
     """Return a loan whose collateral is sold and did not cover it."""
-    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, now)
+    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, D(8), now)
     make.broken(loan, "8", "90000", now=now)
     return loan
 
 
-def _funded(loan: Loan, alice: User, now: datetime) -> Loan:
+def _in_default(client: Client, alice: User, now: datetime) -> Loan:
+    """Return a loan whose rows say that it was not paid, and its client told: half a year is not waited for."""
+    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, D(5), now)
+    asked = Obligation.objects.filter(loan=loan)
+    for state in ("noticed", "due", "late"):
+        asked.update(state=state, amount=D(100_000), announced_at=now)
+    asked.update(state="defaulted", act_at=None)
+    loans.transition(loan, LoanState.DEFAULTED, actor=None, cause="half done", now=now, default_at=now)
+    key = f"loan_default:{loan.public_id}:{asked.get().due_date}:half done"
+    letter = notices.Letter(client=client, kind="loan_default", subject="Default", body="Half done", key=key)
+    notices.enqueue([letter], now=now)
+    notices.Notice.objects.filter(key=key).update(deemed_received_at=now)
+    return loan
+
+
+def _funded(loan: Loan, alice: User, quantity: Decimal, now: datetime) -> Loan:
     rhea, olga = reference.staff("rhea"), reference.staff("olga")
     loan = offers.accept(loan, by=alice, now=now)
     loan = offers.collateral_pending(offers.approve(loan, by=rhea, now=now), actor=olga, now=now)
-    collateral.pledge(loan.margin_account, make.asset("BTC"), D(8), key=f"pledge:{loan.public_id}", now=now)
+    collateral.pledge(loan.margin_account, make.asset("BTC"), quantity, key=f"pledge:{loan.public_id}", now=now)
     return loans.fund(loan, permit=make.draw_permit(loan, now=now), actor=olga, now=now)
 
 

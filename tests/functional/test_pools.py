@@ -115,9 +115,9 @@ def test_what_a_pool_does_not_secure(cast: Cast, client: Browser, product: Produ
         assert "is not one of the available choices" in wrong.content.decode()
 
 
-def quoted(cast: Cast, product: Product, **terms: object) -> Loan:
+def quoted(cast: Cast, usual: Product, **terms: object) -> Loan:
     given = {
-        "product": product, "principal": D(1000), "annual_rate": D("0.1"), "maturity_date": NOW.date() + timedelta(90),
+        "product": usual, "principal": D(1000), "annual_rate": D("0.1"), "maturity_date": NOW.date() + timedelta(90),
         "quoted_until": LATER + timedelta(days=1), "made_by": cast.robin, "client": cast.harbourside, "now": LATER,
     }  # fmt: skip
     return offers.quote(**{**given, **terms})  # type: ignore[arg-type]

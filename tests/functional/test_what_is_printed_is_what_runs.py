@@ -247,6 +247,7 @@ def read(paper: bytes) -> dict[str, str]:
                 or line.startswith(
                     (
                         "LTV is the debt",
+                        "In default all",
                         "What principal costs",
                         "The interest a year stands",
                         "The late fee is",

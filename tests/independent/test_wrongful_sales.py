@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.independent import clocks, ticks, wrongful_sales
+from tests.independent import clocks, defaults, ticks, wrongful_sales
 from tests.independent.wrongful_sales import Checker
 
 D = Decimal
@@ -36,6 +36,7 @@ class Facts:
         self.disputes: list[tuple[Any, ...]] = []
         self.spoken: list[tuple[Any, ...]] = []
         self.venues = (1, 2, 3)
+        self.default: dict[str, list[tuple[Any, ...]]] = {}
         self._answer: list[tuple[Any, ...]] = []
 
     def called(
@@ -69,6 +70,7 @@ class Facts:
             clocks._DISPUTES: self.disputes,
             clocks._SPOKEN: self.spoken,
             wrongful_sales._LOTS: [("BTC", D("0.0001"))],
+            **self.default,
         }.get(statement, [])
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -289,3 +291,61 @@ def test_a_logged_phone_call_is_receipt(facts: Facts) -> None:
     assert reasons(facts) == []
     facts.spoken = [(CALL, at(45))]
     assert "expired at" in reasons(facts)[0]
+
+
+LOAN = 7
+
+
+def in_default(facts: Facts) -> dict[str, list[tuple[Any, ...]]]:
+    """Sell 0.22 BTC for a loan of 2,000 USD that was due at step 0 and in default a day later, at a low LTV."""
+    late = at(50) - timedelta(hours=1)
+    facts.debt = D(2_000)
+    facts.order = (1, ACCOUNT, "BTC", 1, D("0.2"), at(50), "maturity_default", None, 4, at(50))
+    facts.default = {
+        defaults._SALES: [(ACCOUNT, 4, LOAN, "maturity_default", at(50), 0, 1)],
+        defaults._ASKED: [(LOAN, "maturity", D(2_000), late - timedelta(days=6), late - timedelta(days=1), late)],
+        defaults._PAID: [],
+        defaults._TOLD: [(LOAN, late + timedelta(minutes=1))],
+        defaults._OWED: [(LOAN, "USD", late - timedelta(days=90), D(2_000))],
+    }
+    return facts.default
+
+
+def test_a_sale_for_a_default_is_rightful_at_a_low_ltv(facts: Facts) -> None:
+    in_default(facts)
+    assert reasons(facts) == []
+
+
+def test_a_sale_for_a_default_that_lacks_something(facts: Facts) -> None:
+    late = in_default(facts)[defaults._ASKED][0][5]
+    part = ("instalment", D(500), late - timedelta(days=6), late - timedelta(days=1), late)
+    for statement, row, says in (
+        (defaults._SALES, (ACCOUNT, 4, LOAN, "maturity_default", at(50), 0, 0), "no two persons"),
+        (defaults._SALES, (ACCOUNT, 4, LOAN, "maturity_default", at(50), 2, 1), "grace"),
+        (defaults._SALES, (ACCOUNT, 4, LOAN, "recall_default", at(50), 0, 1), "no recall_default"),
+        (defaults._TOLD, (LOAN, at(51)), "no evidence of delivery"),
+        (defaults._ASKED, (LOAN, "maturity", D(2_000), *part[2:4], at(51)), "no maturity_default"),
+        (defaults._OWED, (LOAN, "USD", at(49), D(2_000)), "had been paid"),
+        (defaults._OWED, (LOAN, "USD", late - timedelta(days=90), D(1_000)), "restores the target"),
+    ):
+        in_default(facts)[statement] = [row]
+        assert says in reasons(facts)[0], says
+
+
+def test_a_payment_default_counts_what_came_in_while_it_was_asked_for(facts: Facts) -> None:
+    late = in_default(facts)[defaults._ASKED][0][5]
+    asked = (LOAN, "instalment", D(500), late - timedelta(days=6), late - timedelta(days=1), late)
+    older = (LOAN, "interest", D(100), late - timedelta(days=36), late - timedelta(days=31), late + timedelta(days=9))
+    for rows, paid, rightful in (
+        ([asked], [], True),
+        ([asked], [(LOAN, late - timedelta(days=2), D(499))], True),
+        ([asked], [(LOAN, late - timedelta(days=2), D(500))], False),
+        ([asked], [(LOAN, late - timedelta(days=20), D(500))], True),  # before it was asked for
+        ([asked, older], [(LOAN, late - timedelta(days=2), D(500))], True),  # the older one took its part first
+        ([asked, older], [(LOAN, late - timedelta(days=2), D(600))], False),
+    ):
+        known = in_default(facts)
+        known[defaults._SALES] = [(ACCOUNT, 4, LOAN, "payment_default", at(50), 0, 1)]
+        facts.order = (*facts.order[:6], "payment_default", *facts.order[7:])
+        known[defaults._ASKED], known[defaults._PAID] = rows, paid
+        assert (reasons(facts) == []) is rightful, (rows, paid)

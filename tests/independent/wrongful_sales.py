@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tests.independent import defaults
 from tests.independent.clocks import RawStops
 from tests.independent.ticks import RawPrices
 
@@ -123,7 +124,7 @@ class Checker:
     def __init__(self, cursor: Any) -> None:
         self._prices = RawPrices(cursor)
         self._rounds = self._prices.rounds()
-        self._stops = RawStops(cursor)
+        self._stops, self._defaults = RawStops(cursor), defaults.RawDefaults(cursor)
         self._orders = _rows(cursor, _ORDERS)
         self._terms = {row[0]: row[1:] for row in _rows(cursor, _ACCOUNTS)}
         self._calls = {row[0]: (*row[1:6], self._stops.received_at(row[0], *row[6:])) for row in _rows(cursor, _CALLS)}
@@ -145,27 +146,15 @@ class Checker:
         """Return the sales that can not be justified."""
         found = []
         for order, account, asset, part, quantity, at, kind, call, episode, declared_at in self._orders:
-            reason = self._judge(
-                account, asset, part, quantity, at, kind, call, episode=episode, declared_at=declared_at
-            )
-            reason = reason or self._traded(order, account, episode)
-            if reason:
+            reason = self._judge(account, asset, part, quantity, at, kind, call, episode, declared_at)
+            if reason := reason or self._traded(order, account, episode):
                 found.append(Wrongful(order, account, reason))
         return found
 
     def _judge(
-        self,
-        account: int,
-        asset: str,
-        part: int,
-        quantity: Decimal,
-        at: datetime,
-        kind: str,
-        call: int | None,
-        *,
-        episode: int,
-        declared_at: datetime,
-    ) -> str:
+        self, account: int, asset: str, part: int, quantity: Decimal, at: datetime, kind: str, call: int | None,
+        episode: int, declared_at: datetime,
+    ) -> str:  # fmt: skip
         agreed = self._agreed(account, episode, at)
         debt, pledged = self._position(account, at)
         ltv = self._ltv(debt, pledged, at)
@@ -175,11 +164,14 @@ class Checker:
         if ltv is None:
             return "an asset of the account had no quorum of live sources"
         call_ltv, _, liquidation, target, clear, gap, *_ = self._terms[account]
-        for code in pledged:
-            if agreed or not self._in_grace(code, at):
-                continue
-            if ltv < liquidation + gap - BLUR or not self._agreed(account, episode, at, "sale_in_grace"):
-                return f"{code} had only just come back from an outage"
+        just_back = next((code for code in pledged if not agreed and self._in_grace(code, at)), None)
+        ended = ltv >= liquidation + gap - BLUR and self._agreed(account, episode, at, "sale_in_grace")
+        if just_back and not ended:
+            return f"{just_back} had only just come back from an outage"
+        if kind in defaults.KINDS:
+            owed = self._defaults.owed(account, episode, at)
+            wrong = self._defaults.why_wrong(account, episode)
+            return wrong or self._oversized(owed, {}, asset, quantity, Decimal(0), at, bare=bare)
         if self._cured_in_time(account, call, at) and ltv < liquidation - BLUR:
             return "the call had been cured in time"
         if part > 1:

@@ -1,0 +1,197 @@
+"""A loan is not paid at maturity while its LTV is low: risk asks, the head of risk agrees, and it is sold for that."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.db import DatabaseError, connection, transaction
+from django.test import Client as Browser
+
+from lending import dunning, ledger, margin_accounts, notices
+from lending.engine import accounts
+from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, User
+from risk import default_sales, invariants, prices
+from risk.models import LIVE_ORDER_STATES, SaleCause
+from tests.factories.lending import ProductFactory
+from tests.factories.risk import Desk
+from tests.independent import wrongful_sales
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def page(desk: Desk, who: User, address: str, **fields: str) -> str:
+    """Open a page, or send a form of it, as somebody at the platform's time."""
+    browser = Browser()
+    browser.force_login(who)
+    with time_machine.travel(desk.now, tick=False):
+        answer = browser.post(address, fields, follow=True) if fields else browser.get(address)
+    return answer.content.decode()
+
+
+def in_default(desk: Desk, loan: Loan) -> Loan:
+    """Let a loan's maturity go by unpaid, with marks that are good again when its default has been told."""
+    row = Obligation.objects.get(loan=loan)
+    for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):
+        desk.now = at
+        dunning.work_due(now=at)
+    desk.minutes(13)
+    loan.refresh_from_db()
+    assert loan.state == LoanState.DEFAULTED
+    return loan
+
+
+def agreed(desk: Desk, loan: Loan) -> SaleCause:
+    """Have two persons agree to a sale for a default."""
+    asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
+    page(desk, desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
+    return SaleCause.objects.get(loan=loan)
+
+
+def sell_out(desk: Desk, loan: Loan, *, price: str) -> None:
+    """Fill order after order at a price below the mark, so that a rest is ordered again, until there is none."""
+    while live := [order for order in desk.orders(loan) if order.state in LIVE_ORDER_STATES]:
+        desk.step()
+        desk.sell(live[0], price=price)
+        desk.step()
+
+
+def found_wrong() -> list[str]:
+    with connection.cursor() as cursor:
+        return [sale.reason for sale in wrongful_sales.Checker(cursor).wrongful()]
+
+
+def test_it_is_sold_for_its_default_by_two_persons_and_says_why(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    its_page, door = f"/admin/lending/loan/{loan.pk}/change/", f"/admin/defaults/{loan.pk}/"
+    assert "is active: nothing is sold for a default" in page(desk, desk.risk, door, reason="Early")
+    loan = in_default(desk, loan)
+    desk.minutes(2)
+    assert (desk.orders(loan), desk.state(loan)) == ([], "healthy")
+    assert f'hx-get="{door}"' in page(desk, desk.risk, its_page)
+    assert "Ask to sell for the default" in page(desk, desk.risk, door)
+    assert "Ask to sell for the default" not in page(desk, desk.manager, door)
+    assert "Refused: say why" in page(desk, desk.risk, door, reason=" ")
+    assert "Refused: the reason has 404 characters" in page(desk, desk.risk, door, reason="why " * 100 + "?why")
+    assert "waits on the page Approvals" in page(desk, desk.risk, door, reason="Nothing came, nobody answers")
+    assert "Refused: it was asked for already" in page(desk, desk.second, door, reason="Me too")
+    asked = Approval.objects.get(kind="sell_for_default")
+    button = f"/admin/lending/approval/{asked.pk}/approve/"
+    assert "can not decide it" in page(desk, desk.risk, button, reason="")
+    assert "Approved by you" in page(desk, desk.second, button, reason="so be it")
+    desk.step()
+    cause = SaleCause.objects.get()
+    assert (cause.kind, cause.call, cause.loan) == ("maturity_default", None, loan)
+    (order,) = desk.orders(loan)
+    owed = desk.payoff(loan)
+    assert owed < order.quantity * 40_000 < owed * Decimal("1.05")  # the payoff and what selling costs, and no more
+    borrower = ClientUser.objects.get(client=loan.client).user
+    assert "In default: collateral is being sold" in page(desk, borrower, f"/portal/loans/{loan.public_id}/")
+    assert "Pay a loan in default" in page(desk, borrower, "/portal/")
+    assert "Two persons of the desk have agreed" in page(desk, borrower, "/portal/notices/")
+    assert "Maturity Default" in page(desk, desk.risk, f"/console/accounts/{loan.margin_account.public_id}/")
+    assert "Nothing came, nobody answers" in page(desk, desk.second, door)
+    sell_out(desk, loan, price="39900")
+    loan.refresh_from_db()
+    cause.refresh_from_db()
+    assert (loan.state, cause.outcome) == (LoanState.REPAID, "debt_gone")
+    assert ledger.owed(accounts.client_free("USD", loan.client_id)) > 0  # what was over is the client's
+    assert (found_wrong(), invariants.check()) == ([], [])
+
+
+def test_who_pays_before_it_is_sold_stops_it(desk: Desk) -> None:
+    loan = in_default(desk, desk.loan("20000", BTC="1"))
+    agreed(desk, loan)
+    desk.step(BTC="39000")
+    (order,) = desk.orders(loan)
+    desk.pay(loan, "21500")
+    desk.step()
+    order.refresh_from_db()
+    loan.refresh_from_db()
+    assert (order.state, order.filled_quantity, loan.state) == ("cancelled", 0, LoanState.REPAID)
+    assert desk.pledged(loan, "BTC") == 1
+    assert SaleCause.objects.get().outcome == "debt_gone"
+    assert invariants.check() == []
+
+
+def test_what_all_collateral_leaves_unpaid_is_a_shortfall(desk: Desk) -> None:
+    loan = in_default(desk, desk.loan("20000", BTC="1"))
+    agreed(desk, loan)
+    desk.step(BTC="20000")  # past the liquidation level as well: one sale is under way, and no call is made beside it
+    (order,) = desk.orders(loan)
+    assert (order.quantity, order.plan["full_close"]) == (1, True)
+    assert not loan.margin_account.margin_calls.exists()
+    sell_out(desk, loan, price="19500")
+    loan.refresh_from_db()
+    assert (loan.state, SaleCause.objects.get().outcome) == (LoanState.WORKOUT, "shortfall")
+    assert (found_wrong(), invariants.check()) == ([], [])
+
+
+def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
+    loan = desk.loan("20000", opens_pool=True, BTC="2")
+    line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
+    other = desk.loan("10000", pool=loan, product=line)
+    row = Obligation.objects.get(loan=loan)
+    for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):
+        desk.now = at
+        Obligation.objects.filter(loan=other).update(state="cancelled", act_at=None)  # it pays its interest elsewhere
+        dunning.work_due(now=at)
+    desk.minutes(13)
+    loan.refresh_from_db()
+    cause = agreed(desk, loan)
+    desk.step()
+    (order,) = desk.orders(loan)
+    assert order.quantity * 40_000 < desk.payoff(loan) * Decimal("1.05")
+    sell_out(desk, loan, price="39900")
+    cause.refresh_from_db()
+    states = dict(Loan.objects.values_list("pk", "state"))
+    assert (states, cause.outcome) == ({loan.pk: LoanState.REPAID, other.pk: LoanState.ACTIVE}, "debt_gone")
+    assert (found_wrong(), invariants.check()) == ([], [])
+
+
+def test_what_stops_it(desk: Desk) -> None:
+    loan = desk.loan("20000", BTC="1")
+    with pytest.raises(default_sales.UnableToSell, match="is active"):
+        default_sales.ask(loan, reason="Early", maker=desk.risk, now=desk.now)
+    loan = in_default(desk, loan)
+    delivered = notices.Notice.objects.get(kind="loan_default")
+    notices.Notice.objects.filter(pk=delivered.pk).update(deemed_received_at=None)
+    with pytest.raises(default_sales.UnableToSell, match="no evidence of delivery on two channels"):
+        default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
+    notices.Notice.objects.filter(pk=delivered.pk).update(deemed_received_at=delivered.deemed_received_at)
+    asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
+    desk.pay(loan, "21500")
+    said = page(desk, desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
+    assert "Refused: it is repaid: nothing is sold for a default" in said
+    assert not SaleCause.objects.exists()
+
+
+def test_it_waits_for_good_marks_and_for_a_frozen_account(desk: Desk) -> None:
+    loan = in_default(desk, desk.loan("20000", BTC="1"))
+    agreed(desk, loan)
+    desk.steps(3, BTC={"alder": "28000", "birch": "27500", "cedar": "26950"})
+    assert desk.orders(loan) == []
+    margin_accounts.MarginAccount.objects.filter(pk=loan.margin_account_id).update(frozen=True)
+    desk.steps(3, BTC="40000")
+    assert desk.orders(loan) == []
+    margin_accounts.MarginAccount.objects.filter(pk=loan.margin_account_id).update(frozen=False)
+    desk.step()
+    assert len(desk.orders(loan)) == 1
+
+
+def test_the_database_asks_for_two_persons(desk: Desk) -> None:
+    loan = in_default(desk, desk.loan("20000", BTC="1"))
+    asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
+    snapshot = prices.snapshot(prices.current(now=desk.now), now=desk.now)
+    known = {"client": loan.client, "margin_account": loan.margin_account, "episode": 1, "loan": loan}
+    known |= {"snapshot": snapshot, "declared_at": desk.now, "kind": "maturity_default"}
+    with pytest.raises(DatabaseError, match="agreement of two persons"), transaction.atomic():
+        SaleCause.objects.create(**known, approval=asked)  # nobody has agreed yet
+    for lacks in ({"approval": None}, {"approval": asked, "loan": None}):
+        with pytest.raises(DatabaseError, match="agreement"), transaction.atomic():
+            SaleCause.objects.create(**{**known, **lacks})
