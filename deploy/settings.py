@@ -297,6 +297,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "risk.admin.drawing.part",
         "lending.admin.recalls.part",
         "lending.admin.workouts.part",
+        "lending.admin.perfections.part",
         "lending.admin.benchmarks.part",
         "risk.admin.default_sales.part",
         "risk.admin.releases.part",

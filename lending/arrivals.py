@@ -113,6 +113,7 @@ def _credit_collateral(keys: list[int], now: datetime) -> set[int]:
 
 def _pledge_all(arrivals: Sequence[_Arrival], *, now: datetime) -> None:
     """Pledge what has just been credited, as many single pledges would, in a handful of statements."""
+    titled = margin_accounts.by_title(item.account for item in arrivals)
     drafts = [
         entries.pledge(
             entries.Heading(
@@ -124,6 +125,7 @@ def _pledge_all(arrivals: Sequence[_Arrival], *, now: datetime) -> None:
             asset=item.asset.code,
             quantity=item.quantity,
             margin_account_id=item.account.pk,
+            title=item.account.pk in titled,
         )
         for item in arrivals
     ]

@@ -8,13 +8,13 @@ from django.db.models import Q, QuerySet, Sum
 
 from lending import access, approvals, audit, events, ledger, margin_accounts
 from lending.engine import entries, money
-from lending.engine.chart import AccountKind
+from lending.engine.chart import SECURED_KINDS, AccountKind
 from lending.models import Approval, Asset, CustodyBreak, LedgerBalance, Posting, Role, User
 
 KIND = "book_break"
 TAKEN_OVER = "arrival_taken_over"  # begins the key of the entry by which what was taken over has come
 _OPENING = "balance_taken_over"
-_THEIRS = (AccountKind.CLIENT_FREE, AccountKind.CLIENT_RESERVED, AccountKind.CLIENT_PLEDGED)
+_THEIRS = (AccountKind.CLIENT_FREE, AccountKind.CLIENT_RESERVED, *SECURED_KINDS)
 WORKERS = frozenset({Role.OPERATIONS}) | access.RISK_ROLES
 # Long enough for a custodian's own hiccup; after that nothing of the asset leaves any more.
 AGED = timedelta(minutes=30)

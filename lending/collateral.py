@@ -314,8 +314,8 @@ def _post(
     heading = entries.Heading(
         key=key, effective_at=effective_at, book_id=margin_accounts.book_of(account).pk, client_id=account.client_id
     )
-    draft = recipe(heading, asset=asset.code, quantity=quantity, margin_account_id=account.pk)
-    return ledger.post(draft, now=now, actor=actor)
+    given = {"margin_account_id": account.pk, "title": account.pledge_terms.by_title}
+    return ledger.post(recipe(heading, asset=asset.code, quantity=quantity, **given), now=now, actor=actor)
 
 
 def _finish(

@@ -59,7 +59,8 @@ QUESTIONS = (
         """
         SELECT a.key, b.amount FROM lending_ledgerbalance b JOIN lending_ledgeraccount a ON a.id = b.account_id
         WHERE a.kind IN ('deposits_pending', 'withdrawals_pending', 'client_free', 'client_reserved',
-                         'client_pledged', 'liquidation_hold', 'sale_proceeds', 'deficiency_allowance') AND b.amount > 0
+                         'client_pledged', 'collateral_to_return', 'liquidation_hold', 'sale_proceeds',
+                         'deficiency_allowance') AND b.amount > 0
            OR a.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'deficiency_claim')
               AND b.amount < 0
         """,
@@ -79,10 +80,10 @@ QUESTIONS = (
         """
         WITH booked AS (
             SELECT a.margin_account_id, a.asset_id,
-                   -coalesce(sum(b.amount) FILTER (WHERE a.kind = 'client_pledged'), 0) AS quantity,
+                   -coalesce(sum(b.amount) FILTER (WHERE a.kind <> 'liquidation_hold'), 0) AS quantity,
                    -coalesce(sum(b.amount) FILTER (WHERE a.kind = 'liquidation_hold'), 0) AS held
             FROM lending_ledgeraccount a JOIN lending_ledgerbalance b ON b.account_id = a.id
-            WHERE a.kind IN ('client_pledged', 'liquidation_hold') GROUP BY 1, 2
+            WHERE a.kind IN ('client_pledged', 'collateral_to_return', 'liquidation_hold') GROUP BY 1, 2
         )
         SELECT coalesce(p.margin_account_id, k.margin_account_id) AS margin_account, s.code AS asset,
                p.quantity, k.quantity AS booked, p.held_quantity, k.held AS booked_held

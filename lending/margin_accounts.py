@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 
-from lending.models import Book, Client, LadderTerms, Loan, MarginAccount
+from lending.models import Book, Client, LadderTerms, Loan, MarginAccount, PledgeForm, PledgeTerms
 
 HOUSE_BOOK = "house"
 
@@ -20,7 +20,7 @@ def lock(margin_account_id: int) -> MarginAccount:
     """Return the margin account, locked until the transaction ends."""
     return (
         MarginAccount.objects.select_for_update(of=("self",))
-        .select_related("client", "terms")
+        .select_related("client", "terms", "pledge_terms")
         .get(pk=margin_account_id)
     )
 
@@ -81,6 +81,12 @@ def pools_of(client: Client) -> QuerySet[MarginAccount]:
     """Return the pools of a client that may secure another loan, the oldest first."""
     pools = MarginAccount.objects.filter(client=client, kind=MarginAccount.Kind.POOL, frozen=False)
     return pools.select_related("terms", "client").order_by("pk")
+
+
+def by_title(margin_accounts: Iterable[MarginAccount]) -> set[int]:
+    """Return the keys of the margin accounts whose collateral becomes the desk's own, in one query."""
+    terms = set(PledgeTerms.objects.filter(form=PledgeForm.TITLE_TRANSFER).values_list("pk", flat=True))
+    return {account.pk for account in margin_accounts if account.pledge_terms_id in terms}
 
 
 def book_of(margin_account: MarginAccount) -> Book:

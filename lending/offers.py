@@ -139,6 +139,7 @@ def quote(
             client=client,
             kind=kind,
             terms=margin_accounts.kept(ladder, drawn.ladder),
+            pledge_terms=product.pledge_terms,
             created_at=now,
         )
     loan = Loan.objects.create(
@@ -365,8 +366,8 @@ def check_pool(pool: MarginAccount, client: Client, product: Product, terms: Lad
     Raises
     ------
     UnableToQuote
-        If it is another client's, secures one loan alone, is frozen, is kept in another book, or another ladder is
-        wanted than the pool's.
+        If it is another client's, secures one loan alone, is frozen, is kept in another book, its collateral is given
+        otherwise, or another ladder is wanted than the pool's.
     """
     if pool.client_id != client.pk:
         raise UnableToQuote("the margin account is another client's")
@@ -376,6 +377,8 @@ def check_pool(pool: MarginAccount, client: Client, product: Product, terms: Lad
         raise UnableToQuote("the pool is frozen: nothing new is secured by it")
     if margin_accounts.book_of(pool) not in (product.book, margin_accounts.house_book()):
         raise UnableToQuote(f"the pool is kept in another book than {product}")
+    if pool.pledge_terms_id != product.pledge_terms_id:
+        raise UnableToQuote(f"collateral of the pool is given by {pool.pledge_terms}, that of {product} is not")
     if terms is not None and (reason := margin_accounts.differs(terms, pool.terms)):
         raise UnableToQuote(f"the ladder is the pool's, which another loan does not change: {reason}")
     later = [

@@ -90,6 +90,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
             public_id=ids.derived("margin_account", loan.public_id),
             client_id=loan.client_id,
             terms=margin_accounts.kept(loan.product.terms, sheet.ladder),
+            pledge_terms_id=loan.product.pledge_terms_id,
             shard=0,  # the database sets it
             created_at=now,
         )

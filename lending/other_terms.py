@@ -103,6 +103,7 @@ def preview(loan: Loan, wanted: Wanted, *, expires_at: datetime, now: datetime) 
             loan_terms=after,
             ladder=other,
             kind=account.kind,
+            pledge_terms=account.pledge_terms,
             collateral={code: quantity for code, (quantity, _) in known.items()},
             haircuts={code: off for code, (_, off) in known.items()},
             amends={

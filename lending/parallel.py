@@ -22,7 +22,7 @@ from lending import access, audit, csv_tables, ports
 from lending.csv_tables import Cells, Problem, UnableToRead
 from lending.engine import money
 from lending.engine.cells import safe
-from lending.engine.chart import AccountKind
+from lending.engine.chart import SECURED_KINDS, AccountKind
 from lending.interest import ACCRUING
 from lending.models import Loan, LoanOrigin, ParallelDifference, ParallelNote, ParallelRun, Pledge, Posting, Role, User
 
@@ -39,7 +39,7 @@ _KINDS = {
     AccountKind.INTEREST_RECEIVABLE.value: "interest",
     AccountKind.FEES_RECEIVABLE.value: "fees",
 }
-_COLLATERAL = (AccountKind.CLIENT_PLEDGED.value, AccountKind.LIQUIDATION_HOLD.value)
+_COLLATERAL = tuple(kind.value for kind in (*SECURED_KINDS, AccountKind.LIQUIDATION_HOLD))
 Figures = dict[str, Decimal | None]
 
 

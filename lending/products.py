@@ -15,7 +15,18 @@ from django.db import transaction
 
 from lending import access, approvals, audit, reasons
 from lending.engine import money
-from lending.models import Approval, Asset, Benchmark, Book, LadderTerms, Product, ProductHaircut, Role, User
+from lending.models import (
+    Approval,
+    Asset,
+    Benchmark,
+    Book,
+    LadderTerms,
+    PledgeTerms,
+    Product,
+    ProductHaircut,
+    Role,
+    User,
+)
 
 KIND = "product"
 MAKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
@@ -41,7 +52,7 @@ TERMS = (
     "prepayment",
     "prepayment_rate",
 )
-_CHANGED = ("name", "terms", *TERMS)
+_CHANGED = ("name", "terms", "pledge_terms", *TERMS)
 _OFF = "haircut of "
 
 
@@ -93,7 +104,7 @@ def ask(wanted: Wanted, *, reason: str, maker: User, now: datetime) -> Approval:
     said = reasons.kept(reason, UnableToChange, missing="say why: the second person reads it")
     if waiting(wanted.code, now=now) is not None:
         raise UnableToChange(f"a change of {wanted.code} waits for a second person already")
-    standing = Product.objects.filter(code=wanted.code).select_related("asset", "book", "terms").first()
+    standing = Product.objects.filter(code=wanted.code).select_related("asset", "book", "terms", "pledge_terms").first()
     before = _facts(standing)
     after = _asked(wanted, standing)
     changed = {name: value for name, value in after.items() if before.get(name, "") != value}
@@ -161,7 +172,7 @@ def _text(value: Any) -> str:
         return money.text(value)
     if isinstance(value, (Asset, Book)):
         return value.code
-    return value.name if isinstance(value, LadderTerms) else str(value)
+    return value.name if isinstance(value, (LadderTerms, PledgeTerms)) else str(value)
 
 
 def _read(name: str, text: str) -> Any:
@@ -172,6 +183,8 @@ def _read(name: str, text: str) -> Any:
         return Book.objects.get(code=text)
     if name == "terms":
         return LadderTerms.objects.get(name=text, is_preset=True)
+    if name == "pledge_terms":
+        return PledgeTerms.objects.get(name=text)
     column: Any = Product._meta.get_field(name)
     return column.to_python(text)
 

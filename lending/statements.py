@@ -19,7 +19,7 @@ from django.db.models import QuerySet, Sum
 from lending import ports
 from lending.engine import money
 from lending.engine.cells import safe
-from lending.engine.chart import GUARDS, AccountKind
+from lending.engine.chart import GUARDS, SECURED_KINDS, AccountKind
 from lending.models import Client, LedgerAccount, Posting, Seal
 
 MOST_DAYS = 366
@@ -31,6 +31,7 @@ LABELS = {
     AccountKind.CLIENT_FREE: "Free balance",
     AccountKind.CLIENT_RESERVED: "Set aside for margin calls",
     AccountKind.CLIENT_PLEDGED: "Collateral pledged",
+    AccountKind.COLLATERAL_TO_RETURN: "Collateral to be returned",
     AccountKind.LIQUIDATION_HOLD: "Collateral held for a sale",
     AccountKind.SALE_PROCEEDS: "Proceeds being settled",
     AccountKind.DEPOSITS_PENDING: "Transfers in, being credited",
@@ -42,7 +43,7 @@ LABELS = {
 }
 _KINDS = tuple(LABELS)
 _INTEREST = AccountKind.INTEREST_RECEIVABLE
-_COLLATERAL = {LABELS[kind] for kind in (AccountKind.CLIENT_PLEDGED, AccountKind.LIQUIDATION_HOLD)}
+_COLLATERAL = {LABELS[kind] for kind in (*SECURED_KINDS, AccountKind.LIQUIDATION_HOLD)}
 
 
 class UnableToDraw(ValueError):

@@ -258,6 +258,10 @@ class _Reader:
                     self._note(loan, "margin_account", f"{loan.account!r} is another client's, in row {first.row}")
                 elif any(getattr(loan.ladder, name) != getattr(first.ladder, name) for name in LADDER):
                     self._note(loan, "margin_account", f"its ladder is another than that of row {first.row}, its pool")
+                elif loan.product.pledge_terms_id != first.product.pledge_terms_id:
+                    self._note(
+                        loan, "margin_account", f"its collateral is given otherwise than that of row {first.row}"
+                    )
                 elif any(first.haircuts.get(asset.code) != loan.haircuts.get(asset.code) for asset in loan.pledges):
                     self._note(loan, "margin_account", f"a haircut of it is another than in row {first.row}, its pool")
                 elif loan.product.book_id != first.product.book_id:

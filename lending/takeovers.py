@@ -217,6 +217,7 @@ def _make(takeover: Takeover, trial: Trial, now: datetime) -> list[tuple[Loan, L
                 client=row.client,
                 kind=_kind(row),
                 terms=margin_accounts.kept(row.ladder, sheet.ladder),
+                pledge_terms=row.product.pledge_terms,
                 created_at=now,
             )
         loan = Loan(
@@ -332,6 +333,7 @@ def _secure(takeover: Takeover, loans: Sequence[tuple[Loan, LoanRow]], now: date
                 quantity=quantity,
                 custodian=ports.custodian().name,
                 margin_account_id=account.pk,
+                title=account.pledge_terms.by_title,
             )
             for account, asset, quantity, _, loan in each
         ),

@@ -31,6 +31,7 @@ from lending.models import (
     Loan,
     LoanState,
     MarginAccount,
+    PledgeTerms,
     Product,
     SigningRule,
     TermSheet,
@@ -118,11 +119,6 @@ class Drawn:
         return terms.read_part(self.content, "ladder")
 
     @property
-    def rules(self) -> dict[str, Any]:
-        """Return what is the same for every loan, by name."""
-        return terms.read_part(self.content, "rules")
-
-    @property
     def origin(self) -> dict[str, str] | None:
         """Return where the loan comes from, as it stands in the sheet; None for one that began here."""
         found: dict[str, str] | None = self.content.get("origin")
@@ -180,6 +176,7 @@ def draw(
     loan_terms: Mapping[str, Any],
     ladder: LadderTerms,
     kind: str = MarginAccount.Kind.RING_FENCED,
+    pledge_terms: PledgeTerms | None = None,
     collateral: Mapping[str, Decimal] | None = None,
     haircuts: Mapping[str, Decimal] | None = None,
     origin: Origin | None = None,
@@ -195,6 +192,8 @@ def draw(
     ----------
     loan_terms : mapping
         The values of the `loan` part of `terms.TERMS` by name, but for the asset.
+    pledge_terms : PledgeTerms, optional
+        How the collateral is given; the product's unless a margin account has others.
     collateral : mapping of asset code to Decimal
         Units that are expected.
     haircuts : mapping of asset code to Decimal
@@ -222,7 +221,9 @@ def draw(
         "default_after_s": int(interest.DEFAULT_AFTER.total_seconds()),
         "prepayment_notice_s": int(obligations.NOTICE.total_seconds()),
         "margin_account": SECURES[MarginAccount.Kind(kind)],
+        "reuse": "never",
     }
+    given = pledge_terms or product.pledge_terms
     content = {
         "format": terms.FORMAT,
         "names": {
@@ -233,6 +234,7 @@ def draw(
         },
         "loan": part,
         "rules": terms.written("rules", rules),
+        "pledge": terms.written("pledge", {term.name: getattr(given, term.name) for term in terms.of_part("pledge")}),
         "ladder": terms.written("ladder", {term.name: getattr(ladder, term.name) for term in terms.of_part("ladder")}),
         "collateral": _collateral(collateral or {}, haircuts or {}),
     }

@@ -10,13 +10,13 @@ from typing import Any
 from django.db import connection
 
 from lending.engine import money
-from lending.engine.chart import AccountKind
+from lending.engine.chart import SECURED_KINDS, AccountKind
 from lending.models import Asset
 from otc import pnl
 
 HOURS = 24
 _OWED = (AccountKind.LOAN_PRINCIPAL, AccountKind.INTEREST_RECEIVABLE, AccountKind.FEES_RECEIVABLE)
-_SECURED = (AccountKind.CLIENT_PLEDGED, AccountKind.LIQUIDATION_HOLD)
+_SECURED = (*SECURED_KINDS, AccountKind.LIQUIDATION_HOLD)
 _RATIO_DECIMALS = 6
 
 _BALANCES = """

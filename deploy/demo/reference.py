@@ -165,6 +165,7 @@ GL_CODES = {
     AccountKind.CLIENT_FREE: ("2100", "Owed to clients, free"),
     AccountKind.CLIENT_RESERVED: ("2105", "Owed to clients, set aside for margin calls"),
     AccountKind.CLIENT_PLEDGED: ("2110", "Owed to clients, pledged"),
+    AccountKind.COLLATERAL_TO_RETURN: ("2115", "Owed to clients, collateral to be returned"),
     AccountKind.LIQUIDATION_HOLD: ("2120", "Owed to clients, held for sale"),
     AccountKind.SALE_PROCEEDS: ("2130", "Owed to clients, proceeds of sales"),
     AccountKind.DEPOSITS_PENDING: ("2200", "Deposits on their way"),

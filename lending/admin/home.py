@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, amendments, authority, checklists, obligations, staff
+from lending import access, amendments, authority, checklists, obligations, perfections, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
@@ -94,7 +94,7 @@ def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
 def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
     """
     Return what falls due among the reader's clients within thirty days: loans with what each earns until then, papers
-    that expire, cases to be looked at again.
+    that expire, cases to be looked at again, filings and control agreements that lapse.
     """
     if not manages(request):
         return SafeString("")
@@ -105,6 +105,7 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         "now": now,
         "today": now.date(),
         "looks": checklists.due(mine, now=now, limit=_ROWS),
+        "lapses": perfections.lapsing(mine, until=(now + AHEAD).date(), limit=_ROWS),
     }
     return render_to_string("admin/home/ahead.html", context, request=request)
 

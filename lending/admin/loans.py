@@ -64,7 +64,12 @@ class LoanAdmin(Table):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Loan | None:
         """Return a loan with all that its page names."""
         named = ("client__relationship_manager", "product", "asset", "made_by", "accepted_by", "approved_by", "book")
-        account = ("margin_account__terms", "margin_account__client", "origin__takeover")
+        account = (
+            "margin_account__terms",
+            "margin_account__pledge_terms",
+            "margin_account__client",
+            "origin__takeover",
+        )
         rows = self.get_queryset(request).select_related(*named, *account)
         found = amendments.beside(term_sheets.beside(rows))
         return found.filter(pk=object_id).first() if object_id.isdecimal() else None

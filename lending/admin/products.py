@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from lending import clock, products
 from lending.admin.base import Table
 from lending.engine import money
-from lending.models import Asset, Benchmark, Book, LadderTerms, Prepayment, Product
+from lending.models import Asset, Benchmark, Book, LadderTerms, PledgeTerms, Prepayment, Product
 from lending.products import UnableToChange, Wanted
 from lending.staff import roles
 from lending.templatetags.plimsoll import percent
@@ -57,11 +57,12 @@ class ProductForm(forms.ModelForm):
         model = Product
         fields = (
             "code", "name", "asset", "book", "day_count", "tenor", "notice_days", "schedule_kind", "frequency_months",
-            "calendar", "grace_days", "reset_months", "fixing_lag_days", "prepayment", "terms",
+            "calendar", "grace_days", "reset_months", "fixing_lag_days", "prepayment", "terms", "pledge_terms",
         )  # fmt: skip
         labels = {
             "tenor": "Runs for",
             "terms": "Ladder",
+            "pledge_terms": "Collateral is given by",
             "schedule_kind": "Paid back",
             "frequency_months": "Pays",
             "reset_months": "Rate is reset",
@@ -83,6 +84,8 @@ class ProductForm(forms.ModelForm):
             self.initial["benchmark"] = instance.benchmark
             for name, column in self._SHARES.items():
                 self.initial[name] = money.text(getattr(instance, column) * 100)
+        given: Any = self.fields["pledge_terms"]
+        given.queryset, given.empty_label = PledgeTerms.objects.order_by("pk"), None
         ladder: Any = self.fields["terms"]
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()
@@ -113,7 +116,7 @@ class ProductForm(forms.ModelForm):
         book: Book | None = said.get("book")
         with money.exact():
             off = {row.code: (said[f"{self._OFF}{row.code}"] or money.ZERO) / 100 for row in self.assets}
-            columns = {name: said[name] for name in ("name", "terms", *products.TERMS) if name in said}
+            columns = {name: said[name] for name in ("name", "terms", "pledge_terms", *products.TERMS) if name in said}
             columns["origination_fee"] = said["fee"] / 100
             columns["unused_fee"] = (said["unused"] or money.ZERO) / 100
             columns["late_fee"] = (said["late"] or money.ZERO) / 100
@@ -134,6 +137,7 @@ class ProductAdmin(Table):
         "schedule_kind",
         "day_count",
         "terms",
+        "pledge_terms",
         "origination_fee",
         "off",
         "book",

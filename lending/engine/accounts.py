@@ -34,6 +34,11 @@ def client_pledged(asset: str, client_id: int, margin_account_id: int) -> Accoun
     return AccountKey(AccountKind.CLIENT_PLEDGED, asset, client_id=client_id, margin_account_id=margin_account_id)
 
 
+def collateral_to_return(asset: str, client_id: int, margin_account_id: int) -> AccountKey:
+    """Return the account of collateral whose title has passed to the desk, which owes as much of the same kind."""
+    return AccountKey(AccountKind.COLLATERAL_TO_RETURN, asset, client_id=client_id, margin_account_id=margin_account_id)
+
+
 def liquidation_hold(asset: str, client_id: int, margin_account_id: int) -> AccountKey:
     """Return the account of collateral that is ordered for sale and not yet sold."""
     return AccountKey(AccountKind.LIQUIDATION_HOLD, asset, client_id=client_id, margin_account_id=margin_account_id)

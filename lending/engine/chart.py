@@ -12,6 +12,7 @@ class AccountKind(StrEnum):
     CLIENT_FREE = "client_free"
     CLIENT_RESERVED = "client_reserved"
     CLIENT_PLEDGED = "client_pledged"
+    COLLATERAL_TO_RETURN = "collateral_to_return"
     LIQUIDATION_HOLD = "liquidation_hold"
     SALE_PROCEEDS = "sale_proceeds"
     LOAN_PRINCIPAL = "loan_principal"
@@ -88,6 +89,7 @@ GUARDS = {
     AccountKind.CLIENT_FREE: -1,
     AccountKind.CLIENT_RESERVED: -1,
     AccountKind.CLIENT_PLEDGED: -1,
+    AccountKind.COLLATERAL_TO_RETURN: -1,
     AccountKind.LIQUIDATION_HOLD: -1,
     AccountKind.SALE_PROCEEDS: -1,
     AccountKind.LOAN_PRINCIPAL: 1,
@@ -96,6 +98,10 @@ GUARDS = {
     AccountKind.DEFICIENCY_CLAIM: 1,
     AccountKind.DEFICIENCY_ALLOWANCE: -1,
 }
+
+# What secures a margin account and is not held for a sale: the client's own coins under a security interest, or as many
+# of the desk's own against the obligation to return as many.
+SECURED_KINDS = (AccountKind.CLIENT_PLEDGED, AccountKind.COLLATERAL_TO_RETURN)
 
 # One row per client, loan or margin account; all other kinds are the house's own and are striped over several rows,
 # which a guard would not survive. A deposit that nobody claims is pending without a client.

@@ -14,6 +14,7 @@ from lending.engine import money
 from lending.engine.accounts import (
     client_free,
     client_pledged,
+    collateral_to_return,
     custody,
     deposits_pending,
     house,
@@ -84,30 +85,32 @@ def withdrawal_failure(heading: Heading, *, asset: str, quantity: Decimal) -> Dr
     return move(heading, "withdrawal_failure", client_free(asset, client_id), pending, quantity)
 
 
-def pledge(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
-    """Return the entry that turns a client's free balance into collateral."""
-    client_id = client_of(heading)
-    target = client_pledged(asset, client_id, margin_account_id)
-    return move(heading, "pledge", target, client_free(asset, client_id), quantity)
+def pledge(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int, title: bool = False) -> Draft:
+    """Return the entry that makes a free balance collateral; by `title` it is the desk's, which owes as much of it."""
+    source, target = client_free(asset, client_of(heading)), _secures(heading, asset, margin_account_id, title)
+    return move(heading, "title_transfer" if title else "pledge", target, source, quantity)
 
 
-def release(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
-    """Return the entry that gives collateral back to the client's free balance."""
-    client_id = client_of(heading)
-    source = client_pledged(asset, client_id, margin_account_id)
-    return move(heading, "release", client_free(asset, client_id), source, quantity)
+def release(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int, title: bool = False) -> Draft:
+    """Return the entry that gives collateral back to the client's free balance, or by `title` as much of its kind."""
+    source, target = _secures(heading, asset, margin_account_id, title), client_free(asset, client_of(heading))
+    return move(heading, "title_return" if title else "release", target, source, quantity)
 
 
-def hold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+def hold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int, title: bool = False) -> Draft:
     """Return the entry that sets collateral aside for a sale that was ordered."""
-    owner = (asset, client_of(heading), margin_account_id)
-    return move(heading, "hold", liquidation_hold(*owner), client_pledged(*owner), quantity)
+    held = liquidation_hold(asset, client_of(heading), margin_account_id)
+    return move(heading, "hold", held, _secures(heading, asset, margin_account_id, title), quantity)
 
 
-def unhold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int) -> Draft:
+def unhold(heading: Heading, *, asset: str, quantity: Decimal, margin_account_id: int, title: bool = False) -> Draft:
     """Return the entry that puts collateral back that was ordered for sale and will not be sold."""
-    owner = (asset, client_of(heading), margin_account_id)
-    return move(heading, "unhold", client_pledged(*owner), liquidation_hold(*owner), quantity)
+    held = liquidation_hold(asset, client_of(heading), margin_account_id)
+    return move(heading, "unhold", _secures(heading, asset, margin_account_id, title), held, quantity)
+
+
+def _secures(heading: Heading, asset: str, margin_account_id: int, title: bool) -> AccountKey:
+    return (collateral_to_return if title else client_pledged)(asset, client_of(heading), margin_account_id)
 
 
 # --- loans ----------------------------------------------------------------------------------------------------------
@@ -225,13 +228,14 @@ def opening_loan(heading: Heading, *, asset: str, owed: Dues) -> Draft:
 
 
 def opening_balance(
-    heading: Heading, *, asset: str, quantity: Decimal, custodian: str, margin_account_id: int | None = None
-) -> Draft:
+    heading: Heading, *, asset: str, quantity: Decimal, custodian: str, margin_account_id: int | None = None,
+    title: bool = False,
+) -> Draft:  # fmt: skip
     """Return the entry of what is a client's, free or pledged, and is to be at the custodian: else that is a break."""
     client_id = client_of(heading)
     owed = client_free(asset, client_id)
     if margin_account_id is not None:
-        owed = client_pledged(asset, client_id, margin_account_id)
+        owed = _secures(heading, asset, margin_account_id, title)
     return move(heading, "balance_taken_over", owed, custody(asset, custodian), quantity)
 
 

@@ -67,6 +67,16 @@ _PREPAYMENTS = (
     ("share", "a share of what is prepaid"),
     ("interest", "interest lost, less what it earns elsewhere"),
 )
+_FORMS = (
+    ("security_interest", "a security interest: it stays the client's"),
+    ("title_transfer", "a transfer of title: as much is owed back"),
+)
+_KEPT = (
+    ("clients", "with other clients' collateral"),
+    ("alone", "in an account of its own"),
+    ("desk", "with what is the desk's own"),
+)
+_FORKS = (("client", "the client"), ("desk", "the desk"))
 _CALENDARS = (("", "every day"), ("XFED", "Fedwire's business days"), ("XECB", "TARGET's business days"))
 
 # One line for everything that the engine runs by, in the order of the print. `loan` and `ladder` become the columns
@@ -103,6 +113,11 @@ TERMS = (
     Term("loan", "payout_address", "Paid out to", Unit.WORDS, (("", "the client's free balance"),)),
     Term("loan", "quoted_until", "The offer ends at", Unit.INSTANT),
     Term("rules", "margin_account", "The collateral secures", Unit.WORDS),
+    Term("pledge", "form", "The collateral is given as", Unit.WORDS, _FORMS, before="security_interest"),
+    Term("pledge", "rank", "Its rank among creditors", Unit.COUNT, before=1),
+    Term("pledge", "segregation", "It is kept", Unit.WORDS, _KEPT, before="clients"),
+    Term("pledge", "forks", "What forks and airdrops bring belongs to", Unit.WORDS, _FORKS, before="client"),
+    Term("rules", "reuse", "The desk may lend it on or pledge it", Unit.WORDS, before="never"),
     Term("ladder", "initial_ltv", "Highest LTV when paid out", Unit.RATIO),
     Term("ladder", "warning_ltv", "Warning above", Unit.RATIO),
     Term("ladder", "margin_call_ltv", "Margin call above", Unit.RATIO),
@@ -153,7 +168,7 @@ def read_part(content: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def value_of(term: Term, content: Mapping[str, Any]) -> Any:
     """Return the value of one term of a sheet, as it was before it was written."""
-    part = content[term.part]
+    part = content.get(term.part, {})
     return read(term, part[term.name] if term.before is None else part.get(term.name, term.before))
 
 

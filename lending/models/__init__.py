@@ -53,7 +53,16 @@ from lending.models.loans import (
     ProductHaircut,
     Repayment,
 )
-from lending.models.margin_accounts import Freeze, LadderTerms, MarginAccount, Pledge, PledgeMovement
+from lending.models.margin_accounts import (
+    Freeze,
+    LadderTerms,
+    MarginAccount,
+    Perfection,
+    Pledge,
+    PledgeForm,
+    PledgeMovement,
+    PledgeTerms,
+)
 from lending.models.messages import Event, EventStream, Notice, NoticeDelivery, OutboxMessage
 from lending.models.obligations import (
     AMENDED_TRANSITIONS,
@@ -147,12 +156,15 @@ __all__ = [
     "ParallelDifference",
     "ParallelNote",
     "ParallelRun",
+    "Perfection",
     "Period",
     "PeriodState",
     "PeriodStep",
     "PlatformClock",
     "Pledge",
+    "PledgeForm",
     "PledgeMovement",
+    "PledgeTerms",
     "Posting",
     "Prepayment",
     "Product",

@@ -9,7 +9,7 @@ from lending.engine import figures
 from lending.models.benchmarks import RATE_OF_A_PRODUCT, RATES_OF_A_LOAN, RateTerms, StepUp
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
-from lending.models.margin_accounts import LadderTerms, MarginAccount
+from lending.models.margin_accounts import STANDARD, LadderTerms, MarginAccount, PledgeTerms
 from lending.models.schedules import Calendar, Frequency, Prepayment, ScheduleKind, Tenor
 from lending.models.users import User
 
@@ -111,6 +111,7 @@ class Product(RateTerms, Payments):
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
     day_count = models.CharField(max_length=12, choices=DayCount.choices)
     terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT, help_text="ladder preset")
+    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, default=STANDARD, db_default=STANDARD)
     origination_fee = RatioField(default=0)
     book = models.ForeignKey("lending.Book", on_delete=models.PROTECT)
 

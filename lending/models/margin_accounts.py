@@ -77,6 +77,53 @@ class LadderTerms(models.Model):
         )
 
 
+STANDARD = 1  # the key of a security interest of first rank: what every sheet without a word of it means
+
+
+class PledgeForm(models.TextChoices):
+    SECURITY_INTEREST = "security_interest", "security interest"
+    TITLE_TRANSFER = "title_transfer", "title transfer"
+
+
+class PledgeTerms(models.Model):
+    """How collateral is given: its form, rank, where it is kept, who has what forks bring. A row never changes."""
+
+    class Segregation(models.TextChoices):
+        CLIENTS = "clients", "with other clients' collateral"
+        ALONE = "alone", "in an account of its own"
+        DESK = "desk", "with what is the desk's own"
+
+    class Forks(models.TextChoices):
+        CLIENT = "client", "the client"
+        DESK = "desk", "the desk"
+
+    name = models.CharField(max_length=60, unique=True)
+    form = models.CharField(max_length=20, choices=PledgeForm.choices)
+    rank = models.PositiveSmallIntegerField(default=1, help_text="1 comes before every other creditor")
+    segregation = models.CharField(max_length=8, choices=Segregation.choices)
+    forks = models.CharField(max_length=8, choices=Forks.choices, help_text="who has what forks and airdrops bring")
+
+    class Meta:
+        verbose_name_plural = "pledge terms"
+        constraints = [
+            models.CheckConstraint(name="pledge_terms_have_a_rank", condition=Q(rank__gte=1)),
+            # What is the desk's own is kept with the desk's own, and nobody comes before or after it.
+            models.CheckConstraint(
+                name="pledge_terms_of_title",
+                condition=Q(form="title_transfer", segregation="desk", rank=1)
+                | ~Q(form="title_transfer") & ~Q(segregation="desk"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def by_title(self) -> bool:
+        """Return whether collateral becomes the desk's own, which owes as much of the same kind."""
+        return self.form == PledgeForm.TITLE_TRANSFER
+
+
 class MarginAccount(models.Model):
     """One ring-fenced loan, or a pool of loans that share collateral. Its row is the serialisation point."""
 
@@ -92,6 +139,7 @@ class MarginAccount(models.Model):
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="margin_accounts")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.RING_FENCED)
     terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT)
+    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, default=STANDARD, db_default=STANDARD)
     shard = models.PositiveSmallIntegerField(editable=False, help_text="id % 64, set by the database at creation")
     version = models.BigIntegerField(default=0, help_text="raised by every change of debt, collateral or terms")
     touched_xid = models.BigIntegerField(
@@ -195,3 +243,39 @@ class PledgeMovement(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["margin_account", "effective_at"])]
+
+
+class Perfection(models.Model):
+    """What makes a security interest hold against others: a control agreement, or a filing until it lapses."""
+
+    class Kind(models.TextChoices):
+        CONTROL_AGREEMENT = "control_agreement", "control agreement"
+        FILING = "filing", "filing"
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT)
+    margin_account = models.ForeignKey(MarginAccount, on_delete=models.PROTECT, related_name="perfections")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    reference = models.CharField(max_length=80, help_text="the filing's number, or what the agreement is called")
+    held_with = models.CharField(max_length=120, help_text="the registry, or the custodian that agreed")
+    from_date = models.DateField()
+    lapse_date = models.DateField(
+        null=True, help_text="first day on which it no longer holds; empty: until it is ended"
+    )
+    document = models.ForeignKey("lending.Document", on_delete=models.PROTECT, null=True, related_name="+")
+    recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="perfection_lapses_after_it_began",
+                condition=Q(lapse_date__isnull=True) | Q(lapse_date__gt=F("from_date")),
+            ),
+            models.CheckConstraint(
+                name="perfection_filing_lapses", condition=~Q(kind="filing") | Q(lapse_date__isnull=False)
+            ),
+        ]
+        indexes = [models.Index(fields=["lapse_date"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.reference}"

@@ -13,7 +13,7 @@ from lending.models import ScheduleKind, Tenor, TermSheet
 from lending.papers import frame
 from lending.papers.frame import HEAD, SMALL, SUBTITLE, TITLE, facts, table, words
 
-PARTS = (("The loan", ("loan", "rules")), ("Its margin: what happens at which LTV", ("ladder",)))
+PARTS = (("The loan", ("loan", "rules", "pledge")), ("Its margin: what happens at which LTV", ("ladder",)))
 SUMS = {
     "fee": "Origination fee at the start",
     "paid_out": "Paid out",

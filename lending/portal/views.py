@@ -122,6 +122,7 @@ def own_loan(request: SignedIn, public_id: uuid.UUID) -> Loan:
     mine = Loan.objects.filter(client__in=clients_of(request))
     whole = mine.select_related(
         "client__relationship_manager", "asset", "product", "margin_account__terms", "margin_account__client",
+        "margin_account__pledge_terms",
         "accepted_by", "origin",
     )  # fmt: skip
     return get_object_or_404(amendments.beside(term_sheets.beside(whole)), public_id=public_id)

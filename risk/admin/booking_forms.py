@@ -36,7 +36,9 @@ class TermsForm(forms.Form):
     _UNITS = "collateral_"
     _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 
-    product = forms.ModelChoiceField(queryset=Product.objects.select_related("asset", "terms").order_by("code"))
+    product = forms.ModelChoiceField(
+        queryset=Product.objects.select_related("asset", "terms", "pledge_terms").order_by("code")
+    )
     principal = Figure(
         max_digits=38, decimal_places=18, help_text="In the product's asset.", widget=forms.TextInput(attrs=_NUMBER)
     )

@@ -17,7 +17,7 @@ import time_machine
 from pypdf import PdfReader
 
 from lending import approvals, benchmarks, interest, obligations, offers, schedules, term_sheets
-from lending.models import LadderTerms, Loan, MarginAccount, Pledge, Product, TermSheet
+from lending.models import LadderTerms, Loan, MarginAccount, Pledge, PledgeTerms, Product, TermSheet
 from lending.papers import term_sheet
 from tests import stories
 from tests.cast import NOW, Cast
@@ -64,6 +64,11 @@ PAPER = {
     "Paid out to": ("loan", "payout_address", WORDS),
     "The offer ends at": ("loan", "quoted_until", "instant"),
     "The collateral secures": ("rule", "secures", WORDS),
+    "The collateral is given as": ("pledge", "form", WORDS),
+    "Its rank among creditors": ("pledge", "rank", "count"),
+    "It is kept": ("pledge", "segregation", WORDS),
+    "What forks and airdrops bring belongs to": ("pledge", "forks", WORDS),
+    "The desk may lend it on or pledge it": ("rule", "reuse", WORDS),
     "Highest LTV when paid out": ("ladder", "initial_ltv", "percent"),
     "Warning above": ("ladder", "warning_ltv", "percent"),
     "Margin call above": ("ladder", "margin_call_ltv", "percent"),
@@ -85,6 +90,11 @@ PAPER = {
     "A release leaves LTV at, at most": ("ladder", "release_to", "percent"),
 }
 CALLED = {
+    "form": {"security_interest": "a security interest: it stays the client's",
+             "title_transfer": "a transfer of title: as much is owed back"},
+    "segregation": {"clients": "with other clients' collateral", "alone": "in an account of its own",
+                    "desk": "with what is the desk's own"},
+    "forks": {"client": "the client", "desk": "the desk"},
     "benchmark": {"": "nothing: it is fixed"},
     "tenor": {"fixed": "a fixed term", "open": "an open term: until either side ends it",
               "revolving": "a revolving line: until either side ends it"},
@@ -118,6 +128,7 @@ ODD: dict[str, dict[str, Any]] = {
         "default_rate": Decimal("0.2"),
         "fee": Decimal("0.001234567891"),
         "product": {"day_count": "ACT/ACT ISDA", "schedule_kind": "equal_instalment", "calendar": "XFED",
+                    "pledge_terms_id": 2,
                     "grace_days": 3, "late_fee": Decimal("0.0512345"),
                     "prepayment": "interest", "prepayment_rate": Decimal("0.0312345")},
         "maturity_date": date(2024, 2, 29),
@@ -297,11 +308,13 @@ def test_what_was_printed_is_what_runs(loan: Loan) -> None:
         "default_after": interest.DEFAULT_AFTER.total_seconds(),
         "prepayment_notice": obligations.NOTICE.total_seconds(),
         "secures": "this loan alone",
+        "reuse": "never",
     }
     assert interest.default_at(loan) == obligations.agreed_default(loan)
     assert loan.margin_account.kind == MarginAccount.Kind.RING_FENCED
     for label, (where, name, kind) in PAPER.items():
-        runs_by: Any = {"loan": loan, "ladder": loan.margin_account.terms}.get(where, rules)
+        account = loan.margin_account
+        runs_by: Any = {"loan": loan, "ladder": account.terms, "pledge": account.pledge_terms}.get(where, rules)
         runs_by = rules[name] if where == "rule" else getattr(runs_by, name)
         runs_by = CALLED.get(name, {}).get(runs_by, runs_by)
         assert figure(printed[label], kind, loan.asset.code) == (str(runs_by) if kind == WORDS else runs_by), label
@@ -344,6 +357,8 @@ def test_every_column_that_the_engine_runs_by_is_printed() -> None:
     assert {name for where, name in printed if where == "loan"} == columns
     ladder = {field.name for field in LadderTerms._meta.concrete_fields} - {"id", "name", "is_preset"}
     assert {name for where, name in printed if where == "ladder"} == ladder
+    pledge = {field.name for field in PledgeTerms._meta.concrete_fields} - {"id", "name"}
+    assert {name for where, name in printed if where == "pledge"} == pledge
 
 
 def test_the_same_content_is_the_same_paper(loan: Loan) -> None:

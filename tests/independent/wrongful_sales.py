@@ -39,7 +39,8 @@ SELECT l.margin_account_id, l.kind, a.code, e.effective_at, p.amount
 FROM lending_posting p JOIN lending_entry e ON e.id = p.entry_id JOIN lending_asset a ON a.id = p.asset_id
 JOIN (SELECT x.id, x.kind, coalesce(x.margin_account_id, n.margin_account_id) AS margin_account_id
       FROM lending_ledgeraccount x LEFT JOIN lending_loan n ON n.id = x.loan_id) l ON l.id = p.account_id
-WHERE l.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'client_pledged', 'liquidation_hold')
+WHERE l.kind IN ('loan_principal', 'interest_receivable', 'fees_receivable', 'client_pledged', 'collateral_to_return',
+                 'liquidation_hold')
 ORDER BY e.effective_at, p.id
 """
 _CALLS = """

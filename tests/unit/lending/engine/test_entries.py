@@ -48,6 +48,22 @@ def postings(draft: Draft) -> dict[str, str]:
             {"liquidation_hold/BTC/c7/m3": "1", "client_pledged/BTC/c7/m3": "-1"},
         ),
         (
+            lambda: entries.pledge(HEADING, asset="BTC", quantity=D(2), margin_account_id=3, title=True),
+            {"client_free/BTC/c7": "2", "collateral_to_return/BTC/c7/m3": "-2"},
+        ),
+        (
+            lambda: entries.release(HEADING, asset="BTC", quantity=D("0.5"), margin_account_id=3, title=True),
+            {"collateral_to_return/BTC/c7/m3": "0.5", "client_free/BTC/c7": "-0.5"},
+        ),
+        (
+            lambda: entries.hold(HEADING, asset="BTC", quantity=D(1), margin_account_id=3, title=True),
+            {"collateral_to_return/BTC/c7/m3": "1", "liquidation_hold/BTC/c7/m3": "-1"},
+        ),
+        (
+            lambda: entries.unhold(HEADING, asset="BTC", quantity=D(1), margin_account_id=3, title=True),
+            {"liquidation_hold/BTC/c7/m3": "1", "collateral_to_return/BTC/c7/m3": "-1"},
+        ),
+        (
             lambda: entries.withdrawal_request(HEADING, asset="USD", quantity=D(50)),
             {"client_free/USD/c7": "50", "withdrawals_pending/USD/c7": "-50"},
         ),

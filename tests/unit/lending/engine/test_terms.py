@@ -64,7 +64,7 @@ def test_a_figure_that_nothing_could_run_by_exactly_is_refused(unit: Unit, value
 def test_a_part_names_every_term_and_no_other() -> None:
     rules = {
         "interest_decimals": 2, "default_after_s": 86_400, "prepayment_notice_s": 432_000,
-        "margin_account": "this loan alone",
+        "margin_account": "this loan alone", "reuse": "never",
     }  # fmt: skip
     assert terms.written("rules", rules) == rules
     with pytest.raises(UnableToWrite, match="misses or does not know: default_after_s"):
