@@ -94,7 +94,7 @@ def read(code: str, text: str, *, now: datetime) -> Reading:
     standing = _standing(code)
     for number, cells in rows:
         cell = csv_tables.Cells(problems, "", number, cells, COLUMNS)
-        day, rate = cell.day("date"), _rate(cell)
+        day, rate = cell.day("date"), rate_of(cell, "rate")
         if day is None or rate is None:
             continue
         if day > today:
@@ -215,15 +215,16 @@ def _standing(code: str) -> dict[date, Decimal]:
     return dict(rows.values_list("effective_date", "rate"))
 
 
-def _rate(cell: csv_tables.Cells) -> Decimal | None:
-    said = cell["rate"]
+def rate_of(cell: csv_tables.Cells, column: str) -> Decimal | None:
+    """Return what a cell says that a benchmark was fixed at; None, and a problem noted, where it says none."""
+    said = cell[column]
     if not said:
         return None
     found = csv_tables.number(said)
     if found is None or not LOWEST < found < BELOW:
-        cell.wrong("rate", f"{said!r} is no rate of a year; 5.31 % is 0.0531")
+        cell.wrong(column, f"{said!r} is no rate of a year; 5.31 % is 0.0531")
     elif csv_tables.decimals(found) > RATIO_DECIMALS:
-        cell.wrong("rate", f"{said!r} has more than {RATIO_DECIMALS} decimals")
+        cell.wrong(column, f"{said!r} has more than {RATIO_DECIMALS} decimals")
     else:
         return found
     return None

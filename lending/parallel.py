@@ -18,7 +18,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Max, Q, QuerySet, Sum
 
-from lending import access, audit, csv_tables, ports
+from lending import access, audit, csv_tables, interest, ports
 from lending.csv_tables import Cells, Problem, UnableToRead
 from lending.engine import money
 from lending.engine.cells import safe
@@ -28,11 +28,13 @@ from lending.models import Loan, LoanOrigin, ParallelDifference, ParallelNote, P
 
 WORKERS = frozenset({Role.OPERATIONS})
 NEEDED = ("loan", "principal", "interest", "fees")
-COLUMNS = (*NEEDED, "ltv")
+COMPARED = (*NEEDED[1:], "ltv", "annual_rate")
+COLUMNS = (*NEEDED, "unused_fee", "ltv", "annual_rate")
 MOST = 10_000
 NOTE_LENGTH = 400
 _DAY = timedelta(days=1)
 _LTV_DECIMALS = 6
+_RATE_TOLERANCE = Decimal("0.000001")  # of a year: what a system shows of a rate may be rounded
 _Column = ParallelDifference.Column
 _KINDS = {
     AccountKind.LOAN_PRINCIPAL.value: "principal",
@@ -115,7 +117,8 @@ def compare(
     if ParallelRun.objects.filter(source=source, day=day, content_hash=digest).exists():
         raise UnableToCompare(f"this file was compared with {day:%d %b %Y} already")
     theirs = read(text, known)
-    ours = _ours(list(known.values()), end_at, with_ltv=any(row["ltv"] is not None for row in theirs.values()))
+    wanted = {column for column in ("ltv", "annual_rate") for row in theirs.values() if row[column] is not None}
+    ours = _ours(list(known.values()), end_at, wanted)
     standing = {name for name, row in ours.items() if any(row[part] for part in ("principal", "interest", "fees"))}
     compared = sorted(standing | theirs.keys())
     before = _before(source, day)
@@ -170,7 +173,13 @@ def read(text: str, known: Mapping[str, LoanOrigin]) -> dict[str, Figures]:
         seen.setdefault(name, number)
         decimals = known[name].loan.asset.decimals if name in known else money.DECIMALS
         parts: Figures = {part: cell.amount(part, decimals, zero=True) for part in NEEDED[1:]}
-        found[name] = {**parts, "ltv": cell.amount("ltv", _LTV_DECIMALS * 2, zero=True)}
+        # What is not drawn of a line is charged day by day here: there it may accrue until a period ends.
+        accrued = cell.amount("unused_fee", decimals, zero=True)
+        if parts["fees"] is not None and accrued is not None:
+            with money.exact():
+                parts["fees"] += accrued
+        ltv, rate = cell.amount("ltv", _LTV_DECIMALS * 2, zero=True), cell.ratio("annual_rate")
+        found[name] = {**parts, "ltv": ltv, "annual_rate": rate}
     if problems:
         raise UnableToUse(sorted(problems, key=lambda problem: problem.row))
     return found
@@ -233,7 +242,8 @@ def as_csv(shown: Report) -> str:
     write(("source", "day", "loan", "our_loan", "column", "asset", "theirs", "ours", "difference", "since", "notes"))
     for row in shown.rows:
         found = row.difference
-        asset = found.loan.asset.code if found.loan and found.column != _Column.LTV else ""
+        is_ratio = found.column in (_Column.LTV, _Column.ANNUAL_RATE)
+        asset = found.loan.asset.code if found.loan and not is_ratio else ""
         of = str(found.loan.public_id) if found.loan else ""
         amounts = ["" if value is None else money.text(value) for value in (found.theirs, found.ours, row.by)]
         said = " / ".join(f"{one.by}: {one.text}" for one in row.notes)
@@ -268,15 +278,33 @@ def _check(
         raise UnableToCompare(f"the interest of {behind} loans is not posted to the end of that day yet")
 
 
-def _ours(known: Sequence[LoanOrigin], end_at: datetime, *, with_ltv: bool) -> dict[str, Figures]:
-    """Return what our books say of some loans as of an instant, by their references."""
+def _ours(known: Sequence[LoanOrigin], end_at: datetime, wanted: Set[str]) -> dict[str, Figures]:
+    """Return what our books say of some loans as of an instant, by their references; LTV and rate where wanted."""
     accounts = {row.loan.margin_account_id for row in known}
     sums = _booked(end_at).filter(account__kind__in=_KINDS, account__loan__margin_account__in=accounts)
     parts: defaultdict[int, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(NEEDED[1:], money.ZERO))
     for loan_id, kind, amount in sums.values_list("account__loan", "account__kind").annotate(sum=Sum("amount")):
         parts[loan_id][_KINDS[kind]] = amount
-    ltvs = _ltvs(accounts, parts, end_at) if with_ltv else {}
-    return {row.reference: {**parts[row.loan_id], "ltv": ltvs.get(row.loan.margin_account_id)} for row in known}
+    ltvs = _ltvs(accounts, parts, end_at) if "ltv" in wanted else {}
+    rates = _rates([row.loan for row in known], end_at) if "annual_rate" in wanted else {}
+    return {
+        row.reference: {
+            **parts[row.loan_id],
+            "ltv": ltvs.get(row.loan.margin_account_id),
+            "annual_rate": rates.get(row.loan_id),
+        }
+        for row in known
+    }
+
+
+def _rates(loans: Sequence[Loan], end_at: datetime) -> dict[int, Decimal]:
+    """Return what each loan bore on the day that ended at an instant; at its cut-over, what it bears from then on."""
+    histories = interest.histories(loan.pk for loan in loans)
+    found = {}
+    for loan in loans:
+        steps = interest.rate_steps(loan, histories[loan.pk])
+        found[loan.pk] = next((step.value for step in reversed(steps) if step.at < end_at), steps[0].value)
+    return found
 
 
 def _booked(end_at: datetime) -> QuerySet[Posting]:
@@ -329,9 +357,10 @@ def _differences(
     if theirs is None or ours is None:
         return [(_Column.LOAN, theirs["principal"] if theirs else None, ours["principal"] if ours else None)]
     found: list[tuple[str, Decimal | None, Decimal | None]] = []
-    for column in COLUMNS[1:]:
+    tolerances = {_Column.LTV.value: ltv_tolerance, _Column.ANNUAL_RATE.value: _RATE_TOLERANCE}
+    for column in COMPARED:
         there, here = theirs[column], ours[column]
-        within = ltv_tolerance if column == _Column.LTV else tolerance
+        within = tolerances.get(column, tolerance)
         if there is None:
             continue
         with money.exact():

@@ -47,7 +47,8 @@ def _after(loan: Loan, last: ScheduleRow) -> ScheduleRow:
     """Return the row of the period that begins when another ends: its interest, if nothing more is paid or lent."""
     if loan.start_at is None:
         raise interest.UnableToAccrue(f"{loan} was never funded")
-    day = next_due_date(loan.start_at.astimezone(UTC).date(), loan.frequency_months, last.due_date)
+    began = loan.began_date or loan.start_at.astimezone(UTC).date()
+    day = next_due_date(began, loan.frequency_months, last.due_date)
     row = ScheduleRow(
         client_id=loan.client_id,
         loan=loan,

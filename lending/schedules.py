@@ -84,6 +84,7 @@ def planned(
     since: date | None = None,
     brought: Decimal = money.ZERO,
     to_come: Sequence[Part] = (),
+    next_due_date: date | None = None,
     is_line: bool = False,
     step_up: Decimal = money.ZERO,
     step_up_date: date | None = None,
@@ -97,7 +98,8 @@ def planned(
     will have posted at 00:00 UTC of the pay date.
 
     Of a loan that is taken over from another system, `since` is when its first period began, `brought` the interest
-    that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come.
+    that is due already, and `to_come` the principal that it agreed to pay by which date, if parts are still to come;
+    its periods are counted from `next_due_date` on, if it was agreed that the one which runs ends then.
     `step_up` is added to the rate from the start of its day on. A rate that floats is taken to stay as it is.
 
     Raises
@@ -108,15 +110,16 @@ def planned(
     start_date = start_at.astimezone(UTC).date()
     later = _later(annual_rate, step_up, step_up_date, start_at)
     if maturity_date is None:
-        found = _first_year(principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar, later)
+        found = _first_year(
+            principal, annual_rate, day_count, decimals, start_at, frequency_months, calendar, later, since, brought
+        )
         return _summed(principal, origination_fee, decimals, found, is_line=is_line)
     if maturity_date <= start_date:
         raise UnableToSchedule(f"a loan can not mature on {maturity_date:%d %b %Y}, that is not after it starts")
     dates: tuple[date, ...] = (maturity_date,)
     try:
         if schedule_kind != ScheduleKind.BULLET:
-            every = schedule.due_dates(since or start_date, maturity_date, frequency_months)
-            dates = tuple(day for day in every if day > start_date)
+            dates = _period_ends(since or start_date, start_date, maturity_date, frequency_months, next_due_date)
         if to_come:
             dates, rows = tuple(day for day, _ in to_come), _agreed(principal, to_come)
         else:
@@ -128,15 +131,14 @@ def planned(
         level = schedule_kind == ScheduleKind.EQUAL_INSTALMENT and not to_come
         rows = schedule.booked(
             rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since, later=later,
-            grows_from=principal if schedule_kind == ScheduleKind.CAPITALISED else None,
+            grows_from=principal if schedule_kind == ScheduleKind.CAPITALISED else None, brought=brought,
         )  # fmt: skip
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
-    with money.exact():
-        found = [
-            Row(row.due_date, day, row.principal, row.interest + (money.ZERO if number else brought), row.balance)
-            for number, (row, day) in enumerate(zip(rows, pay_dates, strict=True))
-        ]
+    found = [
+        Row(row.due_date, day, row.principal, row.interest, row.balance)
+        for row, day in zip(rows, pay_dates, strict=True)
+    ]
     return _summed(principal, origination_fee, decimals, found, is_line=is_line)
 
 
@@ -149,20 +151,38 @@ def _first_year(
     frequency_months: int,
     calendar: str,
     later: Sequence[Step],
+    since: date | None,
+    brought: Decimal,
 ) -> list[Row]:
-    day = start_date = start_at.astimezone(UTC).date()
+    day = start_at.astimezone(UTC).date()
+    start_date = since or day
     days: list[tuple[date, date]] = []
     try:
         while len(days) * frequency_months < _MONTHS_SHOWN:
             day = schedule.next_due_date(start_date, frequency_months, day)
             days.append((day, calendars.following(calendar, day)))
-        rows = schedule.rolling(principal, annual_rate, day_count, start_at, days, decimals, later=later)
+        rows = schedule.rolling(
+            principal, annual_rate, day_count, start_at, days, decimals, later=later, since=since, brought=brought
+        )
     except schedule.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     return [
         Row(row.due_date, pay_date, row.principal, row.interest, row.balance)
         for row, (_, pay_date) in zip(rows, days, strict=True)
     ]
+
+
+def _period_ends(
+    begin: date, start_date: date, maturity_date: date, frequency_months: int, next_due_date: date | None
+) -> tuple[date, ...]:
+    """Return the days after a start on which the periods of a fixed term end that began on a day."""
+    every = schedule.due_dates(begin, maturity_date, frequency_months)
+    dates = tuple(day for day in every if day > start_date)
+    if next_due_date is None:
+        return dates
+    if next_due_date in dates:  # counted back from maturity, a month's last days stay where they were agreed
+        return dates[dates.index(next_due_date) :]
+    return schedule.due_dates_after(next_due_date, maturity_date, frequency_months)
 
 
 def _later(annual_rate: Decimal, step_up: Decimal, step_up_date: date | None, start_at: datetime) -> list[Step]:
@@ -247,7 +267,8 @@ def rest(
 def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime) -> Sequence[date]:
     """Return the days on which the periods of a running loan end, back from its maturity or, without one, ahead."""
     if loan.maturity_date is None:
-        start_date, day = start_at.astimezone(UTC).date(), now.astimezone(UTC).date()
+        start_date = loan.began_date or start_at.astimezone(UTC).date()
+        day = now.astimezone(UTC).date()
         return [
             day := schedule.next_due_date(start_date, loan.frequency_months, day)
             for _ in range(0, _MONTHS_SHOWN, loan.frequency_months)
@@ -277,9 +298,20 @@ def write(loans: Iterable[Loan], *, start_at: datetime) -> list[ScheduleRow]:
     return keep((loan, _planned(loan, start_at)) for loan in loans)
 
 
-def taken_over(loan: Loan, *, at: datetime, to_come: Sequence[Part] = ()) -> Schedule:
-    """Return the schedule of a loan from the instant on at which it is taken over; raises as `planned` does."""
-    return _planned(loan, at, to_come)
+def taken_over(
+    loan: Loan,
+    *,
+    at: datetime,
+    to_come: Sequence[Part] = (),
+    next_due_date: date | None = None,
+    drawn: Decimal | None = None,
+) -> Schedule:
+    """
+    Return the schedule of a loan from the instant on at which it is taken over; raises as `planned` does.
+
+    `drawn` is what is drawn of a line then; without it, it is as if all was.
+    """
+    return _planned(loan, at, to_come, next_due_date, drawn)
 
 
 def keep(
@@ -296,7 +328,8 @@ def keep(
             due_date=row.due_date,
             pay_date=row.pay_date,
             principal=row.principal,
-            interest=money.ZERO if loan.is_line and version == 1 else row.interest,  # nothing is drawn at first
+            # Nothing is drawn at first of what is funded here.
+            interest=money.ZERO if loan.is_line and version == 1 and loan.began_date is None else row.interest,
             balance=loan.principal if loan.is_line else row.balance,
         )
         for loan, found in agreed
@@ -304,9 +337,15 @@ def keep(
     )
 
 
-def _planned(loan: Loan, start_at: datetime, to_come: Sequence[Part] = ()) -> Schedule:
+def _planned(
+    loan: Loan,
+    start_at: datetime,
+    to_come: Sequence[Part] = (),
+    next_due_date: date | None = None,
+    drawn: Decimal | None = None,
+) -> Schedule:
     return planned(
-        principal=loan.principal,
+        principal=loan.principal if drawn is None else drawn,
         annual_rate=loan.annual_rate,
         day_count=loan.day_count,
         origination_fee=loan.origination_fee,
@@ -317,8 +356,9 @@ def _planned(loan: Loan, start_at: datetime, to_come: Sequence[Part] = ()) -> Sc
         frequency_months=loan.frequency_months,
         calendar=loan.calendar,
         since=loan.began_date,
-        brought=loan.interest_brought,
+        brought=loan.interest_brought or money.ZERO,
         to_come=to_come,
+        next_due_date=next_due_date,
         is_line=loan.is_line,
         step_up=loan.step_up,
         step_up_date=loan.step_up_date,

@@ -13,36 +13,30 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from lending import csv_tables, kyc, offers, onboarding, products, schedules, screening, takeover_terms
+from lending import csv_tables, offers, products, schedules, takeover_terms
 from lending.csv_tables import Cells, Problem, UnableToRead
-from lending.engine import money, names
-from lending.models import (
-    Asset,
-    Client,
-    ClientUser,
-    LadderTerms,
-    Loan,
-    LoanOrigin,
-    Prepayment,
-    Product,
-    Role,
-    ScheduleKind,
-)
-from lending.takeover_terms import LADDER, Ladders
+from lending.engine import money
+from lending.models import Asset, Benchmark, Client, LadderTerms, Loan, LoanOrigin, Product, ScheduleKind
+from lending.takeover_clients import Clients
+from lending.takeover_terms import FLOATING, LADDER, LINE, PAID_LATE_OR_EARLY, STEP_UP, Ladders
 
 LOANS, PLEDGES, BALANCES = "loans", "pledges", "balances"
 LOAN_NEEDED = (
     "loan", "client", "product", "principal_agreed", "principal", "annual_rate", "start_date", "maturity_date", "paper",
     "paper_sha256",
 )  # fmt: skip
-TAKEN_OVER = tuple(kind for kind in ScheduleKind if kind != ScheduleKind.CAPITALISED)
-LOAN_MORE = ("default_rate", "day_count", "schedule_kind", "frequency_months", "calendar", "grace_days", "to_come")
-LOAN_COLUMNS = (*LOAN_NEEDED, *LOAN_MORE, "margin_account", *LADDER)
+LOAN_FILLED = tuple(column for column in LOAN_NEEDED if column != "maturity_date")  # not every loan has one
+LOAN_MORE = (
+    "default_rate", "day_count", "schedule_kind", "frequency_months", "next_due_date", "calendar", "grace_days",
+    "to_come", *PAID_LATE_OR_EARLY, *STEP_UP,
+)  # fmt: skip
+LOAN_COLUMNS = (*LOAN_NEEDED, *LOAN_MORE, "notice_days", *LINE, *FLOATING, "margin_account", *LADDER)
 PLEDGE_NEEDED = ("loan", "asset", "quantity")
 PLEDGE_COLUMNS = (*PLEDGE_NEEDED, "haircut")
 BALANCE_NEEDED = ("kind", "asset", "amount")
 BALANCE_COLUMNS = (*BALANCE_NEEDED, "client", "loan")
-KINDS = ("free", "interest", "fees")
+DUES = ("interest", "fees", "unused_fee")
+KINDS = ("free", *DUES)
 MOST = 2_000  # rows of one file
 _REFERENCE = 60
 _PAPER = 120
@@ -51,24 +45,39 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(kw_only=True, slots=True)
 class LoanRow:
-    """One loan as it stands at the cut-over, in its product's asset; `terms` are its columns by name."""
+    """
+    One loan as it stands at the cut-over, in its product's asset; `terms` are its columns by name.
+
+    Its principal is what is left, or the limit of a line: `outstanding` is what was lent of it and not paid back. What
+    is `unused_fee` had accrued on a line and was not charged yet.
+    """
 
     row: int
     reference: str
     client: Client
     product: Product
     terms: dict[str, Any]
+    outstanding: Decimal
     principal_agreed: Decimal
     began_date: date
     paper: str
     paper_sha256: str
     to_come: tuple[schedules.Part, ...]
+    next_due_date: date | None
+    first_due_date: date
+    fixing: Decimal | None
     account: str
     ladder: LadderTerms
     interest: Decimal | None = None
     fees: Decimal = money.ZERO
+    unused_fee: Decimal | None = None
     pledges: dict[Asset, Decimal] = field(default_factory=dict)
     haircuts: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def agreed(self) -> Loan:
+        """Return the loan by its terms alone, not saved: to be read."""
+        return Loan(asset=self.product.asset, began_date=self.began_date, **self.terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,8 @@ class Total:
     fees: Decimal
     pledged: Decimal
     free: Decimal
+    unused_fee: Decimal
+    limits: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +106,35 @@ class Trial:
     @property
     def totals(self) -> list[Total]:
         """Return the sums per asset, by its code."""
-        sums: defaultdict[str, list[Any]] = defaultdict(lambda: [0, *[money.ZERO] * 5])
+        sums: defaultdict[str, list[Any]] = defaultdict(lambda: [0, *[money.ZERO] * 7])
         with money.exact():
             for loan in self.loans:
                 found = sums[loan.product.asset.code]
                 found[0] += 1
-                for place, part in ((1, loan.terms["principal"]), (2, loan.interest or money.ZERO), (3, loan.fees)):
-                    found[place] += part
+                limit = loan.terms["principal"] if loan.product.is_line else money.ZERO
+                parts = (loan.outstanding, loan.interest, loan.fees, None, None, loan.unused_fee, limit)
+                for place, part in enumerate(parts, 1):
+                    found[place] += part or money.ZERO
                 for asset, quantity in loan.pledges.items():
                     sums[asset.code][4] += quantity
             for (_, asset), amount in self.free.items():
                 sums[asset.code][5] += amount
         return [Total(code, *found) for code, found in sorted(sums.items())]
+
+
+def _apart(first: LoanRow, loan: LoanRow) -> str:
+    """Return why a loan is not of one pool with the first that names it; "" where it is."""
+    if loan.client != first.client:
+        return f"{loan.account!r} is another client's, in row {first.row}"
+    if any(getattr(loan.ladder, name) != getattr(first.ladder, name) for name in LADDER):
+        return f"its ladder is another than that of row {first.row}, its pool"
+    if loan.product.pledge_terms_id != first.product.pledge_terms_id:
+        return f"its collateral is given otherwise than that of row {first.row}"
+    if any(first.haircuts.get(asset.code) != loan.haircuts.get(asset.code) for asset in loan.pledges):
+        return f"a haircut of it is another than in row {first.row}, its pool"
+    if loan.product.book_id != first.product.book_id:
+        return f"it is kept in another book than row {first.row}, its pool"
+    return ""
 
 
 def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: datetime, now: datetime) -> Trial:
@@ -119,10 +147,10 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
         If one of them is no CSV with the columns needed, or the first has no loan; the message names the file.
     """
     reader = _Reader(source, cut_over_at, now)
-    for name, columns, needed, text, take in (
-        (LOANS, LOAN_COLUMNS, LOAN_NEEDED, loans, reader.loan),
-        (PLEDGES, PLEDGE_COLUMNS, PLEDGE_NEEDED, pledges, reader.pledge),
-        (BALANCES, BALANCE_COLUMNS, BALANCE_NEEDED, balances, reader.balance),
+    for name, columns, needed, filled, text, take in (
+        (LOANS, LOAN_COLUMNS, LOAN_NEEDED, LOAN_FILLED, loans, reader.loan),
+        (PLEDGES, PLEDGE_COLUMNS, PLEDGE_NEEDED, PLEDGE_NEEDED, pledges, reader.pledge),
+        (BALANCES, BALANCE_COLUMNS, BALANCE_NEEDED, BALANCE_NEEDED, balances, reader.balance),
     ):
         try:
             found, wrong = csv_tables.records(text, known=columns, needed=needed, most=MOST, file=name)
@@ -132,7 +160,7 @@ def check(loans: str, pledges: str, balances: str, *, source: str, cut_over_at: 
             raise UnableToRead(f"{name}: it has no row below the names of its columns")
         reader.problems += wrong
         for number, cells in found:
-            take(Cells(reader.problems, name, number, cells, needed))
+            take(Cells(reader.problems, name, number, cells, filled))
     reader.finish()
     order = {LOANS: 0, PLEDGES: 1, BALANCES: 2}
     problems = sorted(reader.problems, key=lambda problem: (order[problem.file], problem.row))
@@ -153,10 +181,8 @@ class _Reader:
         found = Product.objects.select_related("asset", "terms", "book").prefetch_related("haircuts__asset")
         self._products = {product.code: product for product in found}
         self._before = set(LoanOrigin.objects.filter(source=source).values_list("reference", flat=True))
-        self._clients = _known_clients()
-        begun = {pk: client for found in self._clients.values() for pk, client in found.items() if _is_active(client)}
-        self._unready = onboarding.unready(list(begun.values()), now=now)
-        self._stopped: dict[int, str] = {}
+        self._benchmarks = {row.code: row.code for row in Benchmark.objects.order_by("code")}
+        self._clients = Clients(now=now)
         self._ladders = Ladders()
 
     def loan(self, cell: Cells) -> None:
@@ -167,51 +193,60 @@ class _Reader:
         elif reference in self._rows:
             cell.wrong("loan", f"{reference} stands in row {self._rows[reference]} too")
             return
-        client = self._client(cell)
+        client = self._clients.of(cell)
         product = self._products.get(cell["product"])
         if cell["product"] and product is None:
             cell.wrong("product", f"{cell['product']!r} is none of {', '.join(sorted(self._products))}")
-        _check_kind(cell, product)
         self._rows[reference] = cell.row
         self.loans[reference] = None
-        decimals = product.asset.decimals if product else None
-        principal, agreed = cell.amount("principal", decimals), cell.amount("principal_agreed", decimals)
+        decimals, is_line = product.asset.decimals if product else None, bool(product and product.is_line)
+        principal = cell.amount("principal", decimals, zero=is_line)
+        agreed = cell.amount("principal_agreed", decimals)
         rate, default_rate = cell.ratio("annual_rate"), cell.ratio("default_rate")
-        began, matures = takeover_terms.days(cell, cut_over_at)
+        began, matures = takeover_terms.days(cell, product, cut_over_at)
         paper = cell.text("paper", _PAPER)
         if cell["paper_sha256"] and not _SHA256.fullmatch(cell["paper_sha256"]):
             cell.wrong("paper_sha256", "is no SHA-256: 64 digits from 0 to f")
-        if principal and agreed and principal > agreed:
-            cell.wrong("principal", "is more than was agreed")
         if rate is not None and default_rate is not None and default_rate < rate:
             cell.wrong("default_rate", "is below the annual rate")
         account = cell.text("margin_account", _REFERENCE)
         if product is None:
             return
-        kind = cell.choice("schedule_kind", {kind.value: kind for kind in TAKEN_OVER}, product.schedule_kind)
+        kind = takeover_terms.kind(cell, product)
+        if principal and agreed and principal > agreed and not (is_line or kind == ScheduleKind.CAPITALISED):
+            cell.wrong("principal", "is more than was agreed")
+        floats = takeover_terms.floats(cell, product, rate, benchmarks_known=self._benchmarks)
+        line = takeover_terms.line(cell, product, principal)
+        besides = takeover_terms.step_up(cell, began, matures) | takeover_terms.late_or_early(cell, product)
         more = takeover_terms.more(cell, product)
+        months = more["frequency_months"]
+        next_due_date = takeover_terms.next_due_date(cell, product, kind, months, began, matures, cut_over_at)
         ladder = self._ladders.of(cell, product)
         parts = takeover_terms.to_come(cell, kind, principal, matures, product.asset.decimals, cut_over_at)
-        if None in (client, principal, agreed, rate, began, matures, ladder):
+        if client is None or principal is None or agreed is None or rate is None or began is None:
+            return
+        if ladder is None or floats is None or line is None or product.has_fixed_end == (matures is None):
             return
         with money.exact():
-            usual = min(rate + offers.DEFAULT_MARGIN, Decimal("0.999"))  # type: ignore[operator]
+            usual = min(rate + offers.DEFAULT_MARGIN, Decimal("0.999"))
         values = {
+            **{name: getattr(product, name) for name in products.TERMS},
             "principal": principal, "annual_rate": rate, "maturity_date": matures, "origination_fee": money.ZERO,
-            "default_rate": max(usual, rate) if default_rate is None else default_rate,  # type: ignore[type-var]
-            "quoted_until": self.cut_over_at, "payout_address": "", "schedule_kind": kind, **more,
-            "prepayment": Prepayment.NOTHING, "prepayment_rate": money.ZERO, "late_fee": money.ZERO,
+            "default_rate": max(usual, rate) if default_rate is None else default_rate,
+            "quoted_until": self.cut_over_at, "payout_address": "", "schedule_kind": kind, **more, **floats.terms,
+            **besides, **line,
         }  # fmt: skip
         trial = Loan(asset=product.asset, began_date=began, **values)
         try:
-            schedules.taken_over(trial, at=cut_over_at, to_come=parts)
+            plan = schedules.taken_over(trial, at=cut_over_at, to_come=parts, next_due_date=next_due_date)
         except schedules.UnableToSchedule as refusal:
             cell.wrong("maturity_date", str(refusal))
             return
         self.loans[reference] = LoanRow(
-            row=cell.row, reference=reference, client=client, product=product, terms=values,  # type: ignore[arg-type]
-            principal_agreed=agreed, began_date=began, paper=paper, paper_sha256=cell["paper_sha256"].lower(),  # type: ignore[arg-type]
-            to_come=parts, account=account, ladder=ladder, haircuts=products.haircuts(product),  # type: ignore[arg-type]
+            row=cell.row, reference=reference, client=client, product=product, terms=values, outstanding=principal,
+            principal_agreed=agreed, began_date=began, paper=paper, paper_sha256=cell["paper_sha256"].lower(),
+            to_come=parts, next_due_date=next_due_date, first_due_date=plan.rows[0].due_date, fixing=floats.fixing,
+            account=account, ladder=ladder, haircuts=products.haircuts(product),
         )  # fmt: skip
 
     def pledge(self, cell: Cells) -> None:
@@ -249,23 +284,15 @@ class _Reader:
             pools[loan.account or f"\0{reference}"].append(loan)
             if loan.interest is None and (reference, "interest") not in self._told:
                 self._note(loan, "loan", "no row of the balances says its interest: say 0 if none is due")
+            if loan.terms["unused_fee"] and loan.unused_fee is None and (reference, "unused_fee") not in self._told:
+                self._note(loan, "loan", "no row of the balances says its unused_fee: say 0 if none has accrued")
         for loans in pools.values():
             first = loans[0]
             if not any(loan.pledges for loan in loans):
                 self._note(first, "loan", "no row of the pledges secures it")
             for loan in loans[1:]:
-                if loan.client != first.client:
-                    self._note(loan, "margin_account", f"{loan.account!r} is another client's, in row {first.row}")
-                elif any(getattr(loan.ladder, name) != getattr(first.ladder, name) for name in LADDER):
-                    self._note(loan, "margin_account", f"its ladder is another than that of row {first.row}, its pool")
-                elif loan.product.pledge_terms_id != first.product.pledge_terms_id:
-                    self._note(
-                        loan, "margin_account", f"its collateral is given otherwise than that of row {first.row}"
-                    )
-                elif any(first.haircuts.get(asset.code) != loan.haircuts.get(asset.code) for asset in loan.pledges):
-                    self._note(loan, "margin_account", f"a haircut of it is another than in row {first.row}, its pool")
-                elif loan.product.book_id != first.product.book_id:
-                    self._note(loan, "margin_account", f"it is kept in another book than row {first.row}, its pool")
+                if words := _apart(first, loan):
+                    self._note(loan, "margin_account", words)
 
     def _note(self, loan: LoanRow, column: str, words: str) -> None:
         self.problems.append(Problem(loan.row, column, words, LOANS))
@@ -273,7 +300,7 @@ class _Reader:
     def _free(self, cell: Cells, asset: Asset | None) -> None:
         if not cell["client"]:
             cell.wrong("client", "is missing: whose is it?")
-        client = self._client(cell)
+        client = self._clients.of(cell)
         if cell["loan"]:
             cell.wrong("loan", "what is free belongs to a client and to no loan: leave it empty")
         amount = cell.amount("amount", asset.decimals if asset else None, zero=True)
@@ -294,14 +321,14 @@ class _Reader:
         amount = cell.amount("amount", asset.decimals if asset else None, zero=True)
         if loan is None or asset is None or amount is None:
             return
-        if cell["client"] and self._client(cell) != loan.client:
+        if cell["client"] and self._clients.of(cell) != loan.client:
             cell.wrong("client", f"{loan.reference} is a loan of {loan.client}")
         if asset != loan.product.asset:
             cell.wrong("asset", f"{loan.reference} is in {loan.product.asset.code}")
-        elif kind == "interest":
-            loan.interest = amount
+        elif kind == "unused_fee" and not loan.terms["unused_fee"]:
+            cell.wrong("kind", f"{loan.reference} has no fee on what is not drawn")
         else:
-            loan.fees = amount
+            setattr(loan, kind, amount)
 
     def _loan(self, cell: Cells) -> LoanRow | None:
         reference = cell["loan"]
@@ -314,67 +341,3 @@ class _Reader:
         if cell["asset"] and found is None:
             cell.wrong("asset", f"{cell['asset']!r} is none of {', '.join(sorted(self._assets))}")
         return found
-
-    def _client(self, cell: Cells) -> Client | None:
-        said = cell["client"]
-        found = self._clients.get(_plain(said), {})
-        if len(found) > 1:
-            cell.wrong("client", f"{said!r} stands for {len(found)} clients: give the number of one")
-        elif said and not found:
-            ways = "its number, the e-mail of somebody who signs for it, or its name as it is registered"
-            cell.wrong("client", f"{said!r} is no client: give {ways}")
-        if len(found) != 1:
-            return None
-        (client,) = found.values()
-        if client.pk not in self._stopped:
-            self._stopped[client.pk] = _stopped(client, self._unready.get(client.pk, ()))
-        if why := self._stopped[client.pk]:
-            cell.wrong("client", why)
-            return None
-        return client
-
-
-def _is_active(client: Client) -> bool:
-    return client.stage == Client.Stage.ACTIVE
-
-
-def _stopped(client: Client, missing: Sequence[kyc.Gap]) -> str:
-    """Return why no loan of a client is taken over, of whom something may be missing; "" when one may be."""
-    if not _is_active(client):
-        return f"{client} is not onboarded: it is {client.get_stage_display().lower()}"
-    if missing:
-        return f"{client} is not onboarded; still missing: {', '.join(gap.words for gap in missing)}"
-    try:
-        screening.check_new_business(client)
-    except screening.UnableToDeal as refusal:
-        return str(refusal)
-    return ""
-
-
-def _known_clients() -> dict[str, dict[int, Client]]:
-    """Return every client by its number, its name, and the e-mails of those who sign for it."""
-    found: defaultdict[str, dict[int, Client]] = defaultdict(dict)
-    clients = {client.pk: client for client in Client.objects.all()}
-    for client in clients.values():
-        for said in (str(client.public_id), client.name):
-            found[_plain(said)][client.pk] = client
-    signers = ClientUser.objects.filter(role=Role.BORROWER_ADMIN)
-    for client_id, email in signers.values_list("client_id", "user__email"):
-        found[_plain(email)][client_id] = clients[client_id]
-    return found
-
-
-def _plain(said: str) -> str:
-    return " ".join(names.latin(said).split())
-
-
-def _check_kind(cell: Cells, product: Product | None) -> None:
-    """Note that a product is one whose loans this file can not say all about."""
-    if product is None:
-        return
-    if not product.has_fixed_end:
-        cell.wrong("product", "has no fixed end, and is not taken over by this file: offer such a loan anew")
-    if product.floats:
-        cell.wrong("product", f"floats with {product.benchmark}, which this file says nothing of: offer it anew")
-    if product.capitalises:
-        cell.wrong("product", "makes principal of interest, which this file says nothing of: offer it anew")

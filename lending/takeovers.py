@@ -7,12 +7,12 @@ loan is one of ours: its principal is what was left, its interest counts from th
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max
@@ -21,33 +21,28 @@ from lending import (
     access,
     approvals,
     audit,
-    collateral,
     ids,
-    ledger,
     margin_accounts,
     obligations,
     offers,
     opening,
     outbox,
-    ports,
     schedules,
+    takeover_books,
     takeover_files,
     term_sheets,
 )
 from lending.csv_tables import UnableToRead
-from lending.engine import entries, money
+from lending.engine import money
+from lending.engine.origin import Origin
 from lending.models import (
     Approval,
-    Asset,
-    Event,
     Loan,
     LoanOrigin,
     LoanState,
     MarginAccount,
     Period,
     PeriodState,
-    Pledge,
-    PledgeMovement,
     Role,
     Takeover,
     TermSheet,
@@ -166,8 +161,12 @@ def carry_out(approval: Approval, *, now: datetime) -> Takeover:
         loans = _make(takeover, trial, now)
     except (UnableToTakeOver, offers.UnableToQuote) as refusal:
         raise approvals.UnableToApprove(str(refusal)) from refusal
-    accounts = _secure(takeover, loans, now)
-    ledger.post_many(_opening_entries(takeover, loans, trial), now=now, actor=approval.checker)
+    accounts = takeover_books.secure(takeover, loans, now=now)
+    takeover_books.open_loans(takeover, loans, now=now)
+    takeover_books.open_balances(takeover, trial, now=now)
+    for loan, _ in loans:
+        if loan.is_line:
+            obligations.project(loan)
     facts = {"source": takeover.source, "loans": len(loans), "sha256": takeover.fingerprint, "totals": takeover.totals}
     audit.write("loans_taken_over", actor=approval.checker, obj=takeover, after=facts, now=now)
     for account in accounts:
@@ -233,15 +232,23 @@ def _make(takeover: Takeover, trial: Trial, now: datetime) -> list[tuple[Loan, L
             began_date=row.began_date,
             start_at=takeover.cut_over_at,
             accrued_at=takeover.cut_over_at,
-            principal_outstanding=row.terms["principal"],
+            principal_outstanding=row.outstanding,
             interest_due=origin.interest,
             interest_brought=origin.interest,
-            fees_due=row.fees,
+            fees_due=_fees(row),
             **sheet.loan,
         )
         drawn.append(sheet)
         loans.append(loan)
-        plans.append(schedules.taken_over(loan, at=takeover.cut_over_at, to_come=row.to_come))
+        plans.append(
+            schedules.taken_over(
+                loan,
+                at=takeover.cut_over_at,
+                to_come=row.to_come,
+                next_due_date=row.next_due_date,
+                drawn=row.outstanding,
+            )
+        )
     made = Loan.objects.bulk_create(loans)
     sheets = TermSheet.objects.bulk_create(
         term_sheets.new(loan, sheet, made_by=maker, now=now) for loan, sheet in zip(made, drawn, strict=True)
@@ -266,8 +273,8 @@ def _kind(row: LoanRow) -> MarginAccount.Kind:
     return MarginAccount.Kind.POOL if row.account else MarginAccount.Kind.RING_FENCED
 
 
-def _origin(takeover: Takeover, row: LoanRow) -> term_sheets.Origin:
-    return term_sheets.Origin(
+def _origin(takeover: Takeover, row: LoanRow) -> Origin:
+    return Origin(
         source=takeover.source,
         reference=row.reference,
         began_date=row.began_date,
@@ -277,8 +284,18 @@ def _origin(takeover: Takeover, row: LoanRow) -> term_sheets.Origin:
         fees=row.fees,
         paper=row.paper,
         paper_sha256=row.paper_sha256,
+        outstanding=row.outstanding if row.product.is_line else None,
+        unused=row.unused_fee,
+        fixing=row.fixing,
         to_come=row.to_come,
+        next_due_date=row.next_due_date,
     )
+
+
+def _fees(row: LoanRow) -> Decimal:
+    """Return all fees that are due here: what had accrued there and was not charged yet is charged day by day here."""
+    with money.exact():
+        return row.fees + (row.unused_fee or money.ZERO)
 
 
 def _kept_origin(takeover: Takeover, loan: Loan, row: LoanRow) -> LoanOrigin:
@@ -289,17 +306,17 @@ def _kept_origin(takeover: Takeover, loan: Loan, row: LoanRow) -> LoanOrigin:
         source=takeover.source,
         reference=row.reference,
         principal_agreed=row.principal_agreed,
-        principal=row.terms["principal"],
+        principal=row.outstanding,
         interest=row.interest or money.ZERO,
         fees=row.fees,
+        unused=row.unused_fee or money.ZERO,
+        fixing=row.fixing,
         paper=row.paper,
         paper_sha256=row.paper_sha256,
     )
 
 
-def _drawn(
-    row: LoanRow, public_id: Any, origin: term_sheets.Origin, pool: Sequence[LoanRow], now: datetime
-) -> term_sheets.Drawn:
+def _drawn(row: LoanRow, public_id: UUID, origin: Origin, pool: Sequence[LoanRow], now: datetime) -> term_sheets.Drawn:
     """Return the term sheet of a loan: the haircuts are those of its whole pool, the quantities were pledged for it."""
     haircuts = {code: off for other in (*pool, row) for code, off in other.haircuts.items()}
     return offers.drawn_sheet(
@@ -313,84 +330,4 @@ def _drawn(
         haircuts=haircuts,
         origin=origin,
         now=now,
-    )
-
-
-def _secure(takeover: Takeover, loans: Sequence[tuple[Loan, LoanRow]], now: datetime) -> list[MarginAccount]:
-    """Book what is pledged, account by account, and return the accounts."""
-    held: defaultdict[MarginAccount, dict[Asset, tuple[Decimal, Decimal, Loan]]] = defaultdict(dict)
-    for loan, row in loans:
-        for asset, quantity in row.pledges.items():
-            before = held[loan.margin_account].get(asset, (money.ZERO, money.ZERO, loan))[0]
-            with money.exact():
-                held[loan.margin_account][asset] = (before + quantity, row.haircuts.get(asset.code, money.ZERO), loan)
-    each = [(account, asset, *rest) for account, found in held.items() for asset, rest in found.items()]
-    posted = ledger.post_many(
-        (
-            entries.opening_balance(
-                _heading(takeover, f"pledge:{account.public_id}:{asset.code}", loan.book_id, account.client_id),
-                asset=asset.code,
-                quantity=quantity,
-                custodian=ports.custodian().name,
-                margin_account_id=account.pk,
-                title=account.pledge_terms.by_title,
-            )
-            for account, asset, quantity, _, loan in each
-        ),
-        now=now,
-        actor=takeover.checker,
-    )
-    Pledge.objects.bulk_create(
-        Pledge(client_id=account.client_id, margin_account=account, asset=asset, quantity=quantity, haircut=haircut)
-        for account, asset, quantity, haircut, _ in each
-    )
-    moved = PledgeMovement.objects.bulk_create(
-        collateral.movement(
-            account,
-            asset,
-            quantity,
-            now=now,
-            kind=PledgeMovement.Kind.PLEDGE,
-            key=entry.idempotency_key,
-            effective_at=takeover.cut_over_at,
-            entry=entry,
-        )
-        for (account, asset, quantity, _, _), entry in zip(each, posted, strict=True)
-    )
-    Event.objects.bulk_create(map(collateral.news, moved))
-    return list(held)
-
-
-def _opening_entries(takeover: Takeover, loans: Sequence[tuple[Loan, LoanRow]], trial: Trial) -> list[entries.Draft]:
-    """Return an entry for each loan and each free balance."""
-    drafts = [
-        entries.opening_loan(
-            _heading(takeover, f"loan:{row.reference}", loan.book_id, loan.client_id, loan.pk),
-            asset=loan.asset.code,
-            owed=entries.Dues(fees=loan.fees_due, interest=loan.interest_due, principal=loan.principal_outstanding),
-        )
-        for loan, row in loans
-    ]
-    house = margin_accounts.house_book().pk
-    return drafts + [
-        entries.opening_balance(
-            _heading(takeover, f"free:{client.public_id}:{asset.code}", house, client.pk),
-            asset=asset.code,
-            quantity=amount,
-            custodian=ports.custodian().name,
-        )
-        for (client, asset), amount in trial.free.items()
-    ]
-
-
-def _heading(
-    takeover: Takeover, what: str, book_id: int, client_id: int, loan_id: int | None = None
-) -> entries.Heading:
-    return entries.Heading(
-        key=f"opening:{takeover.public_id}:{what}",
-        effective_at=takeover.cut_over_at,
-        book_id=book_id,
-        cause=f"taken over from {takeover.source}",
-        client_id=client_id,
-        loan_id=loan_id,
     )

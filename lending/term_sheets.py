@@ -21,6 +21,7 @@ from django.db.models.functions import JSONObject
 
 from lending import authority, interest, obligations, schedules
 from lending.engine import figures, money, terms
+from lending.engine.origin import Origin
 from lending.engine.terms import Term, Unit
 from lending.models import (
     AGREED_AMENDMENTS,
@@ -50,37 +51,6 @@ STANDING = Q(amendment=None) | Q(amendment__state__in=AGREED_AMENDMENTS)
 
 class UnableToAgree(Exception):
     """A term sheet can not be accepted; the message says why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Where a loan comes from that another system kept until an instant: what was agreed there, and stood on it."""
-
-    source: str
-    reference: str
-    began_date: date
-    principal_agreed: Decimal
-    cut_over_at: datetime
-    interest: Decimal
-    fees: Decimal
-    paper: str
-    paper_sha256: str
-    to_come: tuple[schedules.Part, ...] = ()
-
-    @property
-    def written(self) -> dict[str, str]:
-        """Return it as it stands in the canonical text; what is still to come stands in the schedule."""
-        return {
-            "source": self.source,
-            "reference": self.reference,
-            "began_date": self.began_date.isoformat(),
-            "principal_agreed": money.text(self.principal_agreed),
-            "cut_over_at": terms.instant_text(self.cut_over_at),
-            "interest": money.text(self.interest),
-            "fees": money.text(self.fees),
-            "paper": self.paper,
-            "paper_sha256": self.paper_sha256,
-        }
 
 
 class Change(NamedTuple):
@@ -249,7 +219,7 @@ def draw(
     else:
         loan.began_date, loan.interest_brought = origin.began_date, origin.interest
         start_at = origin.cut_over_at
-        found = schedules.taken_over(loan, at=start_at, to_come=origin.to_come)
+        found = schedules.taken_over(loan, at=start_at, to_come=origin.to_come, next_due_date=origin.next_due_date)
     content["schedule"] = _schedule(found, start_at)
     return Drawn(terms.canonical(content))
 

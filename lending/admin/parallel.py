@@ -41,7 +41,9 @@ class DayForm(TableForm):
     )  # fmt: skip
     file = forms.FileField(
         label="CSV file", required=False, allow_empty_file=True,
-        help_text=f"Columns: {', '.join(parallel.NEEDED)}; ltv may be left out. Loans are named as they were there.",
+        help_text=f"Columns: {', '.join(parallel.NEEDED)}. May be left out: ltv, annual_rate, and of lines unused_fee, "
+        "accrued there and not yet charged: here it is part of its fees. What becomes principal, or is reset, at "
+        "midnight counts in the day that begins. Loans are named as they were there.",
     )  # fmt: skip
     table = forms.CharField(
         label="Or the table itself", required=False, strip=False, max_length=csv_tables.SIZE,

@@ -27,10 +27,17 @@ FILES = (LOANS, PLEDGES, BALANCES)
 _SHOWN = 25
 _NEEDED = {
     LOANS: f"{', '.join(takeover_files.LOAN_NEEDED)}. What its product says otherwise may be left out: "
-    f"{', '.join(takeover_files.LOAN_MORE)}, margin_account (loans that share one), and any level of the ladder.",
+    f"{', '.join(takeover_files.LOAN_MORE)}, margin_account (loans that share one), and any level of the ladder. "
+    "next_due_date is when the running period ends: its interest is paid then, or becomes principal. to_come has the "
+    "parts of a loan that is paid back in parts. annual_rate is without a step-up; late_fee and prepayment (share or "
+    "interest, and prepayment_rate) are none unless said. "
+    "Without a fixed end: notice_days; maturity_date stays empty. "
+    f"Of a revolving line: {', '.join(takeover_files.LINE)}; its principal is what is drawn, 0 if nothing is. "
+    f"Of a rate that floats: {', '.join(takeover_files.FLOATING)}; the fixing is that of the rate it bears, and said.",
     PLEDGES: f"{', '.join(takeover_files.PLEDGE_NEEDED)}; haircut may be left out.",
-    BALANCES: f"{', '.join(takeover_files.BALANCE_NEEDED)}, and client for what is free, loan for interest and fees. "
-    "Each loan says its interest, be it 0.",
+    BALANCES: f"{', '.join(takeover_files.BALANCE_NEEDED)}, and client for what is free, loan for interest, fees and "
+    "unused_fee: what has accrued on a line and was not charged yet. Each loan says its interest, and each line with "
+    "such a fee that too, be it 0.",
 }
 _INSTANT = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 
@@ -112,7 +119,7 @@ def take_over(request: HttpRequest) -> HttpResponse:
     known = Takeover.objects.defer("loans_csv", "pledges_csv", "balances_csv").select_related("maker", "checker")
     frame = {
         **admin.site.each_context(request), "title": "Take loans over", "form": form, "trial": trial, "may": may,
-        "shown": trial.loans[:_SHOWN] if trial else (), "totals": trial.totals if trial else (), "now": now,
+        "totals": trial.totals if trial else (), "now": now,
         "takeovers": known.order_by("-pk")[:_SHOWN],
     }  # fmt: skip
     bad = bool(form.errors or (trial and trial.problems))

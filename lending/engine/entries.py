@@ -221,7 +221,7 @@ def recovery(heading: Heading, *, asset: str, amount: Decimal, claim_stands: boo
 
 def opening_loan(heading: Heading, *, asset: str, owed: Dues) -> Draft:
     """Return the entry that takes a running loan on the books: what its client owes on it, and nothing earned by it."""
-    check_positive(heading, owed.principal)
+    check_positive(heading, owed.total)  # of a line nothing may be drawn
     owing = _discharge(heading, asset, owed)
     put_in = credit(house(AccountKind.OPENING_BALANCE, asset), owed.total, Category.CAPITAL)
     return draft(heading, "loan_taken_over", *(Line(line.account, line.amount.copy_negate()) for line in owing), put_in)

@@ -153,6 +153,26 @@ def due_dates(start_date: date, maturity_date: date, frequency_months: int) -> t
     return tuple(reversed(found))
 
 
+def due_dates_after(first_date: date, maturity_date: date, frequency_months: int) -> tuple[date, ...]:
+    """
+    Return the days on which periods end, counted from the first of them that was agreed; the last is the maturity.
+
+    Less than a week at the end is joined to the period before.
+
+    Raises
+    ------
+    UnableToBuild
+        If the months of a period are not a whole number from 1 on, or the first day is after the maturity.
+    """
+    _check_count("months of a period", frequency_months)
+    if first_date > maturity_date:
+        raise UnableToBuild(f"a period can not end on {first_date}, after the maturity on {maturity_date}")
+    found: list[date] = [first_date]
+    while (day := due_date(first_date, frequency_months * len(found))) <= maturity_date - _SHORTEST_PERIOD:
+        found.append(day)
+    return (*(day for day in found if day < maturity_date), maturity_date)
+
+
 def booked(
     rows: Sequence[Row],
     annual_rate: Decimal,
@@ -165,6 +185,7 @@ def booked(
     since: date | None = None,
     later: Sequence[Step] = (),
     grows_from: Decimal | None = None,
+    brought: Decimal = money.ZERO,
 ) -> tuple[Row, ...]:
     """
     Return rows with the interest that the books will have posted when each is paid at 00:00 UTC of its pay date.
@@ -193,6 +214,8 @@ def booked(
         Rates that hold from later instants on, ascending.
     grows_from : Decimal, optional
         What is lent, where each period's interest becomes principal at its end, as much as is posted then.
+    brought : Decimal
+        Interest that was due already when the loan was taken over: the first row asks for it too.
 
     Raises
     ------
@@ -202,7 +225,7 @@ def booked(
     principal = [Step(start_at, rows[0].principal + rows[0].balance if grows_from is None else grows_from)]
     return continued(
         rows, principal, [Step(start_at, annual_rate), *later], convention, start_at, pay_dates, decimals,
-        level=level, since=since, capitalises=grows_from is not None,
+        paid=brought.copy_negate(), level=level, since=since, capitalises=grows_from is not None,
     )  # fmt: skip
 
 
@@ -281,13 +304,15 @@ def rolling(
     decimals: int,
     *,
     later: Sequence[Step] = (),
+    since: date | None = None,
+    brought: Decimal = money.ZERO,
 ) -> tuple[Row, ...]:
     """
     Return rows that ask for interest alone, period by period, of a principal that stays until somebody ends the loan.
 
     Parameters
     ----------
-    principal, annual_rate, convention, start_at, decimals, later
+    principal, annual_rate, convention, start_at, decimals, later, since, brought
         As `booked` takes them.
     dates : sequence of (date, date)
         Due date and pay date of each period, ascending, after the start; interest counts to the start of the pay date.
@@ -301,9 +326,9 @@ def rolling(
     if any(after <= before for before, after in pairwise([start_at, *ends])):
         raise UnableToBuild(f"pay dates come after the start, {start_at:%Y-%m-%d}, and in order")
     lent, rate = [Step(start_at, principal)], [Step(start_at, annual_rate), *later]
-    posted, found = money.ZERO, []
+    posted, found = brought.copy_negate(), []
     for (day, _), end in zip(dates, ends, strict=True):
-        so_far = interest.round_up(interest.cumulative(convention, lent, rate, end), decimals)
+        so_far = interest.round_up(interest.cumulative(convention, lent, rate, end, since=since), decimals)
         with money.exact():
             found.append(Row(day, money.ZERO, so_far - posted, principal))
         posted = so_far

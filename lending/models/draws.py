@@ -9,7 +9,11 @@ from lending.models.users import User
 
 
 class Draw(models.Model):
-    """An amount of a line that its client wants, or has been paid."""
+    """
+    An amount of a line that its client wants, or has been paid.
+
+    All that was drawn of a line when it was taken over is one draw of that instant, by the two who took it over.
+    """
 
     class State(models.TextChoices):
         PROPOSED = "proposed", "waits for the client's signature"

@@ -46,6 +46,7 @@ class ParallelDifference(models.Model):
         INTEREST = "interest"
         FEES = "fees"
         LTV = "ltv", "LTV"
+        ANNUAL_RATE = "annual_rate", "rate a year"
 
     run = models.ForeignKey(ParallelRun, on_delete=models.PROTECT, related_name="differences")
     client = models.ForeignKey(Client, on_delete=models.PROTECT, null=True)

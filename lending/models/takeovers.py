@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from lending.models.clients import Client
-from lending.models.fields import AmountField, PublicIdField
+from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.loans import Loan
 from lending.models.users import User
 
@@ -61,9 +61,13 @@ class LoanOrigin(models.Model):
     source = models.CharField(max_length=40)
     reference = models.CharField("reference there", max_length=60)
     principal_agreed = AmountField(help_text="when it began, in the loan's asset")
-    principal = AmountField(help_text="outstanding when it was taken over")
+    principal = AmountField(help_text="outstanding when it was taken over; of a line what was drawn")
     interest = AmountField(help_text="accrued and unpaid then")
     fees = AmountField(help_text="due then")
+    unused = AmountField(
+        default=0, db_default=0, help_text="of the fee on what is not drawn of a line: accrued and not yet charged then"
+    )
+    fixing = RatioField(null=True, help_text="of the benchmark that its rate follows, by which the rate was then")
     paper = models.CharField(max_length=120, help_text="what was agreed outside, by its name")
     paper_sha256 = models.CharField(max_length=64)
 

@@ -1,6 +1,6 @@
 """A term sheet on paper: every parameter that the engine runs by, each of them once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -34,7 +34,7 @@ _LTV = (
 )
 _OUTSIDE = (
     "This loan was agreed by the paper named here. It runs here by the terms above from the instant on at which it was "
-    "taken over; its principal is what was left then."
+    "taken over; its principal is {principal}."
 )
 _FIRST_YEAR = "It shows the first year, and goes on like that until either side ends the loan."
 _GROWS = (
@@ -153,7 +153,7 @@ def _schedule(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
             + f"The table is in {asset}.",
             SMALL,
         ),
-        facts(sums),
+        *([facts(sums)] if sums else []),  # of what goes on, and was paid out long ago, nothing is summed
         Spacer(1, 3 * mm),
         table(list(COLUMNS.values()), rows, widths=[1] * len(COLUMNS), figures=3),
     ]
@@ -169,10 +169,22 @@ def _agreed_outside(drawn: term_sheets.Drawn) -> Sequence[Flowable]:
         ("Taken over at", figures.instant(datetime.fromisoformat(found["cut_over_at"]))),
         ("Interest due then, in the first row", figures.amount(Decimal(found["interest"]), asset)),
         ("Fees due then, besides", figures.amount(Decimal(found["fees"]), asset)),
+        *_of_its_kind(found, asset),
         ("Agreed outside, by", found["paper"]),
         ("SHA-256 of that paper", found["paper_sha256"]),
     ]
-    return [words("Taken over", HEAD), facts(said), Spacer(1, 1.5 * mm), words(_OUTSIDE, SMALL)]
+    outside = _OUTSIDE.format(principal="the limit of the line" if "outstanding" in found else "what was left then")
+    return [words("Taken over", HEAD), facts(said), Spacer(1, 1.5 * mm), words(outside, SMALL)]
+
+
+def _of_its_kind(found: Mapping[str, str], asset: str) -> Iterator[tuple[str, str]]:
+    """Yield what stood on a line, or what the rate of a loan rested on, when it was taken over."""
+    if "outstanding" in found:
+        yield "Drawn then", figures.amount(Decimal(found["outstanding"]), asset)
+    if "unused" in found:
+        yield "Fee on what was not drawn, accrued then", figures.amount(Decimal(found["unused"]), asset)
+    if "fixing" in found:
+        yield "The rate then was by a fixing of", figures.percent(Decimal(found["fixing"]))
 
 
 def _in_row(name: str, text: str, asset: str) -> str:

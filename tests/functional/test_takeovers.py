@@ -1,7 +1,9 @@
 """Operations bring a book of live loans in: tried, mended in place, approved by the head of the desk, found again."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from io import BytesIO
 
 import pytest
@@ -10,11 +12,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 from pypdf import PdfReader
 
+from lending import approvals
 from lending.models import Approval, Loan, Takeover
 from tests import stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetFactory
-from tests.factories.takeovers import INTEREST, LOAN, SHA, files
+from tests.factories.takeovers import INTEREST, LOAN, SHA, every_product, files, of_every_kind
 
 PAGE = "/admin/takeovers/"
 
@@ -86,6 +89,47 @@ def test_a_book_is_tried_mended_approved_and_found(cast: Cast, client: Browser) 
         assert words in text
     client.force_login(cast.charlie)
     assert client.get(f"/portal/loans/{loan.public_id}/").status_code == 404
+
+
+def test_a_dry_run_lists_what_each_kind_runs_by(cast: Cast, client: Browser) -> None:
+    every_product()
+    client.force_login(cast.olga)
+    page = words(client.post(PAGE, sent(of_every_kind())).content)
+    for said in (
+        "4 loans, no error",
+        "with 5 business days' notice",
+        "Interest every month, the principal when it is ended, next on 10 Jun 2021.",
+        "SOFR plus 2 %, reset every month, at least 3 %; fixed at 4.00 %.",
+        "All at maturity; interest becomes principal every month, next on 24 May 2021.",
+        "Limit 720,000.00 USD; what is not drawn costs 0.72 % a year, 30.40 USD of it accrued.",
+        "USD 4 1,440,000.00 USD 1,600.00 USD 20.00 USD 30.40 USD 720,000.00 USD",
+    ):
+        assert said in page
+    taken = words(client.post(PAGE, sent(of_every_kind(), act="ask"), follow=True).content)
+    assert "30.40 USD 720,000.00 USD" in taken
+    approvals.decide(Approval.objects.get(), checker=cast.dirk, approve=True, now=NOW)
+    line = Loan.objects.get(origin__reference="RL-1")
+    assert "360,000.00 USD of 720,000.00 USD" in words(client.get(f"{PAGE}{Takeover.objects.get().public_id}/").content)
+    page = words(client.get(f"/admin/lending/loan/{line.pk}/change/").content)
+    assert (
+        "360,000.00 USD were drawn, 0.00 USD of interest and 20.00 USD of fees were due, 30.40 USD of the fee" in page
+    )
+    client.force_login(cast.alice)
+    page = words(client.get(f"/portal/loans/{line.public_id}/line/").content)
+    assert "Drawn 360,000.00 USD Available 360,000.00 USD Limit 720,000.00 USD" in page
+    for reference, said in (
+        ("RL-1", "Drawn then 360,000.00 USD Fee on what was not drawn, accrued then 30.40 USD"),
+        ("FR-1", "The rate then was by a fixing of 4 %"),
+    ):
+        loan = Loan.objects.get(origin__reference=reference)
+        paper = client.get(f"/portal/loans/{loan.public_id}/term-sheet/1/")
+        text = "\n".join(part.extract_text() for part in PdfReader(BytesIO(paper.content)).pages)
+        assert said in " ".join(text.split())
+
+
+def words(page: bytes) -> str:
+    found = " ".join(unescape(re.sub("<[^>]*>", " ", page.decode())).replace("\xa0", " ").split())
+    return found.replace(" ,", ",").replace(" .", ".").replace(" ;", ";")
 
 
 @pytest.mark.parametrize(

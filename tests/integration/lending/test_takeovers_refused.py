@@ -21,7 +21,20 @@ from lending.models import (
 from tests import bad_input, stories
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetFactory, AssetNetworkFactory
-from tests.factories.takeovers import CUT_OVER, FREE, INTEREST, LOAN, PLEDGE, asked, files
+from tests.factories.takeovers import (
+    CUT_OVER,
+    FLOATING,
+    FREE,
+    GROWING,
+    INTEREST,
+    LINE,
+    LOAN,
+    OPEN,
+    PLEDGE,
+    asked,
+    every_product,
+    files,
+)
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -32,11 +45,20 @@ def _offered(cast: Cast) -> None:
     stories.product()
     AssetNetworkFactory(asset=AssetFactory(code="BTC"))
     AssetFactory(code="ETH")
+    every_product()
 
 
 def check(tables: tuple[str, str, str], **changes: object) -> list[str]:
     given = {"source": "loanbook", "cut_over_at": CUT_OVER, "now": NOW, **changes}
     return [str(problem) for problem in takeovers.check(*tables, **given).problems]  # type: ignore[arg-type]
+
+
+def of_kind(kind: dict[str, str], **changes: str) -> tuple[str, str, str]:
+    """Return the files of one loan of a kind, with something about it changed; of a line with its fee, 0."""
+    dues = [{**INTEREST, "loan": kind["loan"]}]
+    if kind is LINE:
+        dues.append({**dues[0], "kind": "unused_fee", "amount": "0"})
+    return files([{**kind, **changes}], [{**PLEDGE, "loan": kind["loan"]}], dues)
 
 
 SECOND, BY_PARTS = {**LOAN, "loan": "LB-2"}, {**LOAN, "schedule_kind": "equal_principal"}
@@ -94,6 +116,44 @@ BAD_ROWS = {
     "loans: to come “soon”": files([{**BY_PARTS, "to_come": "soon"}]),
     "loans: to come before its maturity": files([{**BY_PARTS, "to_come": "2021-08-18 500000"}]),
     "loans: to come a dollar less": files([{**BY_PARTS, "to_come": "2021-08-19 499999"}]),
+    "loans: no maturity date": files([{**LOAN, "maturity_date": ""}]),
+    "loans: a fixed rate with spread “0.02”": files([{**LOAN, "spread": "0.02"}]),
+    "loans: a fixed term with notice days “5”": files([{**LOAN, "notice_days": "5"}]),
+    "loans: a fixed term with limit “1”": files([{**LOAN, "limit": "1"}]),
+    "loans: a bullet with next due date “2021-06-19”": files([{**LOAN, "next_due_date": "2021-06-19"}]),
+    "loans: step up “0.01” without its date": files([{**LOAN, "step_up": "0.01"}]),
+    "loans: step up date “2021-08-19”": files([{**LOAN, "step_up": "0.01", "step_up_date": "2021-08-19"}]),
+    "loans: late fee “2”": files([{**LOAN, "late_fee": "2"}]),
+    "loans: prepayment “penalty”": files([{**LOAN, "prepayment": "penalty"}]),
+    "loans: prepayment “share” without its rate": files([{**LOAN, "prepayment": "share"}]),
+    "loans: an open term with a maturity date": of_kind(OPEN, maturity_date="2021-08-19"),
+    "loans: an open term with notice days “0”": of_kind(OPEN, notice_days="0"),
+    "loans: an open term paid “bullet”": of_kind(OPEN, schedule_kind="bullet"),
+    "loans: an open term with next due date “2021-06-19”": of_kind(OPEN, next_due_date="2021-06-19"),
+    "loans: an open term with prepayment “share”": of_kind(OPEN, prepayment="share", prepayment_rate="0.01"),
+    "loans: no fixing of a rate that floats": of_kind(FLOATING, fixing=""),
+    "loans: fixing “4”": of_kind(FLOATING, fixing="4"),
+    "loans: fixing “0.05”": of_kind(FLOATING, fixing="0.05"),
+    "loans: benchmark “LIBOR”": of_kind(FLOATING, benchmark="LIBOR"),
+    "loans: spread “2”": of_kind(FLOATING, spread="2"),
+    "loans: rate cap “0.01”": of_kind(FLOATING, rate_cap="0.01"),
+    "loans: reset months “2”": of_kind(FLOATING, reset_months="2"),
+    "loans: fixing lag days “31”": of_kind(FLOATING, fixing_lag_days="31"),
+    "loans: a rate that floats, paid “equal_instalment”": of_kind(
+        FLOATING, schedule_kind="equal_instalment", to_come="2021-08-25 360000"
+    ),
+    "loans: next due date “soon”": of_kind(GROWING, next_due_date="soon"),
+    "loans: next due date “2021-05-19”": of_kind(GROWING, next_due_date="2021-05-19"),
+    "loans: next due date “2021-08-20”": of_kind(GROWING, next_due_date="2021-08-20"),
+    "loans: next due date “2021-07-01”": of_kind(GROWING, next_due_date="2021-07-01"),
+    "loans: no limit of a line": of_kind(LINE, limit=""),
+    "loans: limit “300000”": of_kind(LINE, limit="300000"),
+    "loans: limit “1.005”": of_kind(LINE, limit="1.005"),
+    "loans: unused fee “7”": of_kind(LINE, unused_fee="7"),
+    "balances: no row of a line's unused fee": files(
+        [LINE], [{**PLEDGE, "loan": "RL-1"}], [{**INTEREST, "loan": "RL-1"}]
+    ),
+    "balances: unused fee of a term loan": files(balances=[INTEREST, {**INTEREST, "kind": "unused_fee"}]),
     "loans: nothing secures one": files([LOAN, SECOND], balances=DUES),
     "loans: a pool of two clients": files([POOLED, {**SECOND, **POOL, "client": "Quayside Holdings"}], balances=DUES),
     "loans: a pool with two ladders": files(
