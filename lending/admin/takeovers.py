@@ -26,19 +26,34 @@ from lending.typed import Instant
 FILES = (LOANS, PLEDGES, BALANCES)
 _SHOWN = 25
 _NEEDED = {
-    LOANS: f"{', '.join(takeover_files.LOAN_NEEDED)}. What its product says otherwise may be left out: "
-    f"{', '.join(takeover_files.LOAN_MORE)}, margin_account (loans that share one), and any level of the ladder. "
-    "next_due_date is when the running period ends: its interest is paid then, or becomes principal. to_come has the "
-    "parts of a loan that is paid back in parts. annual_rate is without a step-up; late_fee and prepayment (share or "
-    "interest, and prepayment_rate) are none unless said. "
-    "Without a fixed end: notice_days; maturity_date stays empty. "
-    f"Of a revolving line: {', '.join(takeover_files.LINE)}; its principal is what is drawn, 0 if nothing is. "
-    f"Of a rate that floats: {', '.join(takeover_files.FLOATING)}; the fixing is that of the rate it bears, and said.",
-    PLEDGES: f"{', '.join(takeover_files.PLEDGE_NEEDED)}; haircut may be left out.",
-    BALANCES: f"{', '.join(takeover_files.BALANCE_NEEDED)}, and client for what is free, loan for interest, fees and "
-    "unused_fee: what has accrued on a line and was not charged yet. Each loan says its interest, and each line with "
-    "such a fee that too, be it 0.",
+    LOANS: takeover_files.LOAN_NEEDED,
+    PLEDGES: takeover_files.PLEDGE_NEEDED,
+    BALANCES: takeover_files.BALANCE_NEEDED,
 }
+_OF_ANY = (
+    "What is left out is as its product has it; what it costs to pay late or early, and a step-up, is nothing unless "
+    "said. annual_rate is without a step-up. to_come has the parts of a loan that is paid back in parts: "
+    "2026-12-15 25000 | 2027-01-15 25000. next_due_date is when the period that runs ends: its interest is paid then, "
+    "or becomes principal."
+)
+_BY_KIND = (
+    "free is a client's, the others a loan's. Each loan says its interest, be it 0; a line with a fee on what is not "
+    "drawn says as unused_fee what has accrued of it and was not charged yet: here it is charged day by day."
+)
+# What may be said besides: in which file, of what, by which columns, and what they say.
+MORE = (
+    (LOANS, "of any loan", takeover_files.LOAN_MORE, _OF_ANY),
+    (LOANS, "without a fixed end", ("notice_days",),
+     "Business days; maturity_date stays empty. One under notice is taken over as it runs, and recalled here anew."),
+    (LOANS, "of a revolving line", takeover_files.LINE,
+     "Its principal is what is drawn, 0 if nothing is; unused_fee is what a year costs of the rest."),
+    (LOANS, "of a rate that floats", takeover_files.FLOATING,
+     "annual_rate is what it bears at the cut-over: the fixing, which is always said, with the spread, floor and cap."),
+    (LOANS, "of its margin", ("margin_account", *takeover_files.LADDER),
+     "Loans that name the same account share what secures them."),
+    (PLEDGES, "of a pledge", ("haircut",), "Else it is that of the loan's product."),
+    (BALANCES, "by kind", takeover_files.KINDS, _BY_KIND),
+)  # fmt: skip
 _INSTANT = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 
 
@@ -57,7 +72,7 @@ class TakeoverForm(forms.Form):
         for name in FILES:
             self.fields[f"{name}_file"] = forms.FileField(
                 label=f"{name.capitalize()}, CSV file", required=False, allow_empty_file=True,
-                help_text=f"Columns: {_NEEDED[name]}",
+                help_text=f"Columns: {', '.join(_NEEDED[name])}. What may be said besides stands below.",
             )  # fmt: skip
             self.fields[name] = forms.CharField(
                 label=f"Or the {name} themselves", required=False, strip=False, max_length=csv_tables.SIZE,
@@ -120,7 +135,7 @@ def take_over(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Take loans over", "form": form, "trial": trial, "may": may,
         "totals": trial.totals if trial else (), "now": now,
-        "takeovers": known.order_by("-pk")[:_SHOWN],
+        "takeovers": known.order_by("-pk")[:_SHOWN], "more": MORE,
     }  # fmt: skip
     bad = bool(form.errors or (trial and trial.problems))
     return TemplateResponse(request, "admin/takeovers.html", frame, status=422 if bad else 200)
