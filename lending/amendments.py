@@ -164,7 +164,6 @@ def decline(amendment: Amendment, *, by: User, reason: str, now: datetime) -> Am
     row = _locked(amendment)
     loan = row.loan
     authority.require(by, row.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=loan.principal)
-    authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
     said = _said(reason, needed=False)
     _step(row, _State.DECLINED, actor=by, now=now, reason=said)
     amendment_letters.to_desk(row, f"{by} declined it{f': {said}' if said else ''}", now=now)
@@ -268,6 +267,12 @@ def _work(found: Amendment, now: datetime) -> int:
 # --- what pages ask ---------------------------------------------------------------------------------------------------
 
 
+def signed_first(row: Amendment, *, now: datetime) -> JointSignature | None:
+    """Return the signature under a proposal that waits for a second one."""
+    waiting = authority.waiting([row.client], now=now)
+    return waiting.filter(loan=row.loan, content__sheet=row.sheet.fingerprint).first()
+
+
 def shown_to(clients: Iterable[Client]) -> QuerySet[Amendment]:
     """Return the amendments that some clients may know of: what the desk has not approved never left it."""
     return Amendment.objects.filter(client__in=clients, checked_at__isnull=False).exclude(state=_State.REJECTED)
@@ -349,6 +354,7 @@ def _step(
     before = row.state
     if state in (_State.REJECTED, _State.DECLINED, _State.WITHDRAWN, _State.EXPIRED):
         values |= {"ended_by": actor, "ended_at": now, "end_reason": reason}
+        authority.void(row.loan, SigningRule.Action.ACCEPT, by=actor, now=now)
     for name, value in {"state": state, **values}.items():
         setattr(row, name, value)
     row.save(update_fields=["state", *values])

@@ -238,13 +238,13 @@ def withdraw(row: JointSignature, *, by: User, now: datetime) -> None:
     _withdraw(found, by=by, now=now)
 
 
-def void(loan: Loan, action: str, *, by: User, now: datetime) -> None:
-    """Take back what waits for a second signature about a locked loan, because it came otherwise."""
+def void(loan: Loan, action: str, *, by: User | None, now: datetime) -> None:
+    """Take back what waits for a second signature about a locked loan, because it came otherwise, or is over."""
     for row in JointSignature.objects.filter(loan=loan, action=action, second=None, withdrawn_at=None):
         _withdraw(row, by=by, now=now)
 
 
-def _withdraw(row: JointSignature, *, by: User, now: datetime) -> None:
+def _withdraw(row: JointSignature, *, by: User | None, now: datetime) -> None:
     row.withdrawn_by, row.withdrawn_at = by, now
     row.save(update_fields=["withdrawn_by", "withdrawn_at"])
     audit.write("signature_withdrawn", actor=by, obj=row, before={"words": row.words}, now=now)

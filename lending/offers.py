@@ -288,6 +288,7 @@ def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
     """Drop a loan that was not funded; lending.loans.UnableToMove when it was."""
     with transaction.atomic():
         loan = loans.lock(loan)
+        authority.void(loan, SigningRule.Action.ACCEPT, by=actor, now=now)
         loans.transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
     return loan
 

@@ -226,6 +226,7 @@ class AmendmentAdmin(Table):
             "changes": amendment_letters.changes(shown),
             "when": amendment_letters.from_when(shown),
             "schedule": term_sheets.schedule_of(term_sheets.of(shown.sheet)),
+            "unsigned": amendments.signed_first(shown, now=now) if shown.state == _State.APPROVED else None,
             "decides": _yours(request, shown),
             "withdraws": shown.state in amendments.UNSIGNED and bool(roles(request) & amendments.ENDED_BY_DESK),
             "panels": panels.ladders(request, shown.loan, term_sheets.of(shown.sheet), now=now),

@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import amendment_letters, amendments, other_terms, panels, term_sheets
-from lending.models import Amendment
+from lending import amendment_letters, amendments, authority, other_terms, panels, term_sheets
+from lending.models import Amendment, SigningRule
 from lending.other_terms import UnableToAmend
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm
@@ -81,6 +81,15 @@ def _page(
         "panels": panels.ladders(request, shown.loan, term_sheets.of(shown.sheet), now=now) if open_now else "",
         "secures": other_terms.named_in(shown.sheet),
         "may_sign": signs_for(request, shown.client),
+        "unsigned": amendments.signed_first(shown, now=now) if open_now else None,
+        "may_accept": open_now
+        and authority.may(
+            request.user,
+            shown.client,
+            SigningRule.Action.ACCEPT,
+            asset=shown.loan.asset,
+            amount=shown.loan.principal,
+        ),
         "decline": decline or DeclineForm(),
     }
     return render(request, "portal/amendment.html", context, status=status)

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from lending import access, authority
+from lending import access, amendments, authority
 from lending.models import JointSignature
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 
@@ -17,9 +17,12 @@ from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 def signatures(request: SignedIn) -> HttpResponse:
     """Show all that one person of the reader's clients has signed and a second has to sign too."""
     now = request.reading.now
+    clients = clients_of(request)
+    waiting = list(authority.waiting(clients, now=now))
+    changes = {row.sheet.fingerprint: row for row in amendments.open_to(clients)} if waiting else {}
     rows = [
-        (row, signs_for(request, row.client), row.first_id == request.user.pk)
-        for row in authority.waiting(clients_of(request), now=now)
+        (row, signs_for(request, row.client), row.first_id == request.user.pk, changes.get(row.content.get("sheet")))
+        for row in waiting
     ]
     return render(request, "portal/signatures.html", {"now": now, "rows": rows, "page": "signatures"})
 
