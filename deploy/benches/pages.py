@@ -16,7 +16,7 @@ from django.test import Client
 
 from deploy import replay
 from deploy.benches.compare import Result, machine
-from deploy.demo import amended, floating, prospects, screened
+from deploy.demo import amended, credited, floating, joint, lines, prospects, screened
 from deploy.run import crawl
 from lending import clock
 from lending.models import User
@@ -87,7 +87,10 @@ def in_the_crash(loans: int, *, seed: int) -> Iterator[None]:
         at = datetime.fromtimestamp(START.timestamp() + played.simulated_s, UTC)
         amended.load(now=at)
         floating.load(now=at)
+        lines.load(now=at)
         prospects.load(now=at)
+        joint.load(now=at)
+        credited.load(now=at)
         screened.load(now=at)
         clock.start(sim_origin=at, wall_origin=clock.wall_now(), speed=Decimal(0))
         yield

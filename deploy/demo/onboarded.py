@@ -71,10 +71,15 @@ _ELIGIBILITY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Newcomer:
-    """A client that is to be taken the whole way, and the people who sign for it: names and e-mail addresses."""
+    """
+    A client that is to be taken the whole way, and the people who sign for it: names and e-mail addresses.
+
+    `jointly` says that it takes two of them to accept an offer.
+    """
 
     client: Client
     signers: Sequence[tuple[str, str]]
+    jointly: bool = False
 
 
 def specimen(title: str) -> bytes:
@@ -124,8 +129,9 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
     """
     Take clients the whole way, in sets of statements: cases that their managers made and `checker` approved.
 
-    Each entity gets owners, directors and signers with an authority matrix by which each signs alone; a person signs
-    for themself. Paper is a specimen, the same for all. The clients are ACTIVE afterwards.
+    Each entity gets owners, directors and signers with an authority matrix by which each signs alone, but for offers
+    where two sign jointly; a person signs for themself. Paper is a specimen, the same for all. The clients are ACTIVE
+    afterwards.
     """
     for one in newcomers:
         client = one.client
@@ -147,8 +153,14 @@ def complete(newcomers: Sequence[Newcomer], *, checker: User, now: datetime) -> 
         for number, (name, email) in enumerate(one.signers)
     )
     SigningRule.objects.bulk_create(
-        SigningRule(case=case, client=case.client, action=action, recorded_by=case.opened_by)
-        for case in cases
+        SigningRule(
+            case=case,
+            client=case.client,
+            action=action,
+            signatures=2 if one.jointly and action == SigningRule.Action.ACCEPT else 1,
+            recorded_by=case.opened_by,
+        )
+        for one, case in zip(newcomers, cases, strict=True)
         if case.client.kind == Client.Kind.ENTITY
         for action in SigningRule.Action
     )

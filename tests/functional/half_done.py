@@ -44,7 +44,7 @@ def leave(*, now: datetime) -> Pages:
 
 def _of_client(alice: User, now: datetime) -> Pages:
     """Give alice's client money and addresses of its own, an offer, a line and a frozen account."""
-    client = alice.client_users.get().client
+    client = alice.client_users.order_by("pk")[0].client
     make.give(client, "USD", "5000", now=now)
     make.give(client, "BTC", "22", now=now)
     for code, address in (("USD", "wire:alice"), ("BTC", "bc1q-alice")):
@@ -141,7 +141,7 @@ def _of_books(alice: User, now: datetime) -> Pages:
         asset=make.asset("LINK"), share=D("0.5"), min_confirmations=1, cap_usd=D(1000), wait_s=600, reason="a trial",
         start_at=now, maker=reference.staff("rhea"), checker=reference.staff("hugo"),
     )  # fmt: skip
-    client = alice.client_users.get().client
+    client = alice.client_users.order_by("pk")[0].client
     asked = allow_list.ask(
         client, bitcoin, "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", reason="their letter", maker=olga, now=now
     )

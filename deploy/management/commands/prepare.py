@@ -7,7 +7,20 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from deploy.demo import amended, banks, books, desk, floating, outside, prospects, reserved, screened
+from deploy.demo import (
+    amended,
+    banks,
+    books,
+    credited,
+    desk,
+    floating,
+    joint,
+    lines,
+    outside,
+    prospects,
+    reserved,
+    screened,
+)
 from deploy.demo.reference import demo_password
 from lending import clock
 from lending.models import Client, PlatformClock
@@ -70,10 +83,13 @@ class Command(BaseCommand):
         with outside.in_process(custodian="lending.adapters.custodian_inprocess.of_data_dir"):
             desk.build(scenario, book, now=span.start_at, say=self.stderr.write)
             banks.send(now=span.start_at)
+            lines.load(now=span.start_at)
         amended.load(now=span.start_at)
         reserved.load(now=span.start_at)
         floating.load(now=span.start_at)
         prospects.load(now=span.start_at)
+        joint.load(now=span.start_at)
+        credited.load(now=span.start_at)
         screened.load(now=span.start_at)
         clock.start(
             sim_origin=span.start_at,
