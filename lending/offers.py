@@ -23,7 +23,7 @@ from lending import (
     screening,
     term_sheets,
 )
-from lending.engine import floating, money, schedule
+from lending.engine import floating, money, periods
 from lending.engine.terms import UnableToWrite
 from lending.models import (
     Client,
@@ -40,7 +40,7 @@ from lending.models import (
 )
 
 DEFAULT_MARGIN = Decimal("0.05")
-_FAR_OFF = f"more than {schedule.MOST_YEARS} years off"
+_FAR_OFF = f"more than {periods.MOST_YEARS} years off"
 REASON_LENGTH = 160  # of why a client does not take an offer
 
 
@@ -302,7 +302,7 @@ def check_end(product: Product, maturity_date: date | None, *, now: datetime) ->
         raise UnableToQuote(f"{product} is a fixed term: say on which day it matures")
     elif maturity_date <= now.astimezone(UTC).date():
         raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is not after today")
-    elif schedule.is_far_off(maturity_date, now.astimezone(UTC).date()):
+    elif periods.is_far_off(maturity_date, now.astimezone(UTC).date()):
         raise UnableToQuote(f"a loan can not mature on {maturity_date}, that is {_FAR_OFF}")
 
 
@@ -334,7 +334,7 @@ def check_step_up(
         return
     if not 0 < step_up < 1 or step_up_date is None:
         raise UnableToQuote("a step-up is a rate above 0 and the day from which it is added: 1 % is 0.01")
-    if schedule.is_far_off(step_up_date, now.astimezone(UTC).date()):
+    if periods.is_far_off(step_up_date, now.astimezone(UTC).date()):
         raise UnableToQuote(f"a step-up can not come on {step_up_date}, that is {_FAR_OFF}")
     if step_up_date <= now.astimezone(UTC).date() or (maturity_date and step_up_date >= maturity_date):
         raise UnableToQuote(f"a step-up on {step_up_date} is not after today and before the loan ends")

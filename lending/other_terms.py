@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from lending import interest, obligations, outlook, schedules, term_sheets
 from lending.benchmarks import Known
-from lending.engine import figures, money, schedule, terms
+from lending.engine import figures, money, periods, terms
 from lending.engine.terms import UnableToWrite
 from lending.interest import Rates
 from lending.models import LadderTerms, Loan, LoanState, MarginAccount, TermSheet
@@ -225,8 +225,8 @@ def check(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: da
 
 def _check_days(loan: Loan, wanted: Wanted, changed: Mapping[str, Any], expires_at: datetime, now: datetime) -> None:
     for day in (changed.get("maturity_date"), wanted.from_at and wanted.from_at.date()):
-        if day and schedule.is_far_off(day, now.date()):
-            raise UnableToAmend(f"{day:%d %b %Y} is more than {schedule.MOST_YEARS} years off")
+        if day and periods.is_far_off(day, now.date()):
+            raise UnableToAmend(f"{day:%d %b %Y} is more than {periods.MOST_YEARS} years off")
     if wanted.from_at is None:
         return
     if not changed.keys() <= RATES:

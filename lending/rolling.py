@@ -13,7 +13,7 @@ from django.db.models import OuterRef, Subquery
 
 from lending import calendars, interest, loans, obligations, one_by_one
 from lending.engine import money
-from lending.engine.schedule import next_due_date
+from lending.engine.periods import next_due_date
 from lending.models import Loan, LoanState, Overdue, ScheduleRow, Tenor
 
 _ROLLS = (LoanState.ACTIVE, LoanState.RECALLED)

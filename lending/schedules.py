@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 from lending import calendars
-from lending.engine import money, schedule
+from lending.engine import money, periods, schedule
 from lending.engine.interest import Step
 from lending.models import Loan, ScheduleKind, ScheduleRow
 
@@ -133,7 +133,7 @@ def planned(
             rows, annual_rate, day_count, start_at, pay_dates, decimals, level=level, since=since, later=later,
             grows_from=principal if schedule_kind == ScheduleKind.CAPITALISED else None, brought=brought,
         )  # fmt: skip
-    except schedule.UnableToBuild as refusal:
+    except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     found = [
         Row(row.due_date, day, row.principal, row.interest, row.balance)
@@ -159,12 +159,12 @@ def _first_year(
     days: list[tuple[date, date]] = []
     try:
         while len(days) * frequency_months < _MONTHS_SHOWN:
-            day = schedule.next_due_date(start_date, frequency_months, day)
+            day = periods.next_due_date(start_date, frequency_months, day)
             days.append((day, calendars.following(calendar, day)))
         rows = schedule.rolling(
             principal, annual_rate, day_count, start_at, days, decimals, later=later, since=since, brought=brought
         )
-    except schedule.UnableToBuild as refusal:
+    except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     return [
         Row(row.due_date, pay_date, row.principal, row.interest, row.balance)
@@ -176,13 +176,13 @@ def _period_ends(
     begin: date, start_date: date, maturity_date: date, frequency_months: int, next_due_date: date | None
 ) -> tuple[date, ...]:
     """Return the days after a start on which the periods of a fixed term end that began on a day."""
-    every = schedule.due_dates(begin, maturity_date, frequency_months)
+    every = periods.due_dates(begin, maturity_date, frequency_months)
     dates = tuple(day for day in every if day > start_date)
     if next_due_date is None:
         return dates
     if next_due_date in dates:  # counted back from maturity, a month's last days stay where they were agreed
         return dates[dates.index(next_due_date) :]
-    return schedule.due_dates_after(next_due_date, maturity_date, frequency_months)
+    return periods.due_dates_after(next_due_date, maturity_date, frequency_months)
 
 
 def _later(annual_rate: Decimal, step_up: Decimal, step_up_date: date | None, start_at: datetime) -> list[Step]:
@@ -259,7 +259,7 @@ def rest(
             paid=interest_paid, level=level, goes_on=end is None, since=loan.began_date,
             capitalises=loan.schedule_kind == ScheduleKind.CAPITALISED,
         )  # fmt: skip
-    except schedule.UnableToBuild as refusal:
+    except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
     return _rest([Row(row.due_date, ahead[row.due_date], row.principal, row.interest, row.balance) for row in rows])
 
@@ -270,12 +270,12 @@ def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime
         start_date = loan.began_date or start_at.astimezone(UTC).date()
         day = now.astimezone(UTC).date()
         return [
-            day := schedule.next_due_date(start_date, loan.frequency_months, day)
+            day := periods.next_due_date(start_date, loan.frequency_months, day)
             for _ in range(0, _MONTHS_SHOWN, loan.frequency_months)
         ]
     if loan.schedule_kind == ScheduleKind.BULLET:
         return (loan.maturity_date,)
-    return schedule.due_dates(period_start, loan.maturity_date, loan.frequency_months)
+    return periods.due_dates(period_start, loan.maturity_date, loan.frequency_months)
 
 
 def rewrite(loan: Loan, found: Schedule, *, now: datetime) -> list[ScheduleRow]:

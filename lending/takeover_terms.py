@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from lending import benchmarks, csv_tables, schedules
 from lending.csv_tables import Cells
-from lending.engine import floating, money, schedule, terms
+from lending.engine import floating, money, periods, terms
 from lending.engine.terms import Unit
 from lending.models import Calendar, DayCount, Frequency, LadderTerms, Prepayment, Product, ScheduleKind
 
@@ -46,8 +46,8 @@ def days(cell: Cells, product: Product | None, cut_over_at: datetime) -> tuple[d
     found: list[date | None] = []
     for column in ("start_date", "maturity_date"):
         said = cell.day(column)
-        if said and schedule.is_far_off(said, cut_over_at.date()):
-            cell.wrong(column, f"{said} is more than {schedule.MOST_YEARS} years off")
+        if said and periods.is_far_off(said, cut_over_at.date()):
+            cell.wrong(column, f"{said} is more than {periods.MOST_YEARS} years off")
             said = None
         found.append(said)
     began, matures = found
@@ -157,11 +157,11 @@ def next_due_date(
     elif said <= today:
         cell.wrong("next_due_date", f"{said} is not after the cut-over")
     elif not product.has_fixed_end:
-        if said != (counted := schedule.next_due_date(began, frequency_months, today)):
+        if said != (counted := periods.next_due_date(began, frequency_months, today)):
             cell.wrong("next_due_date", f"its periods are counted from its start: this one ends on {counted}")
     elif matures and said > matures:
         cell.wrong("next_due_date", f"{said} is after its maturity")
-    elif said > schedule.due_date(today, frequency_months) + _WEEK:
+    elif said > periods.due_date(today, frequency_months) + _WEEK:
         cell.wrong("next_due_date", f"{said} is more than a period after the cut-over")
     else:
         return said

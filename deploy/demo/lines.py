@@ -44,6 +44,6 @@ def load(*, now: datetime) -> None:
             continue
     (permit,) = permits.issue_draws([line], now=now)
     (line,) = opening.fund_all([(line, permit)], actor=olga, now=now)
-    asked = draws.ask(line, _DRAWN, by=signer, now=now)
+    draws.ask(line, _DRAWN, by=signer, now=now)
     permit = permits.issue_draw(line.margin_account, line.asset, _DRAWN, now=now)
-    draws.pay_out(asked, permit=permit, actor=olga, now=now)
+    draws.pay_out(line.draws.get(), permit=permit, actor=olga, now=now)

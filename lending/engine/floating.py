@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 
-from lending.engine import money, schedule
+from lending.engine import money, periods
 
 
 def rate(fixing: Decimal, *, spread: Decimal, floor: Decimal, cap: Decimal) -> Decimal:
@@ -34,9 +34,9 @@ def reset_dates(start_date: date, maturity_date: date | None, months: int, *, af
         If the months of a period are not a whole number from 1 on, or a day is beyond the calendar.
     """
     if maturity_date is not None:
-        yield from (day for day in schedule.due_dates(start_date, maturity_date, months)[:-1] if day > after)
+        yield from (day for day in periods.due_dates(start_date, maturity_date, months)[:-1] if day > after)
         return
     day = max(start_date, after)
     while True:
-        day = schedule.next_due_date(start_date, months, day)
+        day = periods.next_due_date(start_date, months, day)
         yield day

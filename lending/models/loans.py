@@ -9,7 +9,7 @@ from lending.engine import figures
 from lending.models.benchmarks import RATE_OF_A_PRODUCT, RATES_OF_A_LOAN, RateTerms, StepUp
 from lending.models.clients import Client
 from lending.models.fields import AmountField, PublicIdField, RatioField
-from lending.models.margin_accounts import STANDARD, LadderTerms, MarginAccount, PledgeTerms
+from lending.models.margin_accounts import AS_USUAL, LadderTerms, MarginAccount, PledgeTerms
 from lending.models.schedules import Calendar, Frequency, Prepayment, ScheduleKind, Tenor
 from lending.models.users import User
 
@@ -111,7 +111,7 @@ class Product(RateTerms, Payments):
     asset = models.ForeignKey("lending.Asset", on_delete=models.PROTECT)
     day_count = models.CharField(max_length=12, choices=DayCount.choices)
     terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT, help_text="ladder preset")
-    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, default=STANDARD, db_default=STANDARD)
+    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, **AS_USUAL)
     origination_fee = RatioField(default=0)
     book = models.ForeignKey("lending.Book", on_delete=models.PROTECT)
 
@@ -223,9 +223,7 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.WRITTEN_OFF, LoanState.RECOVERED),
     (LoanState.REPAID, LoanState.CLOSED),
     # A payment that is taken back opens a repaid loan again, as what it would be without it.
-    (LoanState.REPAID, LoanState.ACTIVE),
-    (LoanState.REPAID, LoanState.RECALLED),
-    (LoanState.REPAID, LoanState.MATURED),
+    *((LoanState.REPAID, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     (LoanState.REPAID, LoanState.DEFAULTED),
     # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
     (LoanState.DEFAULTED, LoanState.ACTIVE),

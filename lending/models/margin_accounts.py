@@ -1,6 +1,7 @@
 """Margin accounts: what pledges, ladder terms, calls, episodes and orders belong to."""
 
 from decimal import Decimal
+from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -78,6 +79,7 @@ class LadderTerms(models.Model):
 
 
 STANDARD = 1  # the key of a security interest of first rank: what every sheet without a word of it means
+AS_USUAL: dict[str, Any] = {"default": STANDARD, "db_default": STANDARD}
 
 
 class PledgeForm(models.TextChoices):
@@ -139,7 +141,7 @@ class MarginAccount(models.Model):
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="margin_accounts")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.RING_FENCED)
     terms = models.ForeignKey(LadderTerms, on_delete=models.PROTECT)
-    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, default=STANDARD, db_default=STANDARD)
+    pledge_terms = models.ForeignKey(PledgeTerms, on_delete=models.PROTECT, **AS_USUAL)
     shard = models.PositiveSmallIntegerField(editable=False, help_text="id % 64, set by the database at creation")
     version = models.BigIntegerField(default=0, help_text="raised by every change of debt, collateral or terms")
     touched_xid = models.BigIntegerField(

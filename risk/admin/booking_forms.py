@@ -8,7 +8,7 @@ from django import forms
 
 from lending import allow_list, margin_accounts
 from lending.engine import money
-from lending.engine.schedule import MOST_YEARS, due_date, is_far_off
+from lending.engine.periods import MOST_YEARS, due_date, is_far_off
 from lending.models import Asset, Client, LadderTerms, MarginAccount, Product, Role
 from lending.typed import Day, Figure, PersonalName
 from risk.models import AssetPolicy

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lending.engine import interest, schedule
+from lending.engine import interest, periods, schedule
 from lending.engine.money import MODES, Rounding
 from lending.engine.schedule import Row
 from tests.recordings import recording
@@ -352,14 +352,14 @@ def test_recorded_interest_of_every_period_on_its_balance():
     ],
 )
 def test_the_next_due_date_keeps_the_day_of_the_start(start: str, months: int, after: str, day: str) -> None:
-    found = schedule.next_due_date(dt.date.fromisoformat(start), months, dt.date.fromisoformat(after))
+    found = periods.next_due_date(dt.date.fromisoformat(start), months, dt.date.fromisoformat(after))
     assert found == dt.date.fromisoformat(day)
 
 
 def test_a_period_that_rolls_has_whole_months_and_pay_dates_in_order() -> None:
     start = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
     with pytest.raises(schedule.UnableToBuild, match="months of a period are a whole number from 1 on, not 0"):
-        schedule.next_due_date(start.date(), 0, start.date())
+        periods.next_due_date(start.date(), 0, start.date())
     twice = [(dt.date(2021, 6, 19), dt.date(2021, 6, 21))] * 2
     with pytest.raises(schedule.UnableToBuild, match="pay dates come after the start, 2021-05-19, and in order"):
         schedule.rolling(Decimal(100), Decimal("0.1"), "ACT/360", start, twice, 2)
