@@ -1,8 +1,10 @@
 """Who may do and see what: roles of the desk stand in grants, roles of borrowers on their client."""
 
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import F, OuterRef, QuerySet, Value
+from django.db.models.functions import Coalesce, JSONObject, NullIf
 
 from lending.models import Client, ClientUser, JointSignature, Loan, MarginAccount, Role, RoleGrant, User
 
@@ -71,13 +73,17 @@ def acts_for(user: AnyUser) -> list[ClientUser]:
     """
     Return which clients a borrower's user belongs to and in which role, each with its contact, by name.
 
-    Each says whether something may wait for a second signature (`unsigned`), so that no page asks where nothing does.
+    Each says what waits for a second signature (`unsigned`), the oldest first, so that no page asks for that: its
+    words, who signed it `first` and when, and when it `expires_at`; instants as texts, those that are past too.
     """
     if not isinstance(user, User) or not user.is_active:
         return []
-    unsigned = JointSignature.objects.filter(client=OuterRef("client"), second=None, withdrawn_at=None)
+    waiting = JointSignature.objects.filter(client=OuterRef("client"), second=None, withdrawn_at=None)
+    first = Coalesce(NullIf(F("first__name"), Value("")), F("first__email"))
+    facts = JSONObject(words="words", first=first, first_at="first_at", expires_at="expires_at")
+    unsigned = waiting.order_by("first_at", "pk").values(facts=facts)
     rows = ClientUser.objects.filter(user=user).select_related("client__relationship_manager")
-    rows = rows.annotate(unsigned=Exists(unsigned))
+    rows = rows.annotate(unsigned=ArraySubquery(unsigned))
     return list(rows.order_by("client__name", "client"))
 
 

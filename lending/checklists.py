@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models import BigIntegerField, Exists, OuterRef, QuerySet, Value
+from django.db.models.functions import Cast, Coalesce
 
 from lending.models import CaseFact, ChecklistItem, Client, Document, KycCase, RelatedParty
 
@@ -77,20 +77,25 @@ def of(cases: Sequence[KycCase], *, now: datetime) -> dict[int, Checklist]:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A paper that expires, or a case that is to be looked at again: when, whose, and which paper."""
+    """
+    A paper that expires, or a case that is to be looked at again: when, whose, and which paper.
+
+    `loan_pk` is the key of the loan that it is about, where another module has added it.
+    """
 
     date: date
     client: str
     client_id: UUID
     kind: str
     name: str
+    loan_pk: int | None = None
 
 
-def due(clients: QuerySet[Client], *, now: datetime, limit: int) -> list[Due]:
+def due(clients: QuerySet[Client], *others: QuerySet[Any], now: datetime, limit: int) -> list[Due]:
     """
     Return what clients' cases miss within thirty days, or miss already, the first on top and in one query.
 
-    A paper that a newer one of its kind replaces is not missed.
+    A paper that a newer one of its kind replaces is not missed. `others` are rows with the columns of `Due`.
     """
     until = (now + SOON).date()
     used = Document.objects.filter(withdrawn_at=None).alias(whose=Coalesce("person", _NOBODY))
@@ -99,8 +104,11 @@ def due(clients: QuerySet[Client], *, now: datetime, limit: int) -> list[Due]:
     )
     papers: Any = used.filter(~Exists(heirs), client__in=clients, expires_date__lte=until)
     reviews = KycCase.objects.filter(client__in=clients, state=KycCase.State.APPROVED, review_date__lte=until)
-    rows = papers.values_list("expires_date", "client__name", "client__public_id", "kind", "name").union(
-        reviews.values_list("review_date", "client__name", "client__public_id", Value(""), Value("")), all=True
+    no_loan = Cast(Value(None), BigIntegerField())
+    rows = papers.values_list("expires_date", "client__name", "client__public_id", "kind", "name", no_loan).union(
+        reviews.values_list("review_date", "client__name", "client__public_id", Value(""), Value(""), no_loan),
+        *others,
+        all=True,
     )
     return [Due(*row) for row in rows.order_by("expires_date")[:limit]]
 

@@ -1,7 +1,7 @@
 """What makes a security interest hold against others: control agreements and filings, each a fact that is kept."""
 
-from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -81,17 +81,16 @@ def standing(account: MarginAccount) -> list[Perfection]:
     return list(rows.select_related("document", "recorded_by"))
 
 
-def lapsing(clients: Iterable[Client], *, until: date, limit: int) -> list[Perfection]:
+def lapsing(clients: QuerySet[Client], *, until: date) -> QuerySet[Any]:
     """
-    Return what lapses by a day and nothing newer replaces, of accounts that hold collateral, the first on top.
+    Return what lapses by a day and nothing newer replaces, where collateral is held, as `checklists.due` reads it.
 
-    Each with the key of its account's first loan as `loan_pk`.
+    Each is about its account's first loan.
     """
     newer = Perfection.objects.filter(
         margin_account=OuterRef("margin_account"), kind=OuterRef("kind"), pk__gt=OuterRef("pk")
     )
     held = Pledge.objects.filter(Q(quantity__gt=0) | Q(held_quantity__gt=0), margin_account=OuterRef("margin_account"))
-    rows: QuerySet[Perfection] = Perfection.objects.filter(~Exists(newer), Exists(held), client__in=clients)
     first = Loan.objects.filter(margin_account=OuterRef("margin_account")).order_by("pk").values("pk")[:1]
-    rows = rows.filter(lapse_date__lte=until).select_related("client").annotate(loan_pk=Subquery(first))
-    return list(rows.order_by("lapse_date", "pk")[:limit])
+    rows = Perfection.objects.filter(~Exists(newer), Exists(held), client__in=clients, lapse_date__lte=until)
+    return rows.values_list("lapse_date", "client__name", "client__public_id", "kind", "reference", Subquery(first))

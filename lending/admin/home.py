@@ -100,12 +100,12 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         return SafeString("")
     due = obligations.ahead(staff.clients(request), until=now + AHEAD)[:_ROWS]
     mine = staff.clients(request).exclude(stage=Client.Stage.CLOSED)
+    lapsing = perfections.lapsing(mine, until=(now + AHEAD).date())
     context = {
         "rows": [(row, row.loan, _a_day(row.loan, now.date())) for row in due],
         "now": now,
         "today": now.date(),
-        "looks": checklists.due(mine, now=now, limit=_ROWS),
-        "lapses": perfections.lapsing(mine, until=(now + AHEAD).date(), limit=_ROWS),
+        "looks": checklists.due(mine, lapsing, now=now, limit=_ROWS),
     }
     return render_to_string("admin/home/ahead.html", context, request=request)
 

@@ -218,14 +218,20 @@ class Migration(migrations.Migration):
             model_name="marginaccount",
             name="pledge_terms",
             field=models.ForeignKey(
-                db_default=1, default=1, on_delete=django.db.models.deletion.PROTECT, to="lending.pledgeterms"
+                db_default=models.Value(1),
+                default=1,
+                on_delete=django.db.models.deletion.PROTECT,
+                to="lending.pledgeterms",
             ),
         ),
         migrations.AddField(
             model_name="product",
             name="pledge_terms",
             field=models.ForeignKey(
-                db_default=1, default=1, on_delete=django.db.models.deletion.PROTECT, to="lending.pledgeterms"
+                db_default=models.Value(1),
+                default=1,
+                on_delete=django.db.models.deletion.PROTECT,
+                to="lending.pledgeterms",
             ),
         ),
         migrations.CreateModel(

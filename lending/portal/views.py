@@ -54,8 +54,6 @@ def home(request: SignedIn) -> HttpResponse:
     """Show every client of the reader: debts, safety, duties."""
     now = request.reading.now
     clients = clients_of(request)
-    may_wait = [row.client for row in request.acts_for if row.unsigned]  # type: ignore[attr-defined]
-    unsigned = authority.waiting(may_wait, now=now) if may_wait else []
     # An offer that came to nothing is gone from here, unless collateral was sent for it.
     pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
     rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
@@ -84,7 +82,17 @@ def home(request: SignedIn) -> HttpResponse:
         }
         for subject, margin in zip(subjects, margins, strict=True)
     ]
-    return render(request, "portal/home.html", {"now": now, "page": "home", "clients": parts, "unsigned": unsigned})
+    context = {"now": now, "page": "home", "clients": parts, "unsigned": _unsigned(request, now)}
+    return render(request, "portal/home.html", context)
+
+
+def _unsigned(request: SignedIn, now: datetime) -> list[dict[str, Any]]:
+    """Return what waits for a second signature of the reader's clients, as the door has read it."""
+    found: list[dict[str, Any]] = [told for row in request.acts_for for told in row.unsigned]  # type: ignore[attr-defined]
+    read = [
+        {**told, **{name: datetime.fromisoformat(told[name]) for name in ("first_at", "expires_at")}} for told in found
+    ]
+    return [told for told in read if told["expires_at"] > now]
 
 
 def _awaited(loan: Loan, now: datetime) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -57,7 +58,7 @@ def client_people(request: HttpRequest, public_id: UUID) -> HttpResponse:
     form = PersonForm(request.POST or None, initial=_next_signer(client, rows))
     if request.method == "POST" and form.is_valid() and _invited(request, client, form):
         return HttpResponseRedirect(reverse("admin:risk_book_people", args=[public_id]))
-    signs = authority.signers().filter(client=client).exists()
+    signs = client.signs  # type: ignore[attr-defined]
     context = {"client": client, "form": form, "rows": rows, "signs": signs, "gaps": _gaps(request, client)}
     context["stages"] = _stages("people", client, signs=signs)
     return _page(request, "people", f"Who acts for {client}", context, bad=bool(form.errors))
@@ -153,7 +154,7 @@ def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
 def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[str, Any]:
     """Return the preview of what could be read of a form, its schedule, and what is missing, in words."""
     now = staff.now(request)
-    signs = authority.signers().filter(client=client).exists()
+    signs = client.signs  # type: ignore[attr-defined]
     gaps = _gaps(request, client)
     missing = ["what its onboarding still asks for"] if gaps else []
     missing += [] if signs else ["somebody who can sign for the client"]
@@ -228,7 +229,9 @@ def _first_rate(form: TermsForm, product: Product, now: datetime) -> tuple[Decim
 
 
 def _client(request: HttpRequest, public_id: UUID) -> Client:
-    return get_object_or_404(staff.clients(request), public_id=public_id)
+    """Return a client that the reader sees, with `signs`: whether somebody can sign for it."""
+    signers = authority.signers().filter(client=OuterRef("pk"))
+    return get_object_or_404(staff.clients(request).annotate(signs=Exists(signers)), public_id=public_id)
 
 
 def _stages(here: str, client: Client | None, *, signs: bool = False, terms_done: bool = False) -> list[Stage]:

@@ -52,7 +52,7 @@ def test_by_title_the_coins_are_owed_back_and_a_sale_takes_that_off(desk: Desk) 
     left = standing(loan)
     assert left == {**nothing, "collateral_to_return": desk.pledged(loan, "BTC")}
     desk.pay(loan, desk.payoff(loan))
-    permit = make.release_permit(loan, "BTC", left["collateral_to_return"], now=desk.now)
+    permit = make.release_permit(loan.margin_account, "BTC", left["collateral_to_return"], now=desk.now)
     collateral.release(
         loan.margin_account, Asset.objects.get(code="BTC"), left["collateral_to_return"], permit=permit,
         maker=desk.operations, checker=desk.risk, key="back", now=desk.now,

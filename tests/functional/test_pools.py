@@ -99,7 +99,7 @@ def test_what_a_pool_does_not_secure(cast: Cast, client: Browser, product: Produ
         "is another client's": {"margin_account": others},
         "secures one loan alone: another loan needs a pool": {"margin_account": own},
         "kept in another book": {"margin_account": pool, "product": elsewhere},
-        "looser than that of .*: margin call": {"margin_account": pool, "product": dear},
+        "looser than that of .*margin call": {"margin_account": pool, "product": dear},
         "which another loan does not change: minimum transfer": {"margin_account": pool, "terms": ladder},
     }.items():
         with pytest.raises(offers.UnableToQuote, match=words):

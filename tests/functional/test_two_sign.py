@@ -1,5 +1,6 @@
 """Where two sign jointly, the second reads in the portal what waits for their signature, and signs it there."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -75,6 +76,7 @@ def test_a_first_signature_is_taken_back_and_a_limit_is_told(cast: Cast, dora: U
     assert "does not let Alice accept offers and amendments" in accept(client, loan)
 
 
+LATER = NOW + timedelta(days=3)
 CHEAPER = {
     "annual_rate": "7.5", "default_rate": "15", "maturity_date": "2021-11-19", "from_at": "", "hours": "24",
     "reason": "six good months",
@@ -96,7 +98,7 @@ def sign_change(client: Browser, row: Amendment) -> str:
     return client.post(f"/portal/amendments/{row.public_id}/sign/", sent, follow=True).content.decode()
 
 
-@time_machine.travel(NOW, tick=False)
+@time_machine.travel(LATER, tick=False)
 def test_an_amendment_is_signed_by_two(cast: Cast, client: Browser, django_assert_max_num_queries) -> None:
     loan = stories.running(cast)
     dora = second_signer(cast)
@@ -137,7 +139,7 @@ def test_an_amendment_is_signed_by_two(cast: Cast, client: Browser, django_asser
     assert "by Dora" in client.get(desk).content.decode()
 
 
-@time_machine.travel(NOW, tick=False)
+@time_machine.travel(LATER, tick=False)
 def test_what_one_has_signed_ends_with_what_it_is_about(cast: Cast, client: Browser) -> None:
     """Withdrawn, declined or lapsed, a change waits for nobody's signature any more; nor does an offer."""
     loan = stories.running(cast)
@@ -147,7 +149,7 @@ def test_what_one_has_signed_ends_with_what_it_is_about(cast: Cast, client: Brow
         row = proposed(cast, client, loan)
         client.force_login(cast.alice)
         sign_change(client, row)
-        assert len(authority.waiting([cast.harbourside], now=NOW)) == 1
+        assert len(authority.waiting([cast.harbourside], now=LATER)) == 1
         if end == "withdraw":
             client.force_login(cast.robin)
             client.post(f"/admin/lending/amendment/{row.pk}/withdraw/", {"reason": "a slip"})
@@ -158,14 +160,14 @@ def test_what_one_has_signed_ends_with_what_it_is_about(cast: Cast, client: Brow
             amendments.work_due(now=row.expires_at)
         row.refresh_from_db()
         assert row.state in {"withdrawn", "declined", "expired"}, end
-        assert not authority.waiting([cast.harbourside], now=NOW), end
+        assert not authority.waiting([cast.harbourside], now=LATER), end
         client.force_login(dora)
         assert "Nothing waits for a signature" in client.get("/portal/signatures/").content.decode()
     offer = stories.offered(cast)
     client.force_login(cast.alice)
     accept(client, offer)
-    offers.cancel(offer, actor=cast.robin, cause="a slip", now=NOW)
-    assert not authority.waiting([cast.harbourside], now=NOW)
+    offers.cancel(offer, actor=cast.robin, cause="a slip", now=LATER)
+    assert not authority.waiting([cast.harbourside], now=LATER)
     loan.refresh_from_db()
     assert loan.annual_rate == Decimal("0.1")
 
