@@ -132,7 +132,7 @@ def checks(month: date, *, now: datetime) -> list[Check]:
 def _counted(open_rows: Mapping[str, QuerySet[Any]]) -> dict[str, int]:
     """Return how many rows each query has, by its name, in one question; a name without any is left out."""
     parts = [
-        rows.order_by().annotate(code=Value(code)).values("code").annotate(n=Count("pk")).values_list("code", "n")
+        rows.order_by().annotate(told=Value(code)).values("told").annotate(n=Count("pk")).values_list("told", "n")
         for code, rows in open_rows.items()
     ]
     return dict(parts[0].union(*parts[1:], all=True))

@@ -79,7 +79,7 @@ class LadderTerms(models.Model):
 
 
 STANDARD = 1  # the key of a security interest of first rank: what every sheet without a word of it means
-AS_USUAL: dict[str, Any] = {"default": STANDARD, "db_default": STANDARD}
+AS_USUAL: dict[str, Any] = {"default": STANDARD, "db_default": models.Value(STANDARD)}
 
 
 class PledgeForm(models.TextChoices):

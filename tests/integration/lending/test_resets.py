@@ -155,7 +155,7 @@ def test_an_outage_is_caught_up_and_only_the_difference_is_posted() -> None:
     assert resets.work_due(now=at + 7 * DAY) == 1
     loan = again(loan)
     known = paper(loan, (at, "0.07"))
-    known.payments.append(Payment(paid.received_at, D("50000")))
+    known.payments.append(Payment(paid.received_at, D("50000"), at + 6 * DAY))
     known.settle()
     assert posted(loan) == known.earned(at + 7 * DAY) > before
     assert loan.principal_outstanding == known.principal_at(at + 7 * DAY)
@@ -170,7 +170,7 @@ def test_an_outage_is_caught_up_and_only_the_difference_is_posted() -> None:
     assert [row.number for row in Fixing.objects.filter(effective_date="2021-06-17").order_by("number")] == [1, 2]
     assert resets.work_due(now=at + 8 * DAY) == 1
     loan, known = again(loan), paper(loan, (at, "0.065"))
-    known.payments.append(Payment(paid.received_at, D("50000")))
+    known.payments.append(Payment(paid.received_at, D("50000"), at + 6 * DAY))
     known.settle()
     interest.accrue_due(now=at + 8 * DAY)
     assert posted(loan) == known.earned(at + 8 * DAY)

@@ -53,7 +53,7 @@ D, DAY = Decimal, timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def _offered(cast: Cast) -> None:
-    stories._product()
+    stories.product()
     AssetNetworkFactory(asset=AssetFactory(code="BTC"))
     every_product()
 
