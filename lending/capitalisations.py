@@ -6,7 +6,7 @@ comes to be known later about the time before it changes what had become princip
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.db import transaction
@@ -59,19 +59,43 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     periods: defaultdict[int, list[ScheduleRow]] = defaultdict(list)
     for row in rows.select_related("loan__asset", "loan__client", "loan__margin_account").order_by("pay_date", "pk"):
         periods[row.loan_id].append(row)
+    ready = {key: found for key, found in periods.items() if _is_posted(found[0], found[0].loan)}
+    done = _grow(ready, now)
+    overdue.over({row.loan for row in done}, Overdue.Kind.CAPITALISATION, now=now)
+    margin_accounts.touch_many(found[0].loan.margin_account_id for found in ready.values())
+    return len(done)
+
+
+def catch_up(loan: Loan, *, now: datetime) -> None:
+    """
+    Make principal of the interest of a locked loan's periods that are over, so that what is paid pays what is left due.
+
+    Days that have ended by then are posted first. It is never a reason to take no payment: what can not be booked is
+    kept, and tried again, as the daily run does.
+    """
+    rows = list(_due(now).filter(loan=loan).order_by("pay_date", "pk")) if loan.capitalises else []
+    for row in rows:
+        row.loan = loan
+        if not _is_posted(row, loan):
+            interest.catch_up(loan, until=growth.ends_at(row), reason=f"capitalised:{row.due_date}", now=now)
+        _grow({loan.pk: [row]}, now)
+
+
+def _grow(periods: Mapping[int, Sequence[ScheduleRow]], now: datetime) -> list[ScheduleRow]:
+    """
+    Make principal of the interest of the first period of each locked loan, and return what was done.
+
+    Where more is posted already, or was paid since, of all of them that are posted.
+    """
     firsts = [found[0] for found in periods.values()]
     later = _paid_since(firsts)
-    ready = [row for row in firsts if row.loan.accrued_at and row.loan.accrued_at >= growth.ends_at(row)]
-    behind = [row for row in ready if row.loan.accrued_at != growth.ends_at(row) or row.loan_id in later]
-    on_time = [row for row in ready if row not in behind]
-    _capitalise(on_time, now)
-    done = list(on_time)
+    behind = [row for row in firsts if row.loan.accrued_at != growth.ends_at(row) or row.loan_id in later]
+    done = [row for row in firsts if row not in behind]
+    _capitalise(done, now)
     for row in behind:
         ended = [one for one in periods[row.loan_id] if _is_posted(one, row.loan)]
         done += ended if _put_right(row.loan, ended, now) else []
-    overdue.over({row.loan for row in done}, Overdue.Kind.CAPITALISATION, now=now)
-    margin_accounts.touch_many(row.loan.margin_account_id for row in ready)
-    return len(done)
+    return done
 
 
 def _is_posted(row: ScheduleRow, loan: Loan) -> bool:

@@ -15,6 +15,7 @@ from django.db.models import Q
 from lending import (
     access,
     approvals,
+    capitalisations,
     correction_letters,
     events,
     ledger,
@@ -269,6 +270,7 @@ def put_right(
     """
     account = margin_accounts.lock(payment.loan.margin_account_id)
     payment.loan = loan = loans.locked(payment.loan)
+    capitalisations.catch_up(loan, now=now)
     free, actor = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)), approval.checker
     try:
         amount = check(payment, loan)

@@ -139,8 +139,8 @@ def _put_right(loan: Loan, row: Obligation, now: datetime) -> None:
 
 
 def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: datetime) -> None:
-    # Its grace may run again: then it is another word on another instant.
-    key = f"{kind}:{loan.public_id}:{row.due_date}:{money.text(row.asks)}:{row.default_at:%Y-%m-%d}"
+    # Its grace may run again, and a default may end and begin again: each step, taken once, has a word of its own.
+    key = f"{kind}:{loan.public_id}:{row.due_date}:{row.kind}:{now.isoformat()}"
     letter = Letter(
         client=loan.client, kind=kind, subject=subject, body=body, key=key, margin_account=loan.margin_account
     )

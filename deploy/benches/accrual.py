@@ -87,11 +87,12 @@ def _round(midnight: datetime, loans: int) -> tuple[float, float, float]:
 
 def _fund() -> None:
     """Move the quoted loans of a filled desk through the declared states, as rows, so that they accrue."""
-    checker, now = User.objects.create(email="checker@bench.example", name="Checker"), clock.wall_now()
+    checker, funder = (User.objects.create(email=f"{one}@bench.example", name=one) for one in ("checker", "funder"))
+    now = clock.wall_now()
     client = Client.objects.get()
     onboarded.rules(by=checker, second=client.relationship_manager, now=now)
     onboarded.complete([onboarded.Newcomer(client=client, signers=[])], checker=checker, now=now)
-    Loan.objects.update(approved_by=checker, interest_due=0, interest_posted=0)
+    Loan.objects.update(approved_by=checker, funded_by=funder, interest_due=0, interest_posted=0)
     desks.sign(Loan.objects.all(), by=checker, now=now)
     for state in (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING, LoanState.ACTIVE):
         Loan.objects.update(state=state)

@@ -1,6 +1,7 @@
 """Rows of the books. Ledger history is only ever made by the verbs, never by a factory."""
 
 import datetime as dt
+import sys
 from decimal import Decimal
 from functools import cache
 from itertools import count
@@ -255,9 +256,7 @@ def capital(code: str, amount: str | Decimal, *, now: dt.datetime = NOW) -> None
 def _hold(ref: str, code: str, quantity: Decimal, now: dt.datetime) -> None:
     """Have the custodian hold something that was credited by other means than its report."""
     paper().simulate_opening(ref, asset=code, quantity=quantity, at=now)
-    report = next(
-        report for report in paper().deposits(after=0, refs=[], needed={"BTC": 3}, at=now) if report.ref == ref
-    )
+    (report,) = paper().deposits(after=sys.maxsize, refs=[ref], needed={"BTC": 3}, at=now)
     Deposit.objects.create(
         custodian="paper",
         custodian_ref=ref,

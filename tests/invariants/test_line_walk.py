@@ -85,7 +85,7 @@ class LineWalk(Walk):
             assert (loan.state == LoanState.REPAID) != bool(owes), trail
 
 
-@pytest.mark.parametrize(("seed", "day_count", "unused"), [(1, "ACT/360", "0.006"), (2, "30/360", "0.0173")])
+@pytest.mark.parametrize(("seed", "day_count", "unused"), [(4, "ACT/360", "0.006"), (1, "30/360", "0.0173")])
 def test_a_walk_over_a_line_agrees_with_a_clerk(seed: int, day_count: str, unused: str) -> None:
     walk = LineWalk(seed, day_count, unused)
     walk.walk()

@@ -8,9 +8,10 @@ from fractions import Fraction
 import pytest
 
 from lending import approvals, benchmarks, capitalisations, interest, resets, waivers
-from lending.models import Amendment, Capitalisation, Correction, RateStep
+from lending.models import Amendment, Capitalisation, Correction, RateStep, Repayment
 from tests.factories import lending as make
 from tests.independent.naive_dues import midnight, months_before
+from tests.independent.naive_loan import Payment
 from tests.invariants.walking import DAY, D, Walk
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +52,7 @@ class LoanWalk(Walk):
         self.begin(loan, ends=ends, early=kind, early_rate=Fraction(D(rate)))
 
     def before(self) -> None:
+        self.accrued = self.loan.state in interest.ACCRUING
         if self.grows and self.rng.random() < 0.7:
             self.grow()
         if self.floats and self.rng.random() < 0.7:  # now and then nobody resets anything for a day or two
@@ -109,12 +111,37 @@ class LoanWalk(Walk):
         interest.accrue_due(now=self.now)
         while capitalisations.work_due(now=self.now):
             pass
-        loan, paper = self.loan, self.paper
-        if loan.state in interest.ACCRUING:
-            ends = [months_before(loan.maturity_date, n) for n in range(1, 4)]
-            paper.grows_at = sorted(
-                midnight(day) for day in ends if paper.start.date() + 7 * DAY <= day and midnight(day) <= self.now
-            )
+        if self.accrued:
+            self.paper.grows_at = self.ended()
+
+    def paid(self, row: Repayment) -> None:
+        """What a period that is over has left due becomes principal before anything is paid."""
+        super().paid(row)
+        if self.grows and self.accrued:
+            self.paper.grows_at = self.ended()
+
+    def gone(self, payment: Payment) -> None:
+        super().gone(payment)
+        if self.grows and self.accrued:
+            self.paper.grows_at = self.ended()
+
+    def ended(self) -> list[dt.datetime]:
+        """Return the ends of the periods that are over."""
+        ends = [months_before(self.loan.maturity_date, n) for n in range(1, 4)]
+        first = self.paper.start.date() + 7 * DAY
+        return sorted(midnight(day) for day in ends if first <= day and midnight(day) <= self.now)
+
+    def total(self, until: dt.datetime) -> Decimal:
+        """A period that is over counts, also while nobody has made principal of its interest yet."""
+        paper, done = self.paper, self.paper.grows_at
+        if not self.grows or until < self.now:
+            return super().total(until)
+        paper.grows_at = self.ended()
+        paper.settle()
+        total = super().total(until)
+        paper.grows_at = done
+        paper.settle()
+        return total
 
 
 @pytest.mark.parametrize(

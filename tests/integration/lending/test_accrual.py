@@ -48,6 +48,7 @@ def running(number: int, product: Product) -> list[Loan]:
             accrued_at=NOW,
             made_by=client.relationship_manager,
             approved_by=make.staff("rhea"),
+            funded_by=make.staff("olga"),
         )
         for n, account in enumerate(held)
     )

@@ -75,7 +75,7 @@ def test_collateral_that_arrives_counts_with_the_haircut_of_its_sheet() -> None:
 def test_what_was_only_offered_changes_nothing_that_was_signed() -> None:
     product = make.ProductFactory()
     row = ProductHaircut.objects.create(product=product, asset=make.asset("ETH"), haircut=D("0.1"))
-    loan = make.active_loan(product=product)
+    loan = make.active_loan(product=product, opens_pool=True)
     ProductHaircut.objects.filter(pk=row.pk).update(haircut=D("0.5"))
     offer = offered(loan, 1000)
     assert term_sheets.haircuts(loan.margin_account_id)["ETH"] == D("0.1")
@@ -87,7 +87,7 @@ def test_what_was_only_offered_changes_nothing_that_was_signed() -> None:
 
 
 def test_a_receipt_pays_the_loan_that_two_persons_named() -> None:
-    first = make.active_loan(payout_address="wire:1", days=30)
+    first = make.active_loan(payout_address="wire:1", days=30, opens_pool=True)
     second = offered(first, 100_000)
     offers.accept(second, by=first.accepted_by, now=NOW)
     offers.approve(second, by=make.staff("rhea", Role.RISK), now=NOW)
