@@ -23,7 +23,7 @@ from lending import (
     screening,
     term_sheets,
 )
-from lending.engine import floating, money, periods
+from lending.engine import figures, floating, money, periods
 from lending.engine.terms import UnableToWrite
 from lending.models import (
     Client,
@@ -97,10 +97,9 @@ def quote(
         raise UnableToQuote(str(refusal)) from refusal
     spread = product.spread if spread is None else spread
     annual_rate = first_rate(product, annual_rate, spread, now=now)
-    with money.exact():
-        default_rate = annual_rate + DEFAULT_MARGIN if default_rate is None else default_rate
     check_step_up(product, step_up, step_up_date, maturity_date, now=now)
-    check_terms(product, principal, annual_rate, default_rate)
+    check_terms(product, principal, annual_rate)
+    default_rate = rate_in_default(annual_rate, default_rate)
     if margin_account is not None:
         margin_account = margin_accounts.lock(margin_account.pk)
         check_pool(margin_account, client, product, terms)
@@ -342,15 +341,23 @@ def check_step_up(
         raise UnableToQuote(f"{product} has equal instalments, which need one rate throughout")
 
 
-def check_terms(product: Product, principal: Decimal, annual_rate: Decimal, default_rate: Decimal) -> None:
+def check_terms(product: Product, principal: Decimal, annual_rate: Decimal) -> None:
     """Check the terms of an offer as `quote` says."""
     asset = product.asset
     if not money.is_positive(principal) or principal != money.quantize_down(principal, asset.decimals):
         raise UnableToQuote(f"{principal} is not a principal that {asset.code} allows ({asset.decimals} decimals)")
     if not 0 <= annual_rate < 1:
         raise UnableToQuote(f"{annual_rate} is not an annual rate; 8.5 % is 0.085")
-    if not annual_rate <= default_rate < 1:
-        raise UnableToQuote(f"a default rate of {default_rate} is below the annual rate, or not a rate")
+
+
+def rate_in_default(annual_rate: Decimal, agreed: Decimal | None = None) -> Decimal:
+    """Return what a loan costs a year in default: as agreed, or five points more than else; UnableToQuote if none."""
+    with money.exact():
+        rate = annual_rate + DEFAULT_MARGIN if agreed is None else agreed
+    if not annual_rate <= rate < 1:
+        known, usual = figures.percent(annual_rate), ", five points above the annual one," if agreed is None else ""
+        raise UnableToQuote(f"a default rate of {figures.percent(rate)}{usual} is not from {known} on and below 100 %")
+    return rate
 
 
 def haircuts_in(pool: MarginAccount | None, product: Product) -> dict[str, Decimal]:

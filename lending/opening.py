@@ -203,9 +203,7 @@ def _check_clients(offered: Sequence[Offer], now: datetime) -> None:
 
 def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:
     product = offer.product
-    with money.exact():
-        default_rate = offer.annual_rate + offers.DEFAULT_MARGIN
-    offers.check_terms(product, offer.principal, offer.annual_rate, default_rate)
+    offers.check_terms(product, offer.principal, offer.annual_rate)
     offers.check_end(product, offer.maturity_date, now=now)
     if product.floats:
         raise offers.UnableToQuote(f"the rate of {product} floats: its loans are offered one by one")
@@ -216,7 +214,7 @@ def _drawn(offer: Offer, now: datetime) -> term_sheets.Drawn:
         loan_terms={
             "principal": offer.principal,
             "annual_rate": offer.annual_rate,
-            "default_rate": default_rate,
+            "default_rate": offers.rate_in_default(offer.annual_rate),
             "maturity_date": offer.maturity_date,
             "quoted_until": now + _OFFER_ENDS_AFTER,
             "payout_address": offer.payout_address,

@@ -11,11 +11,15 @@ from lending.engine import money
 from lending.models import Asset, Deposit, DepositAddress, LadderTerms, Loan
 from risk import positions, prices
 from risk.engine import cures, ltv
+from risk.engine.ladder import state_of
 from risk.engine.ltv import Owed, Pledged, Position
 from risk.engine.quality import Quality
+from risk.exposures import ladder_of
+from risk.models import MarginState
 from risk.positions import Rung
 from risk.prices import Marks
 
+FALLS = (money.ZERO, Decimal("0.1"), Decimal("0.2"), Decimal("0.3"), Decimal("0.5"))  # of all collateral together
 _ON_ITS_WAY = (Deposit.State.PENDING, Deposit.State.CONFIRMED)
 
 
@@ -34,17 +38,28 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Fall:
+    """Where the account would stand if all of its collateral fell by a ratio, and the prices then, in USD."""
+
+    by: Decimal
+    prices: tuple[tuple[str, Decimal], ...]
+    ltv: Decimal
+    state: MarginState
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """
     Where the margin account would stand on the day of funding.
 
-    `exposure`-figures are None while a mark that matters can not be used. `fits` says whether the LTV is at most
-    initial_ltv, so that risk would permit the draw at the marks of now. Amounts in USD.
+    `exposure`-figures are None, `rungs` and `falls` empty, while a mark that matters can not be used. `fits` says
+    whether the LTV is at most initial_ltv, so that risk would permit the draw at the marks of now. Amounts in USD.
     """
 
     terms: LadderTerms
     planned: tuple[Planned, ...]
     rungs: tuple[Rung, ...]
+    falls: tuple[Fall, ...]
     ltv: Decimal | None
     debt_usd: Decimal | None
     collateral_usd: Decimal | None
@@ -115,6 +130,7 @@ def of_terms(
             _planned(held, units, weights[held], marks, exposed, terms) for held, units in collateral.items()
         ),
         rungs=positions.rungs_of(terms, position, known) if exposed else (),
+        falls=_falls(terms, position, known) if exposed else (),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
         collateral_usd=exposed.market if exposed else None,
@@ -123,6 +139,18 @@ def of_terms(
         quality=max((marks.quality(code) for code in position.assets), key=order.index),
         as_of=min(times, default=None),
     )
+
+
+def _falls(terms: LadderTerms, position: Position, known: Mapping[str, Decimal]) -> tuple[Fall, ...]:
+    """Return where a position would stand at lower prices of what is pledged; what is owed of that falls with it."""
+    held, ladder, found = sorted({row.asset for row in position.pledges if row.quantity}), ladder_of(terms), []
+    for by in FALLS if held else ():
+        with money.exact():
+            fallen = {code: known[code] * (1 - by) for code in held}
+        exposed = ltv.exposure(position, {**known, **fallen})
+        state = MarginState(state_of(exposed, ladder).value)
+        found.append(Fall(by, tuple(fallen.items()), ltv.ltv_of(exposed), state))
+    return tuple(found)
 
 
 def _together(pledges: Iterable[Pledged]) -> tuple[Pledged, ...]:

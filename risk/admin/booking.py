@@ -1,8 +1,7 @@
 """The way from a new client to an offer: client, people, terms, collateral, review; with what is missing in sight."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -101,7 +100,7 @@ def terms(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Ask for the terms with their preview; show them all together; send the offer. Nothing typed is lost between."""
     client = _client(request, public_id)
     typed = request.POST.dict() if request.method == "POST" else None
-    form = TermsForm(typed, client=client, today=staff.now(request).date())
+    form = TermsForm(typed, client=client, now=staff.now(request))
     asked = request.POST.get("act", "")
     valid = form.is_valid()
     if asked == "send" and valid and (made := _offered(request, client, form)):
@@ -146,7 +145,7 @@ def _offered(request: HttpRequest, client: Client, form: TermsForm) -> Loan | No
 def preview(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show what the typed terms come to: the part of the page that follows the typing."""
     client = _client(request, public_id)
-    form = TermsForm(request.GET.dict(), client=client, today=staff.now(request).date())
+    form = TermsForm(request.GET.dict(), client=client, now=staff.now(request))
     context = {"client": client, "form": form, **_previewed(request, client, form)}
     return TemplateResponse(request, "admin/book/preview.html", context)
 
@@ -160,7 +159,6 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     missing += [] if signs else ["somebody who can sign for the client"]
     found: Preview | None = None
     schedule: schedules.Schedule | None = None
-    rate: Decimal | None = None
     if form.is_bound:
         form.is_valid()
     asked = form.cleaned_data if form.is_bound else {"maturity_date": form["maturity_date"].initial}
@@ -171,6 +169,7 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     if product is not None and product.floats:
         del names["rate"]
     missing += [words for name, words in names.items() if asked.get(name) is None]
+    missing += ["a default rate from the rate on and below 100 %"] if "default_rate" in form.errors else []
     refused = "" if product is None else eligibility.refusal(eligibility.in_force(on=now.date()), client, product)
     missing += [f"a product that it is eligible for: {refused}"] if refused else []
     if product is not None and principal is not None:
@@ -183,12 +182,11 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
         )  # fmt: skip
         missing += _refused_by(pool, client, product)
         if ends := asked.get("maturity_date") is not None or not product.has_fixed_end:
-            rate, refused = _first_rate(form, product, now)
-            missing += [refused] if refused else []
-        if ends and rate is not None:
+            missing += [form.no_rate] if form.no_rate else []
+        if ends and form.first_rate is not None:
             step_up, step_up_date = form.rates["step_up"], form.rates["step_up_date"]
             schedule = schedules.planned(
-                principal=principal, annual_rate=rate, day_count=product.day_count,
+                principal=principal, annual_rate=form.first_rate, day_count=product.day_count,
                 origination_fee=product.origination_fee, decimals=product.asset.decimals, start_at=now,
                 maturity_date=asked.get("maturity_date"), schedule_kind=product.schedule_kind,
                 frequency_months=product.frequency_months, calendar=product.calendar,
@@ -200,7 +198,6 @@ def _previewed(request: HttpRequest, client: Client, form: TermsForm) -> dict[st
     elif not any(form.planned().values() if form.is_bound else ()):
         missing.append("the collateral")
     return {
-        "first_rate": rate,
         "preview": found, "schedule": schedule, "missing": missing, "signs": signs, "product": product, "now": now,
         "asset": product.asset.code if product is not None else "", "gaps": gaps, "pool": form.is_bound and form.pool,
     }  # fmt: skip
@@ -214,18 +211,6 @@ def _refused_by(pool: MarginAccount | None, client: Client, product: Product) ->
     except offers.UnableToQuote as refusal:
         return [f"a pool that can secure it: {refusal}"]
     return []
-
-
-def _first_rate(form: TermsForm, product: Product, now: datetime) -> tuple[Decimal | None, str]:
-    """Return the rate until the first reset, where it is known, and why not where that is another's to mend."""
-    asked = form.rates
-    if not product.floats:
-        return asked["annual_rate"], ""
-    spread = product.spread if asked["spread"] is None else asked["spread"]
-    try:
-        return offers.first_rate(product, None, spread, now=now), ""
-    except offers.UnableToQuote as refusal:
-        return None, str(refusal)
 
 
 def _client(request: HttpRequest, public_id: UUID) -> Client:

@@ -1,12 +1,12 @@
 """What is asked on the way from a new client to an offer."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 
-from lending import allow_list, margin_accounts
+from lending import allow_list, margin_accounts, offers
 from lending.engine import money
 from lending.engine.periods import MOST_YEARS, due_date, is_far_off
 from lending.models import Asset, Client, LadderTerms, MarginAccount, Product, Role
@@ -46,6 +46,12 @@ class TermsForm(forms.Form):
         label="Rate a year, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
         widget=forms.TextInput(attrs=_NUMBER), required=False, help_text="Of a fixed rate; one that floats is fixed.",
     )  # fmt: skip
+    default_rate = Figure(
+        label="Rate a year in default, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8,
+        decimal_places=4, widget=forms.TextInput(attrs=_NUMBER), required=False,
+        help_text="Empty: the rate a year plus five points. Where the rate floats it moves with it from the first "
+        "reset on.",
+    )  # fmt: skip
     spread = Figure(
         label="Spread, %", min_value=Decimal(0), max_value=Decimal("99.99"), max_digits=8, decimal_places=4,
         widget=forms.TextInput(attrs=_NUMBER), required=False,
@@ -78,9 +84,11 @@ class TermsForm(forms.Form):
         widget=forms.TextInput(attrs=_NUMBER),
     )  # fmt: skip
 
-    def __init__(self, data: Any = None, *, client: Client, today: date) -> None:
+    def __init__(self, data: Any = None, *, client: Client, now: datetime) -> None:
         super().__init__(data)
-        self.today = today
+        self.now = now
+        self.first_rate: Decimal | None = None  # a year until the first reset, as a ratio, once it is known
+        self.no_rate = ""  # why not, where that is another's to mend
         self.pools = {str(pool.public_id): pool for pool in margin_accounts.pools_of(client)}
         ways = [
             (_ALONE, "A margin account of its own, this loan alone"),
@@ -92,8 +100,8 @@ class TermsForm(forms.Form):
             help_text="In a pool every loan is secured by all of its collateral, on the pool's ladder.",
         )  # fmt: skip
         maturity = self.fields["maturity_date"]
-        maturity.initial = due_date(today, USUAL_MONTHS)
-        maturity.widget.attrs["min"] = (today + timedelta(days=1)).isoformat()
+        maturity.initial = due_date(now.date(), USUAL_MONTHS)
+        maturity.widget.attrs["min"] = (now.date() + timedelta(days=1)).isoformat()
         policies = AssetPolicy.objects.filter(asset__kind=Asset.Kind.CRYPTO).select_related("asset")
         self.assets = [policy.asset for policy in policies.order_by("asset__code")]
         for asset in self.assets:
@@ -110,9 +118,9 @@ class TermsForm(forms.Form):
             return None
         if day is None:
             raise forms.ValidationError("Say on which day it matures.")
-        if day <= self.today:
+        if day <= self.now.date():
             raise forms.ValidationError(f"A loan can not mature on {day:%d %b %Y}, that is not after today.")
-        if is_far_off(day, self.today):
+        if is_far_off(day, self.now.date()):
             raise forms.ValidationError(f"{day:%d %b %Y} is more than {MOST_YEARS} years off.")
         ends_on: date = day
         return ends_on
@@ -135,6 +143,8 @@ class TermsForm(forms.Form):
                 self.add_error("rate", "Say at which rate.")
         if product is not None and not product.floats:
             asked["spread"] = None
+        if product is not None and "rate" in asked and "spread" in asked:
+            self._check_rates(product)
         if product is not None and principal is not None:
             asset = product.asset
             if principal <= 0 or principal != money.quantize_down(principal, asset.decimals):
@@ -144,6 +154,24 @@ class TermsForm(forms.Form):
                 if (asked.get(name) or 0) >= principal:
                     self.add_error(name, "That is as much as the loan itself: choose less than the principal.")
         return asked
+
+    def _check_rates(self, product: Product) -> None:
+        """Find what it costs until its first reset, and say beside its field what is wrong with its default rate."""
+        typed = self.rates
+        spread = product.spread if typed["spread"] is None else typed["spread"]
+        if typed["annual_rate"] is None and not product.floats:
+            return
+        try:
+            self.first_rate = offers.first_rate(product, typed["annual_rate"], spread, now=self.now)
+        except offers.UnableToQuote as refusal:
+            self.no_rate = str(refusal)
+            return
+        if "default_rate" not in self.cleaned_data:
+            return
+        try:
+            self.cleaned_data["in_default"] = offers.rate_in_default(self.first_rate, typed["default_rate"])
+        except offers.UnableToQuote as refusal:
+            self.add_error("default_rate", f"Not offered: {refusal}.")
 
     @property
     def pool(self) -> MarginAccount | None:
@@ -170,17 +198,19 @@ class TermsForm(forms.Form):
     @property
     def terms(self) -> list[forms.BoundField]:
         """Return the fields of the offer."""
-        first = ("product", "principal", "rate", "spread", "maturity_date", "hours", "payout_address", "secured_by")
-        return [self[name] for name in (*first, "step_up", "step_up_date")]
+        first = ("product", "principal", "rate", "spread", "default_rate", "maturity_date", "hours", "payout_address")
+        return [self[name] for name in (*first, "secured_by", "step_up", "step_up_date")]
 
     @property
     def rates(self) -> dict[str, Any]:
         """Return what was typed of the rate, as fractions of a year, by the names that an offer takes."""
         asked = self.cleaned_data
         with money.exact():
-            shares = {name: asked[name] / 100 for name in ("rate", "spread", "step_up") if asked.get(name) is not None}
+            typed = [name for name in ("rate", "default_rate", "spread", "step_up") if asked.get(name) is not None]
+            shares = {name: asked[name] / 100 for name in typed}
         return {
             "annual_rate": shares.get("rate"),
+            "default_rate": shares.get("default_rate"),
             "spread": shares.get("spread"),
             "step_up": shares.get("step_up", money.ZERO),
             "step_up_date": asked.get("step_up_date"),

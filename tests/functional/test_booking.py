@@ -134,6 +134,25 @@ def test_the_preview_says_what_the_terms_come_to(cast: Cast, client: Browser, pr
     assert Loan.objects.count() == 1
 
 
+def test_the_preview_says_what_a_fall_does(cast: Cast, client: Browser, product: Product) -> None:
+    client.force_login(cast.robin)
+    part = client.get(at(cast.harbourside, "preview"), terms(product)).content.decode()
+    falls = re.sub(r"<[^>]+>|\s", " ", part[part.index('id="falls"') :]).split()
+    # 600,000 over 30 BTC; call above 70 %, accelerated above 75 %, sale above 80 %
+    at_each = {"10": ("36,000.00", "55.56"), "20": ("32,000.00", "62.50"), "30": ("28,000.00", "71.43")}
+    for by, (price, ltv) in at_each.items():
+        found = falls.index(by)
+        assert falls[found : found + 5] == [by, "%", price, "USD", ltv]
+    assert falls[falls.index("71.43") + 2] == "call"
+    assert falls[falls.index("62.50") + 2 :][:2] == ["no", "level"]
+    assert falls[falls.index("100.00") + 2] == "liquidate"
+    assert "20 s ago" in " ".join(falls)
+    # the call at 28,571.43 is a fall of 28.6 % from 40,000
+    assert re.search(r"28,571\.43.*?28\.6\N{NO-BREAK SPACE}%", part)
+    empty = client.get(at(cast.harbourside, "preview"), terms(product, collateral_BTC="")).content.decode()
+    assert 'id="falls"' not in empty
+
+
 def test_the_preview_names_what_is_missing(cast: Cast, client: Browser, product: Product) -> None:
     client.force_login(cast.robin)
     part = client.get(at(cast.harbourside, "preview"), terms(product, collateral_BTC="20", rate="")).content.decode()
@@ -158,17 +177,18 @@ def test_the_preview_shows_no_ltv_on_marks_that_can_not_be_used(cast: Cast, clie
 
 def test_an_offer_is_reviewed_and_sent(cast: Cast, client: Browser, product: Product) -> None:
     client.force_login(cast.robin)
-    asked = terms(product, principal="250000", rate="9.5", payout_address="wire:GB29")
+    asked = terms(product, principal="250000", rate="9.5", default_rate="12.25", payout_address="wire:GB29")
     review = client.post(at(cast.harbourside, "terms"), {**asked, "act": "review"}).content.decode()
     assert "What Harbourside Trading will read" in review
     assert 'value="250000"' in review
+    assert "12.25\N{NO-BREAK SPACE}% a year" in review
     assert "wire:GB29" in review
     assert Loan.objects.count() == 1
     page = client.post(at(cast.harbourside, "terms"), {**asked, "act": "send"}, follow=True).content.decode()
     assert "The offer is out" in page
     made = Loan.objects.get(principal=250_000)
     assert (made.state, made.made_by, made.client) == (LoanState.QUOTED, cast.robin, cast.harbourside)
-    assert str(made.annual_rate) == "0.095000000000"
+    assert (made.annual_rate, made.default_rate) == (Decimal("0.095"), Decimal("0.1225"))
     told = Notice.objects.get(kind="loan_offer")
     assert (told.client, told.subject) == (cast.harbourside, "An offer to you: 250,000 USD")
     assert "at 9.50 % a year" in told.body
@@ -179,7 +199,8 @@ def test_the_amounts_of_calls_are_the_products_unless_others_are_typed(
 ) -> None:
     client.force_login(cast.robin)
     client.post(at(cast.harbourside, "terms"), {**terms(product, principal="250000"), "act": "send"})
-    assert Loan.objects.get(principal=250_000).margin_account.terms == product.terms
+    made = Loan.objects.get(principal=250_000)
+    assert (made.margin_account.terms, made.default_rate) == (product.terms, Decimal("0.15"))
     asked = terms(product, principal="260000", minimum_transfer="5000", call_rounding="1000.50")
     review = client.post(at(cast.harbourside, "terms"), {**asked, "act": "review"}).content.decode()
     assert "5,000.00" in review
@@ -237,6 +258,10 @@ def test_going_back_loses_nothing(cast: Cast, client: Browser, product: Product)
         ({"principal": "1.234"}, "at most 2 decimals"),
         ({"principal": "much"}, "Enter a number"),
         ({"rate": "-1"}, "greater than or equal to 0"),
+        ({"rate": "96"}, "a default rate of 101 %, five points above the annual one, is not from 96 % on"),
+        ({"default_rate": "9.99"}, "a default rate of 9.99 % is not from 10 % on and below 100 %"),
+        ({"default_rate": "100"}, "less than or equal to 99.99"),
+        ({"default_rate": "high"}, "Enter a number"),
         ({"maturity_date": "2021-05-19"}, "not after today"),
         ({"maturity_date": "soon"}, "Enter a valid date"),
         ({"maturity_date": "2072-01-01"}, "more than 50 years off"),

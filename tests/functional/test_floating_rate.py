@@ -90,7 +90,7 @@ def test_from_its_first_fixing_to_what_its_client_reads(cast: Cast) -> None:
             "name": product.name, "tenor": "fixed", "notice_days": "0", "day_count": "ACT/360", "frequency_months": "1",
             "schedule_kind": "interest_only", "calendar": "XFED", "grace_days": "0", "terms": str(product.terms_id),
             "fee": "0", "haircut_BTC": "0", "reason": "asked for", "benchmark": "SOFR", "over": "2", "floor": "6",
-            "cap": "5", "reset_months": "1", "fixing_lag_days": "2",
+            "cap": "5", "reset_months": "1", "fixing_lag_days": "2", "pledge_terms": str(product.pledge_terms_id),
         }  # fmt: skip
         page = f"/admin/lending/product/{product.pk}/change/"
         assert "a cap that is none or not below its floor" in press(cast.rhea, page, **form)
@@ -113,6 +113,9 @@ def test_from_its_first_fixing_to_what_its_client_reads(cast: Cast) -> None:
         assert "Not offered: a step-up is a rate above 0" in press(
             cast.robin, door, act="send", **asked | {"step_up_date": ""}
         )
+        assert "12.81 % a year until its first reset; it moves with the rate" in review
+        too_low = press(cast.robin, door, act="send", **asked | {"default_rate": "7.8"})
+        assert "a default rate of 7.8 % is not from 7.81 % on" in too_low
         assert "The offer is out" in press(cast.robin, door, act="send", **asked)
         loan = Loan.objects.get()
         assert (loan.annual_rate, loan.spread, loan.benchmark) == (Decimal("0.0781"), Decimal("0.025"), "SOFR")
