@@ -54,6 +54,10 @@ ENDED_BY_DESK = frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK, Role.RISK_HEAD}
 _State = Amendment.State
 UNSIGNED = UNSIGNED_AMENDMENTS
 OPEN = (*UNSIGNED, _State.AGREED)
+SHOWN = (
+    _State.APPROVED,
+    _State.AGREED,
+)  # of the open ones, to the client: what nobody has approved never left the desk
 
 
 @transaction.atomic

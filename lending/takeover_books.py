@@ -85,6 +85,8 @@ def open_loans(takeover: Takeover, loans: Sequence[tuple[Loan, LoanRow]], *, now
             state=Draw.State.PAID_OUT,
             asked_by=takeover.maker,
             asked_at=at,
+            signed_by=takeover.maker,  # who answers for it that the client had signed where it was drawn
+            signed_at=at,
             decided_by=takeover.checker,
             decided_at=at,
             entry=entry,

@@ -86,6 +86,7 @@ class ProductForm(forms.ModelForm):
                 self.initial[name] = money.text(getattr(instance, column) * 100)
         given: Any = self.fields["pledge_terms"]
         given.queryset, given.empty_label = PledgeTerms.objects.order_by("pk"), None
+        given.choices = [(row.pk, str(row)) for row in given.queryset]
         ladder: Any = self.fields["terms"]
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()

@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Count, Window
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
@@ -104,9 +105,10 @@ def panel(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         return SafeString("")
     waits = (ScreeningMatch.State.OPEN, ScreeningMatch.State.TRUE_MATCH)
     rows = ScreeningMatch.objects.filter(ended_at=None, state__in=waits).select_related("client", "entry__watchlist")
+    found = list(rows.annotate(count=Window(Count("pk"))).order_by("state", "-score", "pk")[:_ROWS])
     context = {
-        "rows": list(rows.order_by("state", "-score", "pk")[:_ROWS]),
-        "count": rows.count(),
+        "rows": found,
+        "count": found[0].count if found else 0,
         "held": objections.standing(limit=_ROWS),
         "versions": sanctions.current_versions(),
         "now": now,

@@ -37,7 +37,7 @@ from lending import (
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
-from lending.models import Client, DepositAddress, Loan, LoanState, Notice, Pledge, SigningRule
+from lending.models import Client, DepositAddress, Loan, LoanState, MarginAccount, Notice, Pledge, SigningRule
 from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
@@ -46,6 +46,7 @@ QUOTE_GOOD = timedelta(hours=1)
 _NOTICES = 5
 _DUE = 50
 _NEXT = 3  # of a client
+_INSTANTS = ("expires_at", "from_at")  # of a change
 
 
 @require_safe
@@ -58,7 +59,7 @@ def home(request: SignedIn) -> HttpResponse:
     pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
     rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
-    shown = list(whole.order_by(loans.END, "pk"))
+    shown = list(amendments.beside(whole).order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
     subjects = [
         panels.Indebted(
@@ -71,14 +72,12 @@ def home(request: SignedIn) -> HttpResponse:
     margins = panels.render_each("portal.home", request, subjects, now=now)
     told = _newest_notices(clients)
     due = list(obligations.ahead(clients)[:_DUE])
-    changes = list(amendments.open_to(clients)) if any(map(_owes, shown)) else []
     parts = [
         _summary(subject, [loan for loan in shown if loan.client_id == subject.client.pk], now=now)
         | {
             "margin": margin,
             "notices": [notice for notice in told if notice.client_id == subject.client.pk],
             "due": [row for row in due if row.client_id == subject.client.pk][:_NEXT],
-            "amendments": [row for row in changes if row.client_id == subject.client.pk],
         }
         for subject, margin in zip(subjects, margins, strict=True)
     ]
@@ -121,8 +120,20 @@ def _summary(subject: panels.Indebted, shown: list[Loan], *, now: datetime) -> d
     return {
         "client": subject.client,
         "owed": sorted(owed.items()),
+        "changes": _changes(shown),
         "others": [loan for loan in shown if not _owes(loan)],
     }
+
+
+def _changes(shown: list[Loan]) -> list[dict[str, Any]]:
+    """Return the changes of some loans that wait for a signature, or for their day, the first to end on top."""
+    known = [(loan, loan.amendment or {}) for loan in shown]  # type: ignore[attr-defined]
+    found = [
+        {**told, "loan": loan, **{name: told[name] and datetime.fromisoformat(told[name]) for name in _INSTANTS}}
+        for loan, told in known
+        if told.get("state") in amendments.SHOWN
+    ]
+    return sorted(found, key=lambda told: told["expires_at"])
 
 
 def own_loan(request: SignedIn, public_id: uuid.UUID) -> Loan:
@@ -162,7 +173,7 @@ def _loan_page(
 ) -> HttpResponse:
     now = request.reading.now
     unpaid = workouts.loss_of(shown).unpaid if shown.state in workouts.BROKEN else Decimal(0)
-    owing = interest.in_debt(shown.margin_account.loans.all())
+    owing = _in_debt_with(shown)
     payoffs, quotes = interest.payoffs_at(owing, now, now + QUOTE_GOOD)
     payoff = payoffs.get(shown.pk)
     subject = panels.Indebted(shown.client, [(loan, payoffs[loan.pk]) for loan in owing], shown)
@@ -205,6 +216,13 @@ def _loan_page(
         },
         status=status,
     )
+
+
+def _in_debt_with(loan: Loan) -> list[Loan]:
+    """Return what is owed on a loan's margin account: of an account of its own, the loan."""
+    if loan.margin_account.kind == MarginAccount.Kind.POOL:
+        return interest.in_debt(loan.margin_account.loans.all())
+    return [loan] if _owes(loan) else []
 
 
 def _runs_on(loan: Loan) -> bool:

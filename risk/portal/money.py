@@ -97,9 +97,9 @@ def take_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     return redirect("portal_money")
 
 
-def _form(request: SignedIn, data: Any = None) -> PayoutForm:
+def _form(request: SignedIn, data: Any = None, free: list[Free] | None = None) -> PayoutForm:
     signed = [client for client in clients_of(request) if signs_for(request, client)]
-    rows = [row for row in payouts.free(signed) if row.left]
+    rows = [row for row in (payouts.free(signed) if free is None else free) if row.left and row.client in signed]
     now = request.reading.now
     addresses = [row for client in signed for row in allow_list.standing(client) if row.usable_at <= now]
     return PayoutForm(data, rows=rows, addresses=addresses)
@@ -108,17 +108,18 @@ def _form(request: SignedIn, data: Any = None) -> PayoutForm:
 def _page(request: SignedIn, form: PayoutForm | None = None, *, status: int = 200) -> HttpResponse:
     clients = clients_of(request)
     signs = any(signs_for(request, client) for client in clients)
+    free = payouts.free(clients)
     context = {
         "now": request.reading.now,
         "page": "money",
         "several": len(clients) > 1,
         "clients": clients,
-        "free": payouts.free(clients),
+        "free": free,
         "set_aside": reserves.of_clients(clients),
         "waiting": payouts.waiting(clients),
         "sent": payouts.on_their_way(clients, limit=_NEWEST),
         "signs": signs,
         "contact": clients[0].relationship_manager,
-        "form": form or (_form(request) if signs else None),
+        "form": form or (_form(request, free=free) if signs else None),
     }
     return render(request, "portal/money.html", context, status=status)

@@ -127,7 +127,6 @@ def test_a_prospect_becomes_a_client_with_a_funded_loan(visitor: Visitor, tmp_pa
     write(visitor, source="referral", geography="europe", expected_size_usd="2500000", classification="professional")
     visitor.called("Register and go on").click()
     visitor.reads("main", "Still missing")
-    assert visitor.violations() == []  # of a page that says what was done: the walk over every page meets none
     drydock = Client.objects.get(name="Drydock Partners")
     case_is_filled(visitor, paper)
     case_is_approved(visitor, cast)

@@ -11,7 +11,7 @@ from lending import approvals, collateral, offers
 from lending.models import Approval, JointSignature, Loan, LoanState, Pledge, SigningRule
 from tests import stories
 from tests.cast import NOW, Cast
-from tests.factories.lending import allowed, asset, give
+from tests.factories.lending import allowed, asset
 from tests.integration.lending.test_authority import reviewed, second_signer
 
 ALLOW = SigningRule.Action.ALLOW
@@ -122,7 +122,7 @@ def test_a_signer_strikes_an_address_off_at_once(cast: Cast, client: Browser, wh
 def test_the_door_stands_open_when_nothing_is_owed_any_more(cast: Cast, client: Browser) -> None:
     """A loan that is paid, and one that came to nothing after its collateral had come; and money has a door, too."""
     paid, dropped = stories.running(cast), stories.awaited(cast)
-    give(cast.harbourside, "BTC", "1")
+    stories.deposited(cast.harbourside, "BTC", Decimal(1))
     collateral.pledge(dropped.margin_account, asset("BTC"), Decimal(1), key="early", now=NOW)
     offers.cancel(dropped, actor=cast.robin, cause="not wanted any more", now=NOW)
     nothing = {"principal_outstanding": 0, "interest_due": 0, "fees_due": 0}

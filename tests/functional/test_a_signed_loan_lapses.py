@@ -23,7 +23,7 @@ def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_bac
     running = stories.running(cast)
     accepted, waits = stories.offered(cast), stories.awaited(cast, cast.quayside, signer=cast.charlie)
     offers.accept(accepted, by=cast.alice, now=NOW)
-    make.give(cast.quayside, "BTC", "25")
+    stories.deposited(cast.quayside, "BTC", Decimal(25))
     collateral.pledge(waits.margin_account, make.asset("BTC"), Decimal(25), key="sent", now=NOW)
     browser = Browser()
     browser.force_login(cast.alice)

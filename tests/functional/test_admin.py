@@ -88,13 +88,13 @@ def test_a_button_is_not_pressed_by_a_link(cast: Cast, client: Browser) -> None:
 
 @pytest.mark.parametrize(("button", "state"), [("approve", "approved"), ("reject", "rejected")])
 def test_a_request_is_decided_by_a_second_person(cast: Cast, client: Browser, button: str, state: str) -> None:
-    asked = approvals.request("write_off", {"loan": "x"}, maker=cast.robin, client=cast.harbourside, now=NOW)
+    asked = approvals.request("full_close", {"loan": "x"}, maker=cast.robin, client=cast.harbourside, now=NOW)
     page = f"/admin/lending/approval/{asked.pk}/change/"
     client.force_login(cast.robin)
     assert "Waits for" in client.get(page).content.decode()
     client.force_login(cast.rolf)
     words = client.get(page).content.decode()
-    assert "Robin asks to write off: Harbourside Trading" in words
+    assert "Robin asks to sell all collateral of the account: Harbourside Trading" in words
     assert "Approve" in words
     address = f"/admin/lending/approval/{asked.pk}/{button}/"
     answer = client.post(address, {"reason": "seen the papers"}, follow=True).content.decode()

@@ -88,7 +88,8 @@ def test_from_its_first_fixing_to_what_its_client_reads(cast: Cast) -> None:
         product.terms.save(update_fields=["is_preset"])
         form = {
             "name": product.name, "tenor": "fixed", "notice_days": "0", "day_count": "ACT/360", "frequency_months": "1",
-            "schedule_kind": "interest_only", "calendar": "XFED", "grace_days": "0", "terms": str(product.terms_id),
+            "schedule_kind": "interest_only", "calendar": "XFED", "grace_days": "0",
+            "pledge_terms": "1", "terms": str(product.terms_id),
             "fee": "0", "haircut_BTC": "0", "reason": "asked for", "benchmark": "SOFR", "over": "2", "floor": "6",
             "cap": "5", "reset_months": "1", "fixing_lag_days": "2", "pledge_terms": str(product.pledge_terms_id),
         }  # fmt: skip

@@ -156,7 +156,7 @@ def test_a_fee_on_what_is_not_drawn_belongs_to_a_line(cast: Cast, line: Loan) ->
     typed = {
         "name": product.name, "tenor": "open", "notice_days": "10", "day_count": product.day_count, "unused": "0.5",
         "schedule_kind": "interest_only", "frequency_months": "1", "calendar": "", "grace_days": "0",
-        "terms": str(product.terms_id), "fee": "0", "reason": "why not",
+        "pledge_terms": "1", "terms": str(product.terms_id), "fee": "0", "reason": "why not",
     }  # fmt: skip
     page = press(cast.rhea, f"/admin/lending/product/{product.pk}/change/", **typed)
     assert "A fee on what is not drawn belongs to a revolving line" in page

@@ -151,7 +151,7 @@ def test_a_product_ends_one_way(cast: Cast, client: Browser) -> None:
     typed = {
         "name": product.name, "tenor": "open", "notice_days": "5", "day_count": product.day_count,
         "schedule_kind": "interest_only", "frequency_months": "1", "calendar": "", "grace_days": "0",
-        "terms": str(product.terms_id), "fee": "0", "reason": "why not",
+        "pledge_terms": "1", "terms": str(product.terms_id), "fee": "0", "reason": "why not",
     }  # fmt: skip
     for change, says in (
         ({"notice_days": "0"}, "is ended with at least one business day's notice"),

@@ -171,6 +171,7 @@ def test_a_product_says_what_paying_early_costs(cast: Cast) -> None:
     typed = {
         "name": product.name, "tenor": "fixed", "notice_days": "0", "day_count": product.day_count, "unused": "0",
         "schedule_kind": "bullet", "frequency_months": "1", "calendar": "", "grace_days": "0", "prepayment": "interest",
+        "pledge_terms": "1",
         "terms": str(product.terms_id), "fee": "0", "early": "3.25", "reason": "asked for by the market",
     }  # fmt: skip
     for wrong, says in (

@@ -82,6 +82,7 @@ def test_a_product_says_what_being_late_costs(cast: Cast, product: Product) -> N
     typed = {
         "name": product.name, "tenor": "fixed", "notice_days": "0", "day_count": product.day_count, "unused": "0",
         "schedule_kind": "interest_only", "frequency_months": "1", "calendar": "", "grace_days": "3",
+        "pledge_terms": "1",
         "terms": str(product.terms_id), "fee": "0", "late": "2.5", "early": "0", "reason": "the market asks for it",
     }  # fmt: skip
     with time_machine.travel(NOW, tick=False):

@@ -44,7 +44,7 @@ def press(user: User, address: str, **typed: str) -> str:
 def test_a_role_ends_at_once_and_with_the_last_one_the_way_in(cast: Cast) -> None:
     olga = signed_in(cast.olga)
     page = f"/admin/lending/user/{cast.olga.pk}/"
-    asked = allow_list.ask(cast.harbourside, asset("BTC"), "bc1q", reason="a letter", maker=cast.olga, now=NOW)
+    asked = allow_list.ask(cast.harbourside, asset("USD"), "wire:1", reason="a letter", maker=cast.olga, now=NOW)
     assert "End it at once" not in olga.get(f"{page}change/").content.decode()  # olga sees people and ends no role
     assert "does not hold the role" in press(cast.olga, f"{page}end-role/", role="operations", reason="gone")
     assert signed_in(cast.robin).get(f"{page}change/").status_code == 403

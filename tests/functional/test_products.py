@@ -46,6 +46,7 @@ def typed(product: Product, **changes: str) -> dict[str, str]:
         "day_count": product.day_count, "schedule_kind": product.schedule_kind,
         "frequency_months": str(product.frequency_months), "calendar": product.calendar,
         "grace_days": str(product.grace_days), "terms": str(product.terms_id), "fee": "1",
+        "pledge_terms": str(product.pledge_terms_id),
         "haircut_BTC": "0", "haircut_ETH": "0", "reason": "ether moves more", **changes,
     }  # fmt: skip
 

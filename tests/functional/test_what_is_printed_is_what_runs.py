@@ -27,7 +27,7 @@ from tests.factories.lending import AssetFactory, LadderTermsFactory, ProductFac
 NO_TERMS = {
     "id", "public_id", "client", "margin_account", "product", "book", "start_at", "state", "principal_outstanding",
     "interest_due", "fees_due", "interest_posted", "accrued_at", "ends_on", "default_at", "made_by",
-    "accepted_by", "approved_by", "began_date", "interest_brought", "unused_posted",
+    "accepted_by", "approved_by", "funded_by", "began_date", "interest_brought", "unused_posted",
     "next_reset_at",
 }  # fmt: skip
 
@@ -263,6 +263,7 @@ def read(paper: bytes) -> dict[str, str]:
                         "The interest a year stands",
                         "The late fee is",
                         "Loan ",
+                        "Once signed it has",
                         "Plimsoll",
                     )
                 )

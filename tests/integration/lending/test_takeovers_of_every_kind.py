@@ -148,7 +148,7 @@ def test_a_line_is_drawn_on_and_its_past_put_right(cast: Cast) -> None:
     now = CUT_OVER + 4 * DAY
     interest.accrue_due(now=now)
     line = of("RL-1")
-    asked = draws.ask(line, D(120_000), by=cast.robin, now=now)
+    asked = draws.ask(line, D(120_000), by=cast.alice, now=now)
     account = line.margin_account
     account.refresh_from_db()
     permit = permits.issue(
@@ -204,6 +204,9 @@ def test_the_database_holds_a_loan_to_its_origin(cast: Cast) -> None:
     """No role of the platform can have a line run with more drawn, or less accrued, than two persons took over."""
     taken_over(cast, *of_every_kind())
     run = """
+        INSERT INTO lending_marginaccount
+        SELECT (jsonb_populate_record(a, '{"id": 9999, "public_id": "00000000-0000-0000-0000-000000000001"}')).*
+          FROM lending_marginaccount a JOIN lending_loan l ON l.margin_account_id = a.id WHERE l.principal = 720000;
         INSERT INTO lending_loan SELECT (jsonb_populate_record(l, %s::jsonb)).* FROM lending_loan l
          WHERE l.principal = 720000;
         INSERT INTO lending_loanorigin
@@ -211,7 +214,8 @@ def test_the_database_holds_a_loan_to_its_origin(cast: Cast) -> None:
           FROM lending_loanorigin o WHERE o.reference = 'RL-1';
         UPDATE lending_loan SET state = 'active' WHERE id = 9999
     """
-    copy = '{"id": 9999, "public_id": "00000000-0000-0000-0000-000000000001", "state": "quoted", %s}'
+    same = '"id": 9999, "public_id": "00000000-0000-0000-0000-000000000001"'
+    copy = f'{{{same}, "margin_account_id": 9999, "state": "quoted", %s}}'
     with transaction.atomic():
         connection.cursor().execute(run, [copy % '"unused_posted": 0'])
         transaction.set_rollback(True)
