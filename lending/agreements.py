@@ -1,17 +1,40 @@
 """The master loan agreement: published in versions, signed by clients, kept with the hash of what was signed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Cast, Coalesce
 
-from lending import access, audit, documents, kyc
-from lending.models import AgreementVersion, Client, RelatedParty, Role, SignedAgreement, User
+from lending import access, audit, documents, kyc, reasons
+from lending.engine import periods
+from lending.models import AgreementVersion, Client, Loan, LoanState, RelatedParty, Role, SignedAgreement, Tenor, User
 
 KIND = "agreement"  # of the signed paper, among a client's documents
 PUBLISHERS = frozenset({Role.COMPLIANCE})
+
+
+_NAMED = 25
+_NOT_PAID_OUT = (LoanState.QUOTED, LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """
+    What the end of a version does to clients.
+
+    `clients` are the first of `count` that have signed no other version in force from that day on; of theirs `offers`
+    are not paid out yet, and `lines` are drawn of. `other` is a version that they can sign then.
+    """
+
+    clients: tuple[Client, ...]
+    count: int
+    offers: int
+    lines: int
+    other: AgreementVersion | None
 
 
 class UnableToPublish(Exception):
@@ -26,6 +49,29 @@ def current(*, on: date) -> QuerySet[AgreementVersion]:
     """Return the versions under which loans are offered on a day, the newest first."""
     rows = AgreementVersion.objects.filter(Q(end_date=None) | Q(end_date__gt=on), start_date__lte=on)
     return rows.select_related("file").defer("file__content").order_by("-start_date", "-pk")
+
+
+def with_signed() -> QuerySet[AgreementVersion]:
+    """Return all versions, each with how many clients have `signed_by` it."""
+    count = SignedAgreement.objects.filter(version=OuterRef("pk")).order_by().values("version").values(n=Count("pk"))
+    rows = AgreementVersion.objects.select_related("file", "published_by").defer("file__content")
+    return rows.annotate(signed_by=Coalesce(Subquery(count), 0))
+
+
+def lapsing(clients: QuerySet[Client], *, until: date) -> QuerySet[Any]:
+    """Return clients whose last signed version ends by a day, as `checklists.due` reads them."""
+    mine = OuterRef("version__end_date")
+    longer = Q(version__end_date=None) | Q(version__end_date__gt=mine)
+    longer |= Q(version__end_date=mine, pk__gt=OuterRef("pk"))
+    rows = SignedAgreement.objects.filter(
+        ~Exists(SignedAgreement.objects.filter(longer, client=OuterRef("client"))),
+        client__in=clients,
+        version__end_date__lte=until,
+    )
+    return rows.values_list(
+        "version__end_date", "client__name", "client__public_id", Value("agreement"), Value(""), "version__code",
+        Cast(Value(None), BigIntegerField()),
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -58,15 +104,54 @@ def publish(code: str, title: str, upload: BinaryIO, *, start_date: date, by: Us
     return row
 
 
+def foreseen(version: AgreementVersion, *, on: date, now: datetime) -> Ending:
+    """Return what comes of a version's end on a day, by what is signed now; UnableToPublish as `end` says."""
+    _check_end(version, on, now)
+    still = Q(end_date=None) | Q(end_date__gt=on)
+    others = AgreementVersion.objects.filter(still, start_date__lte=on).exclude(pk=version.pk)
+    signed = SignedAgreement.objects.filter(client=OuterRef("pk"))
+    left = Client.objects.filter(Exists(signed.filter(version=version)), ~Exists(signed.filter(version__in=others)))
+    left = left.exclude(stage=Client.Stage.CLOSED)
+    drawn = Q(tenor=Tenor.REVOLVING, state=LoanState.ACTIVE)
+    loans = Loan.objects.filter(client__in=left).aggregate(
+        offers=Count("pk", filter=Q(state__in=_NOT_PAID_OUT)), lines=Count("pk", filter=drawn)
+    )
+    return Ending(
+        clients=tuple(left.order_by("name", "pk")[:_NAMED]), count=left.count(), **loans,
+        other=others.order_by("-start_date", "-pk").first(),
+    )  # fmt: skip
+
+
 @transaction.atomic
-def end(version: AgreementVersion, *, on: date, by: User, now: datetime) -> None:
-    """Have no loan offered under a version from a day on; clients under it are asked to sign a newer one."""
+def end(version: AgreementVersion, *, on: date, reason: str, by: User, now: datetime) -> None:
+    """
+    Have no loan offered, accepted, paid out or drawn under a version from a day on; what runs goes on as agreed.
+
+    Managers read among the next thirty days which of their clients are to sign another.
+
+    Raises
+    ------
+    UnableToPublish
+        If the day is not after today and after the version began, or too far off, its end is set already, or no
+        reason is given, or too long a one.
+    lending.access.UnableToAccess
+        If `by` is nobody of compliance.
+    """
     access.require_role(by, *PUBLISHERS)
-    if on <= now.date() or on <= version.start_date:
-        raise UnableToPublish("a version ends after today, and after it began")
+    why = reasons.kept(reason, UnableToPublish, missing="say why it ends")
+    _check_end(version, on, now)
     if not AgreementVersion.objects.filter(pk=version.pk, end_date=None).update(end_date=on):
         raise UnableToPublish("its end is set already")
-    audit.write("agreement_ended", actor=by, obj=version, after={"end_date": str(on)}, now=now)
+    audit.write("agreement_ended", actor=by, obj=version, after={"end_date": str(on)}, reason=why, now=now)
+
+
+def _check_end(version: AgreementVersion, on: date, now: datetime) -> None:
+    if on <= now.date() or on <= version.start_date:
+        raise UnableToPublish("a version ends after today, and after it began")
+    if periods.is_far_off(on, now.date()):
+        raise UnableToPublish(f"{on:%d %b %Y} is more than {periods.MOST_YEARS} years off")
+    if version.end_date is not None:
+        raise UnableToPublish(f"its end is set already, on {version.end_date:%d %b %Y}")
 
 
 @transaction.atomic

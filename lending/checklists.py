@@ -80,12 +80,13 @@ class Due:
     """
     A paper that expires, or a case that is to be looked at again: when, whose, and which paper.
 
-    `loan_pk` is the key of the loan that it is about, where another module has added it.
+    `about` is "paper" or "case"; other modules add rows about others, with the key of the loan that it is, if it is.
     """
 
     date: date
     client: str
     client_id: UUID
+    about: str
     kind: str
     name: str
     loan_pk: int | None = None
@@ -105,8 +106,9 @@ def due(clients: QuerySet[Client], *others: QuerySet[Any], now: datetime, limit:
     papers: Any = used.filter(~Exists(heirs), client__in=clients, expires_date__lte=until)
     reviews = KycCase.objects.filter(client__in=clients, state=KycCase.State.APPROVED, review_date__lte=until)
     no_loan = Cast(Value(None), BigIntegerField())
-    rows = papers.values_list("expires_date", "client__name", "client__public_id", "kind", "name", no_loan).union(
-        reviews.values_list("review_date", "client__name", "client__public_id", Value(""), Value(""), no_loan),
+    whose = ("client__name", "client__public_id")
+    rows = papers.values_list("expires_date", *whose, Value("paper"), "kind", "name", no_loan).union(
+        reviews.values_list("review_date", *whose, Value("case"), Value(""), Value(""), no_loan),
         *others,
         all=True,
     )

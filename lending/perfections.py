@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 
 from lending import access, audit
 from lending.documents import KEEPERS
@@ -93,4 +93,6 @@ def lapsing(clients: QuerySet[Client], *, until: date) -> QuerySet[Any]:
     held = Pledge.objects.filter(Q(quantity__gt=0) | Q(held_quantity__gt=0), margin_account=OuterRef("margin_account"))
     first = Loan.objects.filter(margin_account=OuterRef("margin_account")).order_by("pk").values("pk")[:1]
     rows = Perfection.objects.filter(~Exists(newer), Exists(held), client__in=clients, lapse_date__lte=until)
-    return rows.values_list("lapse_date", "client__name", "client__public_id", "kind", "reference", Subquery(first))
+    return rows.values_list(
+        "lapse_date", "client__name", "client__public_id", Value("perfection"), "kind", "reference", Subquery(first)
+    )

@@ -2,6 +2,7 @@
 
 from lending.admin import (
     address_keys,
+    agreements,
     amendments,
     bank,
     benchmarks,
@@ -33,6 +34,7 @@ from lending.admin import (
 
 __all__ = [
     "address_keys",
+    "agreements",
     "amendments",
     "bank",
     "benchmarks",

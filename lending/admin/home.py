@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from lending import access, amendments, authority, checklists, obligations, perfections, staff
+from lending import access, agreements, amendments, authority, checklists, obligations, perfections, resets, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
@@ -21,6 +21,7 @@ from lending.staff import roles
 
 AHEAD = timedelta(days=30)
 _ROWS = 25
+_LOOKS = 100
 _LATE = timedelta(days=3650)
 
 
@@ -94,18 +95,26 @@ def clients(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
 def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
     """
     Return what falls due among the reader's clients within thirty days: loans with what each earns until then, papers
-    that expire, cases to be looked at again, filings and control agreements that lapse.
+    that expire, cases to be looked at again, filings and control agreements that lapse, rates that are reset, and
+    clients whose master agreement ends.
     """
     if not manages(request):
         return SafeString("")
     due = obligations.ahead(staff.clients(request), until=now + AHEAD)[:_ROWS]
     mine = staff.clients(request).exclude(stage=Client.Stage.CLOSED)
-    lapsing = perfections.lapsing(mine, until=(now + AHEAD).date())
+    until = (now + AHEAD).date()
+    others = (
+        perfections.lapsing(mine, until=until),
+        agreements.lapsing(mine, until=until),
+        resets.ahead(mine, until=now + AHEAD),
+    )
+    looks = checklists.due(mine, *others, now=now, limit=_LOOKS + 1)
     context = {
         "rows": [(row, row.loan, _a_day(row.loan, now.date())) for row in due],
         "now": now,
         "today": now.date(),
-        "looks": checklists.due(mine, lapsing, now=now, limit=_ROWS),
+        "looks": looks[:_LOOKS],
+        "more": len(looks) > _LOOKS,
     }
     return render_to_string("admin/home/ahead.html", context, request=request)
 

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 
+from lending import reasons
 from lending.models import AgreementVersion, Asset, Client, KycCase, RelatedParty, SigningRule
 from lending.typed import Country, Day, Figure, PersonalName
 
@@ -165,6 +166,16 @@ class AgreementForm(forms.Form):
         who.choices = [(str(party.person), party.name) for party in parties if party.is_signer]
         if not who.choices:
             del self.fields["signers"]
+
+
+class EndVersionForm(forms.Form):
+    """Which version of the master agreement ends, from when on, and why."""
+
+    version = forms.ModelChoiceField(
+        queryset=AgreementVersion.objects.filter(end_date=None).order_by("-start_date", "-pk"), empty_label="choose one"
+    )
+    end_date = Day(label="From this day on no loan is offered under it")
+    reason = forms.CharField(label="Why", max_length=reasons.LENGTH, help_text="It stands in the audit trail.")
 
 
 class VersionForm(forms.Form):

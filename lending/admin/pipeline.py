@@ -1,22 +1,19 @@
-"""The pipeline: every client on its way to a first loan, by stage, with what is missing next; new agreements."""
+"""The pipeline: every client on its way to a first loan, by stage, with what is missing next."""
 
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from lending import agreements, kyc, onboarding, staff
+from lending import kyc, onboarding, staff
 from lending.admin.base import SEE_CLIENTS
-from lending.admin.onboarding import FORM, address
-from lending.admin.onboarding_forms import VersionForm
-from lending.documents import UnableToStore
-from lending.models import AgreementVersion, Approval, Client, Role, SigningRule
+from lending.admin.onboarding import address
+from lending.models import Approval, Client, Role, SigningRule
 from lending.staff import Page, roles
 
 _SHOWN = 100
@@ -59,31 +56,5 @@ def case_part(request: HttpRequest, subject: Approval, *, now: Any) -> SafeStrin
     return render_to_string("admin/onboarding/case.html", context, request=request)
 
 
-@FORM
-def versions(request: HttpRequest) -> HttpResponse:
-    """Show the versions of the master agreement, and publish another, as compliance."""
-    now = staff.now(request)
-    posted = (request.POST, request.FILES) if request.method == "POST" else (None, None)
-    form = VersionForm(*posted, today=now.date())
-    if request.method == "POST" and form.is_valid():
-        asked, by = form.cleaned_data, request.user
-        try:
-            row = agreements.publish(
-                asked["code"], asked["title"], asked["paper"], start_date=asked["start_date"], by=by, now=now,  # type: ignore[arg-type]
-            )  # fmt: skip
-        except (agreements.UnableToPublish, UnableToStore) as refusal:
-            form.add_error(None, f"Not published: {refusal}.")
-        else:
-            messages.success(request, f"{row} is published.")
-            return HttpResponseRedirect(reverse("admin:lending_agreements"))
-    rows = AgreementVersion.objects.select_related("file", "published_by").defer("file__content")
-    frame = {
-        **admin.site.each_context(request), "title": "Master agreement", "form": form, "today": now.date(),
-        "rows": rows.order_by("-start_date", "-pk"), "publishes": bool(roles(request) & agreements.PUBLISHERS),
-    }  # fmt: skip
-    return TemplateResponse(request, "admin/onboarding/versions.html", frame, status=422 if form.errors else 200)
-
-
 _site: Any = admin.site
 _site.add_page(Page("pipeline/", "lending_pipeline", pipeline, SEE_CLIENTS, "lending", title="Pipeline"))
-_site.add_page(Page("agreements/", "lending_agreements", versions, SEE_CLIENTS, "lending", title="Master agreement"))

@@ -91,7 +91,7 @@ def test_from_its_first_fixing_to_what_its_client_reads(cast: Cast) -> None:
             "schedule_kind": "interest_only", "calendar": "XFED", "grace_days": "0",
             "pledge_terms": "1", "terms": str(product.terms_id),
             "fee": "0", "haircut_BTC": "0", "reason": "asked for", "benchmark": "SOFR", "over": "2", "floor": "6",
-            "cap": "5", "reset_months": "1", "fixing_lag_days": "2", "pledge_terms": str(product.pledge_terms_id),
+            "cap": "5", "reset_months": "1", "fixing_lag_days": "2",
         }  # fmt: skip
         page = f"/admin/lending/product/{product.pk}/change/"
         assert "a cap that is none or not below its floor" in press(cast.rhea, page, **form)
@@ -148,6 +148,9 @@ def test_what_is_fixed_and_what_is_expected_stands_beside_the_loan(cast: Cast) -
         approved(cast.rhea)
         interest.accrue_due(now=at)
         assert resets.work_due(now=at + timedelta(minutes=1)) == 2
+        ahead = read(cast.robin, "/admin/")
+        assert "19 Jul 2021 Harbourside Trading its rate is reset: SOFR" in ahead
+        assert "Quayside" not in ahead
         page = read(cast.robin, f"/admin/lending/loan/{loan.pk}/change/")
         assert "How it comes by its rate" in page
         assert "6.00 % a year" in page
