@@ -40,6 +40,7 @@ GROUPS = (
         "Compliance",
         (
             Link("lending_eligibility", "Eligibility", "fact_check"),
+            Link("lending_checklists", "Checklists", "checklist"),
             Link("lending_screeningmatch_changelist", "Screening matches", "gpp_maybe"),
             Link("lending_sanctionslist_changelist", "Sanctions lists", "policy"),
             Link("lending_sanctionsentry_changelist", "List entries", "person_search"),

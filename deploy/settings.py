@@ -273,7 +273,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "portal.loan.pledged": ("risk.portal.panels.pledged",),
     "admin.home": (
         "lending.admin.screening.panel",
-        "lending.admin.eligibility.home",
+        "lending.admin.home.unruled",
         "risk.admin.home.calls",
         "lending.admin.breaks.home",
         "lending.admin.home.pipeline",

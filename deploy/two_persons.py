@@ -20,6 +20,8 @@ EXECUTORS: dict[str, str] = {
     "hand_over": "lending.departures.carry_out",
     "eligibility_rule": "lending.eligibility.carry_out",
     "end_eligibility_rule": "lending.eligibility.carry_out_end",
+    "checklist_item": "lending.checklists.carry_out",
+    "end_checklist_item": "lending.checklists.carry_out_end",
     "address_key": "lending.address_keys.carry_out",
     "back_dated_payment": "lending.corrections.record_payment",
     "reverse_payment": "lending.corrections.take_back",
@@ -64,6 +66,8 @@ WORDS: dict[str, str] = {
     "write_off": "write off what a sale left unpaid",
     "eligibility_rule": "put a rule of eligibility in force",
     "end_eligibility_rule": "end a rule of eligibility",
+    "checklist_item": "ask for something that a case must hold",
+    "end_checklist_item": "ask no longer for something that a case must hold",
     "close_quote": "end a dealer's quote",
     "credit_policy": "let transfers count before they are final",
     "end_credit_policy": "let transfers count no more before they are final",
@@ -107,5 +111,8 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
     "hand_over": ("desk_head", "risk_head", "compliance"),
     "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),
-    **dict.fromkeys(("eligibility_rule", "end_eligibility_rule"), ("compliance", "desk_head")),
+    **dict.fromkeys(
+        ("eligibility_rule", "end_eligibility_rule", "checklist_item", "end_checklist_item"),
+        ("compliance", "desk_head"),
+    ),
 }

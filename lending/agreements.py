@@ -11,9 +11,19 @@ from django.db.models.functions import Cast, Coalesce
 
 from lending import access, audit, documents, kyc, reasons
 from lending.engine import periods
-from lending.models import AgreementVersion, Client, Loan, LoanState, RelatedParty, Role, SignedAgreement, Tenor, User
+from lending.models import (
+    AgreementVersion,
+    Client,
+    Document,
+    Loan,
+    LoanState,
+    RelatedParty,
+    Role,
+    SignedAgreement,
+    Tenor,
+    User,
+)
 
-KIND = "agreement"  # of the signed paper, among a client's documents
 PUBLISHERS = frozenset({Role.COMPLIANCE})
 
 
@@ -194,7 +204,7 @@ def record(
         raise UnableToRecord("only who signs by the approved case signs the agreement")
     if SignedAgreement.objects.filter(client=client, version=version).exists():
         raise UnableToRecord(f"{client} has signed {version} already")
-    paper = documents.add(client, upload, kind=KIND, name=name, by=by, now=now)
+    paper = documents.add(client, upload, kind=Document.AGREEMENT, name=name, by=by, now=now)
     names = ", ".join(party.name for party in signers) or client.name
     row = SignedAgreement.objects.create(
         client=client, version=version, document=paper, signed_by=names[:400], signed_date=signed_date,

@@ -1,4 +1,8 @@
-"""What a case must hold: the lines in force for its client, each with what was found for it or what is wrong."""
+"""
+What a case must hold: the lines in force for its client, each with what was found for it or what is wrong.
+
+A line begins, changes and ends by two persons; a change ends the old line on the day on which the new one begins.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,13 +11,22 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BigIntegerField, Exists, OuterRef, QuerySet, Value
+from django.db import transaction
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce
 
-from lending.models import CaseFact, ChecklistItem, Client, Document, KycCase, RelatedParty
+from lending import approvals, reasons
+from lending.dated_rules import MOST, Rulebook, UnableToRule
+from lending.models import Approval, CaseFact, ChecklistItem, Client, Document, KycCase, RelatedParty, Role, User
 
+RULES = Rulebook(
+    table=ChecklistItem, begins="checklist_item", ends="end_checklist_item", began="checklist_item_begun",
+    ended="checklist_item_ended", makers=frozenset({Role.COMPLIANCE}),
+)  # fmt: skip
 SOON = timedelta(days=30)
 _NOBODY = Value(UUID(int=0))
+_COLUMNS = ("client_kind", "jurisdiction", "rating", "kind", "about", "code", "label", "help", "expires")
+_BEHIND_ENTITIES = (ChecklistItem.About.OWNER, ChecklistItem.About.DIRECTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,8 @@ def of(cases: Sequence[KycCase], *, now: datetime) -> dict[int, Checklist]:
     found = {}
     for case in cases:
         day = (case.approved_at or now).date()
-        asked = [item for item in items if _asks(item, case, day)]
+        of_whom = case.client.kind, case.client.jurisdiction, case.risk_rating
+        asked = [item for item in items if _asks(item, *of_whom) and _holds(item, day)]
         # Somebody who owns and signs is asked once.
         lines: dict[tuple[str, UUID | None], Line] = {}
         for item in asked:
@@ -115,14 +129,87 @@ def due(clients: QuerySet[Client], *others: QuerySet[Any], now: datetime, limit:
     return [Due(*row) for row in rows.order_by("expires_date")[:limit]]
 
 
-def _asks(item: ChecklistItem, case: KycCase, day: date) -> bool:
-    client = case.client
-    return (
-        item.client_kind == client.kind
-        and item.jurisdiction in {"", client.jurisdiction}
-        and item.start_date <= day
-        and (item.end_date is None or day < item.end_date)
-    )
+def asked(client_kind: str, jurisdiction: str, rating: str, *, on: date) -> list[ChecklistItem]:
+    """Return what is asked on a day of clients of a kind, in a jurisdiction and of a risk rating."""
+    rows = RULES.in_force(on=on).order_by("kind", "about", "label", "pk")
+    return [item for item in rows if _asks(item, client_kind, jurisdiction, rating)]
+
+
+def ask(
+    item: ChecklistItem, *, instead_of: ChecklistItem | None = None, reason: str, maker: User, now: datetime
+) -> Approval:
+    """
+    Ask a second person for a line, not kept yet, from its day on; or for it instead of another, which ends that day.
+
+    Raises
+    ------
+    UnableToRule
+        If it would begin in the past, says no reason, asks what is asked already, for people whom such a client does
+        not have, or under a code that stands for something else; or what it is instead of can not end that day.
+    lending.access.UnableToAccess
+        If the maker is nobody of compliance.
+    """
+    said = reasons.kept(reason, UnableToRule, missing="say what asks for it: the second person reads it", most=MOST)
+    _check(item, instead_of)
+    payload = {name: getattr(item, name) for name in _COLUMNS} | {"reason": said}
+    if instead_of is not None:
+        RULES.check_end(instead_of, item.start_date, now)
+        payload |= {"rule": instead_of.pk, "what": str(instead_of), "end_date": str(item.start_date)}
+    return RULES.ask(payload, start_date=item.start_date, maker=maker, now=now)
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> ChecklistItem:
+    """
+    Put a line in force as two persons agreed, and end the one that it is instead of.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If it is asked for by now, or what it is instead of can no longer end that day.
+    """
+    said = approval.payload
+    columns = {name: said[name] for name in _COLUMNS}
+    former = ChecklistItem.objects.get(pk=said["rule"]) if "rule" in said else None
+    try:
+        _check(ChecklistItem(**columns, start_date=date.fromisoformat(said["start_date"])), former)
+    except UnableToRule as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
+    if former is not None:
+        RULES.end(approval, now=now)
+    row: ChecklistItem = RULES.begin(approval, now=now, **columns)
+    return row
+
+
+def carry_out_end(approval: Approval, *, now: datetime) -> ChecklistItem:
+    """End a line as two persons agreed."""
+    row: ChecklistItem = RULES.end(approval, now=now)
+    return row
+
+
+def _check(item: ChecklistItem, instead_of: ChecklistItem | None) -> None:
+    """Check that a line asks what can be given, and what no other that holds then asks."""
+    if item.expires and item.kind == ChecklistItem.Kind.FACT:
+        raise UnableToRule("an answer does not expire: only a document is good until a day")
+    if item.client_kind == Client.Kind.INDIVIDUAL and item.about in _BEHIND_ENTITIES:
+        raise UnableToRule("a person has no owners and no directors: ask it of the client, or of each signer")
+    if item.code == Document.AGREEMENT:
+        raise UnableToRule(f"{item.code} stands for the signed agreement: choose another code")
+    then = ChecklistItem.objects.filter(Q(end_date=None) | Q(end_date__gt=item.start_date), code=item.code)
+    others = [row for row in then.filter(client_kind=item.client_kind) if instead_of is None or row.pk != instead_of.pk]
+    for row in others:
+        if row.kind != item.kind:
+            raise UnableToRule(f"{item.code} stands for the {row.kind} “{row.label}”: choose another code")
+        if all(getattr(row, name) == getattr(item, name) for name in ("jurisdiction", "rating", "about")):
+            raise UnableToRule(f"“{row.label}” asks for {item.code} of the same already: name it as what this replaces")
+
+
+def _asks(item: ChecklistItem, client_kind: str, jurisdiction: str, rating: str) -> bool:
+    return item.client_kind == client_kind and item.jurisdiction in {"", jurisdiction} and item.rating in {"", rating}
+
+
+def _holds(item: ChecklistItem, day: date) -> bool:
+    return item.start_date <= day and (item.end_date is None or day < item.end_date)
 
 
 def _about(item: ChecklistItem, parties: Sequence[RelatedParty]) -> Sequence[RelatedParty | None]:

@@ -59,7 +59,10 @@ _CHECKLIST = (
     ("individual", "", "fact", "client", "tax-residence", "Tax residence and number", False, ""),
     ("individual", "US", "document", "client", "w-9", "Form W-9", False, ""),
 )  # fmt: skip
-
+_OF_HIGH_RISK = (
+    ("entity", "", "document", "client", "audited-accounts", "Audited accounts", False, "Of the last two years."),
+    ("individual", "", "document", "client", "proof-of-wealth", "Proof of where the wealth comes from", False, ""),
+)
 
 #    country, classification, allowed, why
 _ELIGIBILITY = (
@@ -108,9 +111,10 @@ def rules(*, by: User, second: User, now: datetime) -> None:
     ChecklistItem.objects.bulk_create(
         ChecklistItem(
             client_kind=kind, jurisdiction=country, kind=what, about=about, code=code, label=label, expires=expires,
-            help=hint, start_date=SINCE,
+            help=hint, rating=rating, start_date=SINCE, maker=by, checker=second,
         )
-        for kind, country, what, about, code, label, expires, hint in _CHECKLIST
+        for rating, lines in (("", _CHECKLIST), (KycCase.Rating.HIGH, _OF_HIGH_RISK))
+        for kind, country, what, about, code, label, expires, hint in lines
     )  # fmt: skip
     EligibilityRule.objects.bulk_create(
         EligibilityRule(

@@ -6,22 +6,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import access, eligibility, staff
+from lending import eligibility, staff
 from lending.admin.asking import Asking
 from lending.admin.base import SEE_CLIENTS
-from lending.eligibility import UnableToRule
-from lending.models import Client, EligibilityRule, Product, Role
-from lending.staff import Page, roles
+from lending.dated_rules import MOST, UnableToRule
+from lending.models import Client, EligibilityRule, Product
+from lending.staff import Page
 from lending.typed import Country, Day
 
 _ANY = ("", "any classification")
-_SEE_TO_IT = eligibility.MAKERS | {Role.DESK_HEAD}
 
 
 class CaseForm(forms.Form):
@@ -40,7 +37,7 @@ class RuleForm(CaseForm):
     allowed = forms.TypedChoiceField(
         label="Says", choices=[("yes", "allowed"), ("no", "refused")], coerce=lambda said: said == "yes"
     )
-    reason = forms.CharField(label="Why", max_length=240, help_text="Clients are told it with a refusal.")
+    reason = forms.CharField(label="Why", max_length=MOST, help_text="Clients are told it with a refusal.")
     start_date = Day(label="From")
 
 
@@ -58,7 +55,7 @@ class EndForm(forms.Form):
         queryset=EligibilityRule.objects.filter(end_date=None).select_related("product").order_by("pk")
     )
     end_date = Day(label="From this day on it no longer holds")
-    reason = forms.CharField(label="Why", max_length=240)
+    reason = forms.CharField(label="Why", max_length=MOST)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,7 +63,7 @@ def eligibility_page(request: HttpRequest) -> HttpResponse:
     """Show the rules, say what they come to for one case, and ask for one to begin or to end, as compliance."""
     now = staff.now(request)
     initial = {"start_date": now.date()}
-    asking = Asking(request, "rule", RuleForm, EndForm, makers=eligibility.MAKERS, initial=initial)
+    asking = Asking(request, "rule", RuleForm, EndForm, makers=eligibility.RULES.makers, initial=initial)
     if asking.done(_ask, _ask_end, refusal=UnableToRule):
         return HttpResponseRedirect(reverse("admin:lending_eligibility"))
     tried = TryForm(request.GET if "product" in request.GET else None)
@@ -74,19 +71,11 @@ def eligibility_page(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Eligibility", "today": now.date(),
         "rows": rows.order_by("jurisdiction", "classification", "-start_date", "pk"),
-        "waiting": eligibility.waiting(now=now), "rule_form": asking.begin, "end_form": asking.end,
+        "waiting": eligibility.RULES.waiting(now=now), "rule_form": asking.begin, "end_form": asking.end,
         "try_form": tried, "verdict": _verdict(tried, now) if tried.is_valid() else None,
     }  # fmt: skip
     wrong = asking.act or tried.errors
     return TemplateResponse(request, "admin/eligibility.html", frame, status=422 if wrong else 200)
-
-
-def home(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
-    """Return, to who can mend it, that nothing is offered because no rule allows anything; else nothing."""
-    if not roles(request) & _SEE_TO_IT or any(rule.allowed for rule in eligibility.in_force(on=now.date())):
-        return SafeString("")
-    context = {"waiting": eligibility.waiting(now=now)}
-    return render_to_string("admin/home/eligibility.html", context, request=request)
 
 
 def _ask(said: dict[str, Any], maker: Any, now: datetime) -> object:
@@ -94,7 +83,7 @@ def _ask(said: dict[str, Any], maker: Any, now: datetime) -> object:
 
 
 def _ask_end(said: dict[str, Any], maker: Any, now: datetime) -> object:
-    return eligibility.ask_end(said["rule"], on=said["end_date"], reason=said["reason"], maker=maker, now=now)
+    return eligibility.RULES.ask_end(said["rule"], on=said["end_date"], reason=said["reason"], maker=maker, now=now)
 
 
 def _verdict(form: forms.Form, now: Any) -> dict[str, Any]:

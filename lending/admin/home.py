@@ -4,14 +4,27 @@ from collections import defaultdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, OuterRef, Sum
+from django.db.models import Count, Exists, F, OuterRef, Sum, Value
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from lending import access, agreements, amendments, authority, checklists, obligations, perfections, resets, staff
+from lending import (
+    access,
+    agreements,
+    amendments,
+    authority,
+    checklists,
+    eligibility,
+    obligations,
+    perfections,
+    resets,
+    staff,
+)
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
 from lending.engine import interest, money
@@ -23,12 +36,31 @@ AHEAD = timedelta(days=30)
 _ROWS = 25
 _LOOKS = 100
 _LATE = timedelta(days=3650)
+_RULE_MAKERS = eligibility.RULES.makers | checklists.RULES.makers | {Role.DESK_HEAD}
+_ALLOWED = "allowed"
 
 
 def manages(request: HttpRequest) -> bool:
     """Return whether the reader is a relationship manager and nothing that sees every client."""
     held = roles(request)
     return Role.RELATIONSHIP_MANAGER in held and not held & access.SEES_EVERY_CLIENT
+
+
+def unruled(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
+    """Return, to who can mend it, that no rule allows anything, or of which clients nothing is asked; one query."""
+    if not roles(request) & _RULE_MAKERS:
+        return SafeString("")
+    allowing = eligibility.RULES.in_force(on=now.date()).filter(allowed=True).order_by().values_list(Value(_ALLOWED))
+    asked = checklists.RULES.in_force(on=now.date()).order_by().values_list("client_kind")
+    found = {said for (said,) in allowing.union(asked)}
+    shown = []
+    if _ALLOWED not in found:
+        context: dict[str, Any] = {"waiting": eligibility.RULES.waiting(now=now)}
+        shown.append(render_to_string("admin/home/eligibility.html", context, request=request))
+    if without := [kind.label.lower() for kind in Client.Kind if kind not in found]:
+        context = {"without": without, "waiting": checklists.RULES.waiting(now=now)}
+        shown.append(render_to_string("admin/home/checklists.html", context, request=request))
+    return format_html_join("", "{}", ((part,) for part in shown))
 
 
 def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:

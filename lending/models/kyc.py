@@ -6,47 +6,9 @@ from django.db.models import F, Q
 from lending import ids
 from lending.engine import money
 from lending.models.clients import Client
+from lending.models.dated import DatedRule, begun_by_two, ended_by_two
 from lending.models.fields import AmountField, PublicIdField, RatioField
 from lending.models.users import User
-
-
-class ChecklistItem(models.Model):
-    """What a case must hold of clients of a kind in a jurisdiction, in force from one day until another."""
-
-    class Kind(models.TextChoices):
-        DOCUMENT = "document"
-        FACT = "fact"
-
-    class About(models.TextChoices):
-        CLIENT = "client", "the client"
-        OWNER = "owner", "each owner"
-        DIRECTOR = "director", "each director"
-        SIGNER = "signer", "each signer"
-
-    client_kind = models.CharField(max_length=12, choices=Client.Kind.choices)
-    jurisdiction = models.CharField(max_length=2, blank=True, help_text="ISO 3166 country code; empty: any")
-    kind = models.CharField(max_length=8, choices=Kind.choices)
-    about = models.CharField(max_length=8, choices=About.choices, default=About.CLIENT)
-    code = models.SlugField(max_length=40)
-    label = models.CharField(max_length=120)
-    help = models.CharField(max_length=240, blank=True)
-    expires = models.BooleanField(default=False, help_text="a document that is good until a day")
-    start_date = models.DateField()
-    end_date = models.DateField(null=True, blank=True, help_text="first day on which it is no longer asked for")
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                name="checklist_item_once", fields=["client_kind", "jurisdiction", "about", "code", "start_date"]
-            ),
-            models.CheckConstraint(
-                name="checklist_item_ends_after_it_starts",
-                condition=Q(end_date__isnull=True) | Q(end_date__gt=F("start_date")),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.label
 
 
 class KycCase(models.Model):
@@ -97,6 +59,57 @@ class KycCase(models.Model):
 
     def __str__(self) -> str:
         return f"case of {self.client}, {self.opened_at:%d %b %Y}"
+
+
+class ChecklistItem(DatedRule):
+    """What a case must hold of clients of a kind, in a jurisdiction and of a risk rating; empty means any."""
+
+    class Kind(models.TextChoices):
+        DOCUMENT = "document"
+        FACT = "fact"
+
+    class About(models.TextChoices):
+        CLIENT = "client", "the client"
+        OWNER = "owner", "each owner"
+        DIRECTOR = "director", "each director"
+        SIGNER = "signer", "each signer"
+
+    client_kind = models.CharField(max_length=12, choices=Client.Kind.choices)
+    jurisdiction = models.CharField(max_length=2, blank=True, help_text="ISO 3166 country code; empty: any")
+    rating = models.CharField(max_length=8, choices=KycCase.Rating.choices, blank=True, help_text="empty: any")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    about = models.CharField(max_length=8, choices=About.choices, default=About.CLIENT)
+    code = models.SlugField(max_length=40)
+    label = models.CharField(max_length=120)
+    help = models.CharField(max_length=240, blank=True)
+    expires = models.BooleanField(default=False, help_text="a document that is good until a day")
+    # What stood before two persons were asked has neither; the database takes no new line without.
+    maker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)  # type: ignore[assignment]
+    checker = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", null=True)  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="checklist_item_once",
+                fields=["client_kind", "jurisdiction", "rating", "about", "code", "start_date"],
+            ),
+            models.UniqueConstraint(
+                name="checklist_item_without_end_once",
+                fields=["client_kind", "jurisdiction", "rating", "about", "code"],
+                condition=Q(end_date=None),
+            ),
+            begun_by_two("checklist_item_maker_is_not_checker"),
+            ended_by_two("checklist_item_is_ended_by_two"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.whom}: {self.label}, of {self.get_about_display()}"
+
+    @property
+    def whom(self) -> str:
+        """Return of which clients it is asked, in words."""
+        rated = f" of {self.get_rating_display().lower()} risk" if self.rating else ""
+        return f"{self.get_client_kind_display()} clients in {self.jurisdiction or 'any country'}{rated}"
 
 
 class CaseFact(models.Model):
@@ -197,6 +210,8 @@ class StoredFile(models.Model):
 
 class Document(models.Model):
     """A paper of a client: what it is, about whom, until when it is good, and its file."""
+
+    AGREEMENT = "agreement"  # the kind of the signed agreement; any other is the code of a line of a checklist
 
     public_id = PublicIdField()
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="documents")

@@ -186,6 +186,10 @@ def test_an_approved_case_stays_and_a_review_begins_with_what_it_holds(cast: Cas
         at(drydock, "review/"),
         {"act": "rate", "risk_rating": "high", "rating_reason": "Grew.", "review_date": "2022-05-01"},
     )
+    page = client.post(at(drydock, "review/"), {"act": "submit"}, follow=True).content.decode()
+    assert "Audited accounts: not there" in page, "asked of whom is of high risk"
+    item = ChecklistItem.objects.get(code="audited-accounts", client_kind="entity").pk
+    client.post(at(drydock, "documents/"), {"act": "paper", "item": item, "person": "", "paper": file()})
     client.post(at(drydock, "review/"), {"act": "submit"})
     request = Approval.objects.get(kind="kyc_case", state="requested")
     approvals.decide(request, checker=cast.cora, approve=True, now=LATER)
@@ -315,10 +319,11 @@ def test_the_checklist_is_that_of_the_day_and_the_country(cast: Cast, client: Br
     kyc.open_case(american, by=cast.robin, now=LATER)
     asked = {line.item.code for line in onboarding.path(american, now=LATER).checklist.lines}
     assert "w-9" in asked
-    ChecklistItem.objects.filter(code="w-9").update(end_date=LATER.date())
+    ended = {"end_date": LATER.date(), "end_maker": cast.cora, "end_checker": cast.dirk}
+    ChecklistItem.objects.filter(code="w-9").update(**ended)
     asked = {line.item.code for line in onboarding.path(american, now=LATER).checklist.lines}
     assert "w-9" not in asked
-    ChecklistItem.objects.filter(client_kind="entity", end_date=None).update(end_date=LATER.date())
+    ChecklistItem.objects.filter(client_kind="entity", end_date=None).update(**ended)
     gaps = kyc.missing(kyc.current(american), now=LATER)  # type: ignore[arg-type]
     assert any("none is in force" in gap.words for gap in gaps)
 

@@ -40,6 +40,7 @@ PAGES = {
     "/admin/benchmarks/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/agreements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/eligibility/":                      "r      r     r   r       Y     Y    Y    Y    x    Y",
+    "/admin/checklists/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/conditional-credit/":               "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/close-to-a-call/":                  "r      r     r   r       Y     Y    Y    Y    x    Y",
     "/admin/statements/":                       "r      r     r   r       Y     Y    Y    Y    x    Y",

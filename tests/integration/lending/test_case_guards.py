@@ -133,12 +133,15 @@ def test_papers_are_only_withdrawn_and_only_once(cast: Cast, approved: KycCase) 
     assert "only be withdrawn, once" in refused(withdraw, NOW + timedelta(days=1), cast.robin.pk, paper.pk)
 
 
-def test_rules_and_versions_are_ended_once_and_signatures_stay(approved: KycCase) -> None:
+def test_rules_and_versions_are_ended_once_and_signatures_stay(cast: Cast, approved: KycCase) -> None:
     item, version = ChecklistItem.objects.first(), AgreementVersion.objects.get(code="2020-01")
     signed = SignedAgreement.objects.get(version=version)
     assert item
-    end = "UPDATE {} SET end_date = '2022-01-01' WHERE id = %s"
-    for table, key in (("lending_checklistitem", item.pk), ("lending_agreementversion", version.pk)):
+    plain = "UPDATE {} SET end_date = '2022-01-01' WHERE id = %s"
+    by_two = plain.replace(" WHERE", f", end_maker_id = {cast.cora.pk}, end_checker_id = {cast.rolf.pk} WHERE")
+    for end, table, key in (
+        (by_two, "lending_checklistitem", item.pk), (plain, "lending_agreementversion", version.pk),
+    ):  # fmt: skip
         with connection.cursor() as cursor:
             cursor.execute(end.format(table), [key])
         assert "only be ended, once" in refused(end.format(table), key)

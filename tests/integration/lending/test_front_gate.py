@@ -6,6 +6,7 @@ import pytest
 
 from deploy.demo import onboarded
 from lending import access, approvals, documents, eligibility, loans, offers, onboarding
+from lending.dated_rules import UnableToRule
 from lending.models import Approval, Client, EligibilityRule, KycCase, Loan, User
 from tests import stories
 from tests.cast import NOW, Cast
@@ -99,14 +100,14 @@ def test_a_rule_refuses_with_its_reason_from_its_day_on_until_two_persons_end_it
     assert onboarding.refusal(client, product, now=starts - timedelta(days=1)) == ""
     words = onboarding.refusal(client, product, now=starts)
     assert words == ("Harbourside Trading is not eligible for Term loan in USD: the regulator has stopped it")
-    end = eligibility.ask_end(rule, on=TODAY + timedelta(days=9), reason="Lifted.", maker=cast.cora, now=starts)
-    with pytest.raises(eligibility.UnableToRule, match="waits for a second person already"):
-        eligibility.ask_end(rule, on=TODAY + timedelta(days=9), reason="Lifted.", maker=cast.cora, now=starts)
+    end = eligibility.RULES.ask_end(rule, on=TODAY + timedelta(days=9), reason="Lifted.", maker=cast.cora, now=starts)
+    with pytest.raises(UnableToRule, match="waits for a second person already"):
+        eligibility.RULES.ask_end(rule, on=TODAY + timedelta(days=9), reason="Lifted.", maker=cast.cora, now=starts)
     approvals.decide(end, checker=cast.dirk, approve=True, now=starts)
     assert onboarding.refusal(client, product, now=NOW + timedelta(days=9)) == ""
     rule.refresh_from_db()
-    with pytest.raises(eligibility.UnableToRule, match="it ends on 28 May 2021 already"):
-        eligibility.ask_end(rule, on=TODAY + timedelta(days=12), reason="x", maker=cast.cora, now=starts)
+    with pytest.raises(UnableToRule, match="it ends on 28 May 2021 already"):
+        eligibility.RULES.ask_end(rule, on=TODAY + timedelta(days=12), reason="x", maker=cast.cora, now=starts)
 
 
 def test_what_no_rule_allows_is_refused_and_every_refusal_is_told(cast: Cast) -> None:
@@ -133,7 +134,7 @@ def test_what_no_rule_allows_is_refused_and_every_refusal_is_told(cast: Cast) ->
     ],
 )
 def test_rules_that_can_not_be_asked_for(cast: Cast, changes: dict[str, object], says: str) -> None:
-    with pytest.raises(eligibility.UnableToRule, match=says):
+    with pytest.raises(UnableToRule, match=says):
         asked(cast.cora, **changes)
 
 
@@ -143,7 +144,7 @@ def test_rules_that_can_not_be_asked_for(cast: Cast, changes: dict[str, object],
 )
 def test_ends_that_can_not_be_asked_for(cast: Cast, on: date, reason: str, says: str) -> None:
     rule = EligibilityRule.objects.get()
-    with pytest.raises(eligibility.UnableToRule, match=says):
-        eligibility.ask_end(rule, on=on, reason=reason, maker=cast.cora, now=NOW)
+    with pytest.raises(UnableToRule, match=says):
+        eligibility.RULES.ask_end(rule, on=on, reason=reason, maker=cast.cora, now=NOW)
     with pytest.raises(access.UnableToAccess):
-        eligibility.ask_end(rule, on=date(2022, 1, 1), reason="x", maker=cast.robin, now=NOW)
+        eligibility.RULES.ask_end(rule, on=date(2022, 1, 1), reason="x", maker=cast.robin, now=NOW)
