@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Case, OuterRef, QuerySet, Subquery, Sum, When
 
 from lending import access, approvals, events, interest, ledger, loans, margin_accounts, notices, repayments
 from lending.engine import entries, figures, money
@@ -52,6 +53,13 @@ def loss_of(loan: Loan) -> Loss:
             else:
                 recovered -= amount
     return Loss(lost, recovered)
+
+
+def beside(rows: QuerySet[Loan]) -> QuerySet[Loan]:
+    """Return loans with what their sale left unpaid as `unpaid`, in the query that reads them; None of the others."""
+    taken = Posting.objects.filter(loan=OuterRef("pk"), category__in=(Category.CREDIT_LOSS, Category.RECOVERY))
+    unpaid = taken.order_by().values("loan").annotate(unpaid=Sum("amount")).values("unpaid")
+    return rows.annotate(unpaid=Case(When(state__in=BROKEN, then=Subquery(unpaid))))
 
 
 def recoveries(loan: Loan) -> list[tuple[datetime, Decimal]]:

@@ -59,7 +59,7 @@ def home(request: SignedIn) -> HttpResponse:
     pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
     rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
-    shown = list(amendments.beside(whole).order_by(loans.END, "pk"))
+    shown = list(workouts.beside(amendments.beside(whole)).order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
     subjects = [
         panels.Indebted(
@@ -121,6 +121,7 @@ def _summary(subject: panels.Indebted, shown: list[Loan], *, now: datetime) -> d
         "client": subject.client,
         "owed": sorted(owed.items()),
         "changes": _changes(shown),
+        "broken": [loan for loan in shown if loan.unpaid],  # type: ignore[attr-defined]
         "others": [loan for loan in shown if not _owes(loan)],
     }
 
