@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 
 from lending import (
@@ -36,6 +36,7 @@ from lending.models import (
     LoanState,
     MarginAccount,
     Overdue,
+    Pledge,
     Role,
     TermSheetAcceptance,
     User,
@@ -45,6 +46,9 @@ END = Coalesce("maturity_date", "ends_on")  # of rows in order of their end; wha
 # From its signature on. After that its rate, and what it was approved on, are another day's.
 PAID_OUT_WITHIN = timedelta(days=14)
 OWING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+# A payment that comes back opens a repaid loan again, and never a closed one.
+PAST_IS_OPEN = timedelta(days=60)
+_PAID_OFF = (LoanState.REPAID, LoanState.RECOVERED)
 
 
 class UnableToMove(Exception):
@@ -201,19 +205,29 @@ def disbursement(loan: Loan, *, now: datetime) -> tuple[entries.Draft | None, De
 
 
 def close_due(*, now: datetime) -> int:
-    """Close repaid loans whose collateral has gone back to the client, and return how many."""
-    pledged = Q(margin_account__pledges__quantity__gt=0) | Q(margin_account__pledges__held_quantity__gt=0)
-    ready = Loan.objects.filter(state__in=(LoanState.REPAID, LoanState.RECOVERED)).exclude(pledged)
-    due = [(loan, partial(_close, loan, now)) for loan in ready.order_by("margin_account_id", "pk")]
+    """
+    Close repaid loans whose collateral has gone back to the client, and return how many.
+
+    The collateral of a pool stays for the other loans of it that owe: one that was repaid long enough ago is closed.
+    """
+    mine = {"margin_account": OuterRef("margin_account")}
+    pledged = Pledge.objects.filter(Q(quantity__gt=0) | Q(held_quantity__gt=0), **mine)
+    others = Loan.objects.filter(**mine, state__in=OWING).exclude(pk=OuterRef("pk"))
+    of_late = LoanEvent.objects.filter(loan=OuterRef("pk"), to_state__in=_PAID_OFF, happened_at__gt=now - PAST_IS_OPEN)
+    shared = Exists(others) & ~Exists(of_late.exclude(from_state=F("to_state")))
+    rows = Loan.objects.filter(state__in=_PAID_OFF).annotate(pledged=Exists(pledged))
+    ready = rows.filter(Q(pledged=False) | Q(shared, margin_account__kind=MarginAccount.Kind.POOL))
+    due = [(row, partial(_close, row, row.pledged, now)) for row in ready.order_by("margin_account_id", "pk")]
     return one_by_one.work(Overdue.Kind.CLOSING, due, now=now)
 
 
 @transaction.atomic
-def _close(loan: Loan, now: datetime) -> int:
+def _close(loan: Loan, pledged: bool, now: datetime) -> int:
     loan = lock(loan)
-    if loan.state not in (LoanState.REPAID, LoanState.RECOVERED) or owes(loan):
+    if loan.state not in _PAID_OFF or owes(loan):
         return 0
-    transition(loan, LoanState.CLOSED, actor=None, cause="repaid and collateral returned", now=now)
+    rest = "its collateral secures other loans of the pool" if pledged else "collateral returned"
+    transition(loan, LoanState.CLOSED, actor=None, cause=f"repaid and {rest}", now=now)
     return 1
 
 

@@ -17,7 +17,7 @@ from decimal import Decimal
 from django.db.models import QuerySet, Sum
 
 from lending import ports
-from lending.engine import money
+from lending.engine import capitalisation, money
 from lending.engine.cells import safe
 from lending.engine.chart import GUARDS, SECURED_KINDS, AccountKind
 from lending.models import Client, LedgerAccount, Posting, Seal
@@ -98,13 +98,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """Interest of one loan that was booked in the period, in its asset, and by which rules; days that booked some."""
+    """
+    Interest of one loan that was booked in the period, in its asset, and by which rules; days that booked some.
+
+    `grown` is the interest that became principal in the period, whenever it was earned.
+    """
 
     of: str
     asset: str
     day_count: str
     days: int
     interest: Decimal
+    grown: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ def draw(client: Client, *, from_date: date, to_date: date, rests_on: Basis) -> 
         to_date=to_date,
         basis=rests_on,
         sections=tuple(section for section in sections if section.rows or section.opening),
-        earned=tuple(row for row in earned if row.interest),
+        earned=tuple(row for row in earned if row.interest or row.grown),
         held=_held([section for section in sections if section.label in _COLLATERAL and section.closing], valued_at),
         valued_at=valued_at,
     )
@@ -193,10 +198,12 @@ def _earned(account: LedgerAccount, postings: Sequence[Posting]) -> Earned:
     loan, booked = account.loan, [row for row in postings if row.entry.kind in ("accrual", "accrual_correction")]
     if loan is None:
         raise UnableToDraw(f"{account} bears interest and belongs to no loan")
+    moved = [row for row in postings if row.entry.kind in capitalisation.KINDS]
     with money.exact():
         interest = sum((row.amount for row in booked), money.ZERO)
+        grown = -sum((row.amount for row in moved), money.ZERO)
     days = {row.entry.effective_at.astimezone(UTC).date() for row in booked}
-    return Earned(shown_as(account), account.asset.code, loan.day_count, len(days), interest)
+    return Earned(shown_as(account), account.asset.code, loan.day_count, len(days), interest, grown)
 
 
 def _held(sections: Sequence[Section], at: datetime) -> tuple[Held, ...]:
@@ -255,6 +262,8 @@ def _shown(amount: Decimal, owed: bool) -> Decimal:
 def _what(kind: str, account: AccountKind, change: Decimal) -> str:
     if kind == "repayment" and account == AccountKind.FEES_RECEIVABLE and change > 0:
         return "Make-whole, for paying early"  # a repayment raises no other fee
+    if kind in capitalisation.KINDS:
+        return "Interest became principal" if kind == "capitalisation" else "Became principal, anew"
     return kind.replace("_", " ").capitalize()
 
 
@@ -271,19 +280,11 @@ def as_csv(statement: Statement) -> str:
             write((*named, *instants, safe(row.what), money.text(row.change), money.text(row.balance)))
         write((*named, statement.to_date.isoformat(), "", "Closing balance", "", money.text(section.closing)))
     for earned in statement.earned:
+        of = (earned.of, earned.asset, statement.to_date.isoformat(), "")
         by = f"{earned.day_count}, {earned.days} days booked"
-        write(
-            (
-                "Interest earned",
-                earned.of,
-                earned.asset,
-                statement.to_date.isoformat(),
-                "",
-                by,
-                money.text(earned.interest),
-                "",
-            )
-        )
+        write(("Interest earned", *of, by, money.text(earned.interest), ""))
+        if earned.grown:
+            write(("Interest that became principal", *of, "in the period", money.text(earned.grown), ""))
     for held in statement.held:
         at = statement.valued_at.astimezone(UTC).isoformat()
         mark = f"at {money.text(held.price)} USD, mark {held.quality}, {held.age_s} s old" if held.price else "no mark"

@@ -1,31 +1,34 @@
 """
-What a client needs for a tax year: interest that was paid, and collateral that was sold, from the sealed ledger.
+What a client needs for a tax year: interest that was paid or became principal, and collateral that was sold.
 
-A payment or sale that was taken back stands as a line of its own with the opposite sign, on the day that it stood on.
+All of it is from the sealed ledger. A payment or sale that was taken back stands as a line of its own with the opposite
+sign, on the day that it stood on.
 """
 
 import csv
 import hashlib
 import io
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from django.db.models import Q
 
-from lending.engine import money
+from lending.engine import capitalisation, money
 from lending.engine.chart import AccountKind
 from lending.models import Client, Entry, Posting
 from lending.statements import Basis, UnableToDraw, shown_as
 
 _PAYS = {"repayment": "payment", "waterfall": "sale of collateral", "reallocation": "payment, counted anew"}
+_INTEREST = {**_PAYS, **capitalisation.KINDS}
 _SALE = "sale"
 
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """Interest that one payment paid, in the loan's asset; negative where the payment was taken back."""
+    """Interest that one payment paid, or that became principal, in the loan's asset; negative where taken back."""
 
     at: datetime
     of: str
@@ -48,23 +51,29 @@ class Disposal:
 
 @dataclass(frozen=True, slots=True)
 class TaxYear:
-    """A client's year over [from_date, to_date], both days whole in UTC."""
+    """
+    A client's year over [from_date, to_date], both days whole in UTC.
+
+    `grown` is interest that was not paid and became principal: what is paid of that is principal, and not in `paid`.
+    """
 
     client: Client
     from_date: date
     to_date: date
     basis: Basis
     paid: tuple[Paid, ...]
+    grown: tuple[Paid, ...]
     disposals: tuple[Disposal, ...]
 
     @property
     def totals(self) -> list[tuple[str, Decimal]]:
         """Return the interest paid in all, by asset."""
-        found: defaultdict[str, Decimal] = defaultdict(Decimal)
-        with money.exact():
-            for row in self.paid:
-                found[row.asset] += row.amount
-        return sorted(found.items())
+        return _by_asset(self.paid)
+
+    @property
+    def grown_totals(self) -> list[tuple[str, Decimal]]:
+        """Return the interest that became principal in all, by asset."""
+        return _by_asset(self.grown)
 
     @property
     def fingerprint(self) -> str:
@@ -101,8 +110,8 @@ def draw(client: Client, *, from_date: date, rests_on: Basis) -> TaxYear:
     )
     known = known.select_related("entry__reverses", "account__asset", "account__loan", "account__margin_account")
     known = known.order_by("entry__effective_at", "entry__seal__seq", "pk")
-    pays = Q(entry__kind__in=_PAYS) | Q(entry__reverses__kind__in=_PAYS)
-    interest = known.filter(pays, account__kind=AccountKind.INTEREST_RECEIVABLE)
+    settles = Q(entry__kind__in=_INTEREST) | Q(entry__reverses__kind__in=_INTEREST)
+    interest = list(known.filter(settles, account__kind=AccountKind.INTEREST_RECEIVABLE))
     sells = Q(entry__kind=_SALE) | Q(entry__reverses__kind=_SALE)
     sold = known.filter(sells, account__kind__in=(AccountKind.LIQUIDATION_HOLD, AccountKind.SALE_PROCEEDS))
     return TaxYear(
@@ -110,15 +119,24 @@ def draw(client: Client, *, from_date: date, rests_on: Basis) -> TaxYear:
         from_date=from_date,
         to_date=to_date,
         basis=rests_on,
-        paid=tuple(_paid(row) for row in interest),
+        paid=tuple(_paid(row) for row in interest if _kind(row.entry) in _PAYS),
+        grown=tuple(_paid(row) for row in interest if _kind(row.entry) in capitalisation.KINDS),
         disposals=_disposals(list(sold)),
     )
 
 
 def _paid(row: Posting) -> Paid:
     entry, account = row.entry, row.account
-    what = _PAYS.get(entry.kind) or f"{_PAYS[_kind(entry)]}, taken back"
+    what = _INTEREST.get(entry.kind) or f"{_INTEREST[_kind(entry)]}, taken back"
     return Paid(entry.effective_at, shown_as(account), what, account.asset.code, row.amount.copy_negate())
+
+
+def _by_asset(rows: Iterable[Paid]) -> list[tuple[str, Decimal]]:
+    found: defaultdict[str, Decimal] = defaultdict(Decimal)
+    with money.exact():
+        for row in rows:
+            found[row.asset] += row.amount
+    return sorted(found.items())
 
 
 def _disposals(rows: list[Posting]) -> tuple[Disposal, ...]:
@@ -147,15 +165,20 @@ def _kind(entry: Entry) -> str:
 
 
 def as_csv(year: TaxYear) -> str:
-    """Return a tax year as CSV: a line per payment of interest and per sale, amounts in full, instants in UTC."""
+    """
+    Return a tax year as CSV, amounts in full, instants in UTC.
+
+    A line per payment of interest, per time that interest became principal, and per sale.
+    """
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\r\n").writerow
     write(("what", "at", "of", "asset", "quantity", "cash", "amount", "fee"))
-    for paid in year.paid:
-        at = paid.at.astimezone(UTC).isoformat()
-        write((f"interest by {paid.what}", at, paid.of, "", "", paid.asset, money.text(paid.amount), ""))
-    for row in year.disposals:
-        at = row.at.astimezone(UTC).isoformat()
-        figures = (money.text(row.quantity), row.cash, money.text(row.proceeds), money.text(row.fee))
-        write(("disposal", at, "", row.asset, *figures))
+    for name, rows in (("interest by", year.paid), ("interest that became principal,", year.grown)):
+        for row in rows:
+            at = row.at.astimezone(UTC).isoformat()
+            write((f"{name} {row.what}", at, row.of, "", "", row.asset, money.text(row.amount), ""))
+    for sold in year.disposals:
+        at = sold.at.astimezone(UTC).isoformat()
+        figures = (money.text(sold.quantity), sold.cash, money.text(sold.proceeds), money.text(sold.fee))
+        write(("disposal", at, "", sold.asset, *figures))
     return text.getvalue()

@@ -7,6 +7,9 @@ from lending.engine.chart import AccountKind
 from lending.engine.drafts import Draft, Heading, Line, draft
 from lending.engine.lines import client_of, credit, loan_of
 
+# The kinds of entries by which interest becomes principal, and what each says of when.
+KINDS = {"capitalisation": "at the end of its period", "capitalisation_correction": "counted anew"}
+
 
 def capitalisation(heading: Heading, *, asset: str, amount: Decimal, late: bool = False) -> Draft:
     """Return the entry by which interest that is due becomes principal; a `late` one corrects another, by any sign."""

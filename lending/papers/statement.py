@@ -66,11 +66,13 @@ def _earned(statement: Statement) -> Iterator[Flowable]:
             row.day_count,
             str(row.days),
             figures.amount(row.interest, row.asset),
+            figures.amount(row.grown, row.asset) if row.grown else "–",
         )
         for row in statement.earned
     ]
     yield words("Interest earned by the desk in the period", HEAD)
-    yield table(("Of", "Day count", "Days booked", "Interest"), rows, widths=(3, 3, 2, 3), figures=2)
+    head = ("Of", "Day count", "Days booked", "Interest", "Became principal")
+    yield table(head, rows, widths=(3, 3, 2, 3, 3), figures=3)
     yield words("At the rates of the loan's term sheet, day by day, linear in seconds inside a day.", SMALL)
 
 

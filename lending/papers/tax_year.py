@@ -29,6 +29,19 @@ def _story(year: TaxYear) -> Iterator[Flowable]:
         yield table(("Paid at", "Of", "By", "Interest"), paid, widths=(4, 3, 3, 4), figures=1, closed=True)
     else:
         yield words("None.")
+    if year.grown:
+        yield words("Interest that became principal", HEAD)
+        grown = [
+            (figures.instant(row.at), row.of, row.what, figures.amount(row.amount, row.asset)) for row in year.grown
+        ]
+        grown += [("In all", "", "", figures.amount(total, asset)) for asset, total in year.grown_totals]
+        yield table(
+            ("Became principal at", "Of", "When", "Interest"), grown, widths=(4, 3, 3, 4), figures=1, closed=True
+        )
+        yield words(
+            "It was not paid then: it is owed as principal since, and what is paid of it is not in the list above.",
+            SMALL,
+        )
     yield words("Collateral disposed of", HEAD)
     sold = [
         (

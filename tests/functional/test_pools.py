@@ -9,7 +9,7 @@ import time_machine
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
-from lending import collateral, freezes, ids, loans, margin_accounts, offers, term_sheets
+from lending import collateral, freezes, ids, loans, margin_accounts, offers, repayments, term_sheets
 from lending.models import Book, Loan, LoanState, MarginAccount, Product, ProductHaircut
 from lending.papers import term_sheet
 from risk import permits
@@ -80,6 +80,28 @@ def test_a_pool_is_opened_by_a_first_offer_and_secures_the_next(cast: Cast, clie
     assert (
         "its collateral secures every loan of it" in client.get(f"/portal/loans/{second.public_id}/").content.decode()
     )
+
+
+def test_a_repaid_loan_is_closed_although_its_collateral_secures_another(cast: Cast, product: Product) -> None:
+    first = taken(cast, stories.offered(cast, opens_pool=True))
+    bitcoin = stories.deposited(first.client, "BTC", D(45))
+    collateral.pledge(first.margin_account, bitcoin, D(45), key="pledge:pool", now=LATER)
+    fund(cast, first)
+    second = taken(cast, quoted(cast, product, margin_account=MarginAccount.objects.get(pk=first.margin_account_id)))
+    second = fund(cast, second)
+    repayments.record(second, second.principal, key="second", received_at=LATER, now=LATER)
+    second.refresh_from_db()
+    assert second.state == LoanState.REPAID
+    # Until then its last payment may come back, and opens it again.
+    assert loans.close_due(now=LATER + loans.PAST_IS_OPEN - timedelta(seconds=1)) == 0
+    assert loans.close_due(now=LATER + loans.PAST_IS_OPEN) == 1
+    second.refresh_from_db()
+    assert (second.state, Loan.objects.get(pk=first.pk).state) == (LoanState.CLOSED, LoanState.ACTIVE)
+    assert second.events.latest("pk").cause == "repaid and its collateral secures other loans of the pool"
+    # The last of a pool waits for the collateral to go back, as any other.
+    repayments.record(first, first.principal, key="first", received_at=LATER, now=LATER)
+    assert Loan.objects.get(pk=first.pk).state == LoanState.REPAID
+    assert loans.close_due(now=LATER + 2 * loans.PAST_IS_OPEN) == 0
 
 
 def fund(cast: Cast, loan: Loan) -> Loan:

@@ -11,12 +11,14 @@ import time_machine
 from django.test import Client as Browser
 from pypdf import PdfReader
 
-from lending import collateral, ledger, repayments, replays, statements, tax_years
+from lending import capitalisations, collateral, interest, ledger, repayments, replays, statements, tax_years
 from lending.engine import entries
 from lending.models import Asset, Entry, Loan
+from lending.papers import statement as statement_paper
 from lending.papers import tax_year as paper_of
 from tests import stories
 from tests.cast import NOW, Cast, assemble
+from tests.factories.lending import ProductFactory
 
 LATER = NOW + timedelta(days=3)
 HOUR = timedelta(hours=1)
@@ -107,6 +109,50 @@ def test_a_payment_that_is_recorded_late_leaves_less_interest_for_the_one_after_
     paid = sum(part.interest for part in replays.parts_now(loan.repayments.all()).values())
     assert year.totals == [("USD", paid)]
     assert drawn(loan, seal=before.basis.seq) == before
+
+
+def test_interest_that_became_principal_is_named_and_is_not_paid(cast: Cast, client: Browser) -> None:
+    ProductFactory(code="term-usd", schedule_kind="capitalised", origination_fee=Decimal(0))
+    loan = stories.running(cast, principal=Decimal(360_000), maturity_date=date(2021, 8, 19))
+    # To the midnight before 19 June: 30.5 days of 100.00
+    at = datetime(2021, 6, 19, tzinfo=UTC)
+    interest.accrue_due(now=at)
+    ledger.seal(now=at)
+    before = drawn(loan)
+    assert capitalisations.work_due(now=at) == 1
+    ledger.seal(now=at + HOUR)
+    year = drawn(loan)
+    assert (year.paid, [(row.at, row.amount) for row in year.grown]) == ((), [(at, Decimal(3050))])
+    assert (year.totals, year.grown_totals) == ([], [("USD", Decimal(3050))])
+    assert drawn(loan, seal=before.basis.seq) == before
+    assert not before.grown
+    of_june = statements.draw(
+        loan.client, from_date=date(2021, 6, 19), to_date=date(2021, 6, 19), rests_on=statements.basis()
+    )
+    assert {row.what for part in of_june.sections for row in part.rows} == {"Interest became principal"}
+    # What was earned before is no interest of that day, and became principal on it.
+    assert [(row.interest, row.grown) for row in of_june.earned] == [(0, Decimal(3050))]
+    client.force_login(cast.bob)
+    for words, tables, paper, address, more in (
+        ("at the end of its period", tax_years.as_csv(year), paper_of.render(year), "tax-years", {}),
+        (
+            "in the period",
+            statements.as_csv(of_june),
+            statement_paper.render(of_june),
+            "statements",
+            {"end": "2021-06-19"},
+        ),
+    ):
+        (row,) = [row for row in csv.DictReader(io.StringIO(tables)) if words in row["what"]]
+        assert "3050" in row.values()
+        assert "nterest that became principal" in tables
+        text = " ".join(leaf.extract_text() for leaf in PdfReader(io.BytesIO(paper)).pages)
+        assert "became principal" in " ".join(text.split()).lower()
+        assert "3,050.00 USD" in text
+        asked = {"client": str(loan.client.public_id), "start": "2021-06-19", **more}
+        page = client.get(f"/portal/{address}/", asked).content.decode()
+        assert "ecame principal" in page
+        assert "3,050.00" in page
 
 
 @pytest.mark.parametrize("start", [date(2024, 2, 29), date(9999, 1, 1)])
