@@ -9,7 +9,7 @@ from lending import access, approvals, audit, notices
 from lending.models import Approval, Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
 from lending.notices import Letter
 
-HAND_OVER = "hand_over"
+HAND_OVER, LAST_SIGNER = "hand_over", "last_signer"
 ENDERS = frozenset({Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
 REMOVERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS, Role.COMPLIANCE})
 HANDERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
@@ -49,34 +49,59 @@ def end_role(grant: RoleGrant, *, reason: str, by: User, now: datetime) -> RoleG
 
 
 @transaction.atomic
-def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> None:
+def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> Approval | None:
     """
-    Have somebody act for a client no more, at once; those who still do are told.
+    Have somebody act for a client no more, at once; they are told, and those who still do.
 
-    What they asked for as a client and nobody has decided is taken back. Who acts for no client is signed out.
+    What they asked for as a client and nobody has decided is taken back. Who acts for no client is signed out. Where
+    nobody is left who signs for it, it is asked of a second person instead, and the request comes back: nobody at the
+    desk alone leaves a client without anybody who could object.
 
     Raises
     ------
     UnableToLeave
-        If no reason is given, or too long a one.
+        If no reason is given, or too long a one, or it waits for a second person already.
     lending.access.UnableToAccess
         If `by` does not look after the client's people, or does not see the client.
     """
     access.require_role(by, *REMOVERS)
     access.require_client(by, person.client)
-    why = _reason(reason)
+    why, client = _reason(reason), Client.objects.select_for_update(of=("self",)).get(pk=person.client_id)
+    left = ClientUser.objects.filter(client=client, role=Role.BORROWER_ADMIN, user__is_active=True)
+    if left.exclude(pk=person.pk).exists():
+        _remove(person, reason=why, by=by, now=now)
+        return None
+    if waiting(client, now=now, kind=LAST_SIGNER) is not None:
+        raise UnableToLeave("it waits for a second person already")
+    asked = {"client": str(client.public_id), "person": person.user.email, "role": person.role, "reason": why}
+    return approvals.request(LAST_SIGNER, asked, maker=by, now=now, client=client)
+
+
+@transaction.atomic
+def carry_out_removal(approval: Approval, *, now: datetime) -> None:
+    """Have the last signer of a client act for it no more; lending.approvals.UnableToApprove if they do not by now."""
+    asked, by = approval.payload, approval.checker
+    acting = ClientUser.objects.select_related("client", "user")
+    person = acting.filter(client=approval.client, user__email=asked["person"]).first()
+    if by is None or person is None:
+        raise approvals.UnableToApprove(f"{asked['person']} does not act for it any more")
+    _remove(person, reason=asked["reason"], by=by, now=now)
+
+
+def _remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> None:
     client, user = person.client, person.user
+    letter = Letter(
+        client=client, kind="person_removed", subject=f"{user.name} does not act for {client} any more",
+        body=f"{user.name} ({user.email}) does not act for {client} any more. If that is a mistake, call us.",
+        key=f"person_removed:{client.public_id}:{user.public_id}:{person.pk}",
+    )  # fmt: skip
+    notices.enqueue([letter], now=now)  # before they are gone, so that it goes to them too
     facts = {"person": user.email, "role": person.role}
-    key = f"person_removed:{client.public_id}:{user.public_id}:{person.pk}"
     person.delete()
-    audit.write("person_removed", actor=by, obj=client, before=facts, reason=why, now=now)
+    audit.write("person_removed", actor=by, obj=client, before=facts, reason=reason, now=now)
     _take_back(Approval.objects.filter(maker=user, client=client), by=by, now=now)
     if not ClientUser.objects.filter(user=user).exists():
         _shut_out(user)
-    if ClientUser.objects.filter(client=client).exists():
-        body = f"{user.name} ({user.email}) does not act for {client} any more. If that is a mistake, call us."
-        subject = "Somebody acts for you no more"
-        notices.enqueue([Letter(client=client, kind="person_removed", subject=subject, body=body, key=key)], now=now)
 
 
 @transaction.atomic
@@ -106,10 +131,10 @@ def ask_hand_over(client: Client, to: User, *, reason: str, maker: User, now: da
     return approvals.request(HAND_OVER, payload, maker=maker, now=now, client=client)
 
 
-def waiting(client: Client, *, now: datetime) -> Approval | None:
-    """Return the request to hand a client over that waits for a second person."""
+def waiting(client: Client, *, now: datetime, kind: str = HAND_OVER) -> Approval | None:
+    """Return the request to hand a client over, or to remove its last signer, that waits for a second person."""
     found = Approval.objects.filter(
-        kind=HAND_OVER, client=client, state=Approval.State.REQUESTED, expires_at__gt=now
+        kind=kind, client=client, state=Approval.State.REQUESTED, expires_at__gt=now
     ).select_related("maker")
     return found.first()
 

@@ -80,17 +80,18 @@ class ClientAdmin(Table):
         shown, held = self.get_object(request, object_id), roles(request)
         extras: dict[str, Any] = {}
         if shown is not None:
-            closed = shown.stage == Client.Stage.CLOSED
+            closed, now = shown.stage == Client.Stage.CLOSED, staff.now(request)
             hands = bool(held & departures.HANDERS) and not closed
             extras = {
                 "hands": hands,
-                "asked": departures.waiting(shown, now=staff.now(request)) if hands else None,
+                "asked": departures.waiting(shown, now=now) if hands else None,
                 "managers": [user for user in departures.managers() if user.pk != shown.relationship_manager_id]
                 if hands
                 else [],
                 "acting": list(shown.client_users.select_related("user").order_by("user__name"))
                 if held & departures.REMOVERS
                 else [],
+                "leaving": departures.waiting(shown, now=now, kind=departures.LAST_SIGNER),
                 "closes": bool(held & prospects.CLOSERS),
                 "closed": closed,
             }
@@ -118,7 +119,8 @@ def _remove(request: HttpRequest, client: Client, now: datetime) -> str:
     person = next((row for row in client.client_users.all() if str(row.user.public_id) == chosen), None)
     if person is None:
         raise departures.UnableToLeave("choose who acts for it no more")
-    departures.remove(person, reason=request.POST.get("why_ended", ""), by=by, now=now)
+    if departures.remove(person, reason=request.POST.get("why_ended", ""), by=by, now=now) is not None:
+        return f"Asked: {person.user} is the last who signs for {client}, so a second person agrees to that."
     return f"{person.user} acts for {client} no more."
 
 

@@ -92,9 +92,9 @@ def test_who_acts_for_a_client_no_more_reads_nothing_and_is_told_nothing(cast: C
     assert bob.get("/portal/").status_code == 302
     assert "End an access" in signed_in(cast.olga).get(f"{page}change/").content.decode()
     notices.enqueue([Letter(client=cast.harbourside, kind="x", subject="x", body="x", key="later")], now=NOW)
-    told = Notice.objects.filter(kind__in=("person_removed", "x"))
-    assert {row.address for notice in told for row in notice.deliveries.all()} == {"portal", cast.alice.email}
-    assert told.count() == 2
+    told = {notice.kind: {row.address for row in notice.deliveries.all()} for notice in Notice.objects.all()}
+    assert told["x"] == {"portal", cast.alice.email}
+    assert told["person_removed"] == {"portal", cast.alice.email, cast.bob.email}  # who is removed hears of it too
     # Taken on again, they choose a password anew, and the others are told of it again.
     again = people.invite(
         cast.harbourside, cast.bob.email, Role.BORROWER_VIEWER, name="Bob", invited_by=cast.robin,
@@ -110,9 +110,33 @@ def test_who_acts_for_a_client_no_more_reads_nothing_and_is_told_nothing(cast: C
 def test_who_acts_for_another_client_too_keeps_that(cast: Cast) -> None:
     ClientUser.objects.create(client=cast.quayside, user=cast.alice, role=Role.BORROWER_VIEWER, created_at=NOW)
     mine = ClientUser.objects.get(client=cast.harbourside, user=cast.alice)
-    departures.remove(mine, reason="left them", by=cast.cora, now=NOW)
+    asked = departures.remove(mine, reason="left them", by=cast.cora, now=NOW)
+    approvals.decide(asked, checker=cast.dirk, approve=True, now=NOW)
     assert "Quayside" in (page := signed_in(cast.alice).get("/portal/").content.decode())
     assert "Harbourside" not in page
+
+
+def test_the_last_who_signs_for_a_client_goes_by_two_persons_and_hears_of_it(cast: Cast) -> None:
+    page, of_alice = f"/admin/lending/client/{cast.harbourside.pk}/", str(cast.alice.public_id)
+    said = press(cast.robin, f"{page}remove/", person=of_alice, why_ended="left them")
+    assert "Asked: Alice is the last who signs for Harbourside Trading" in said
+    assert "Open the request" in said
+    assert "it waits for a second person already" in press(cast.olga, f"{page}remove/", person=of_alice, why_ended="x")
+    assert cast.harbourside.client_users.filter(user=cast.alice).exists()
+    asked = Approval.objects.get(kind=departures.LAST_SIGNER)
+    with pytest.raises(access.UnableToAccess):
+        approvals.decide(asked, checker=cast.olga, approve=True, now=NOW)
+    approvals.decide(asked, checker=cast.cora, approve=True, now=NOW)
+    assert signed_in(cast.alice).get("/portal/").status_code == 302
+    told = Notice.objects.get(kind="person_removed").deliveries.filter(channel="email")
+    assert {row.address for row in told} == {cast.alice.email, cast.bob.email}
+    # Asked again after they went: nobody is there any more to be removed.
+    gone = Approval.objects.create(
+        kind=asked.kind, client=asked.client, payload=asked.payload, payload_hash=asked.payload_hash,
+        maker=cast.robin, requested_at=NOW, expires_at=asked.expires_at,
+    )  # fmt: skip
+    with pytest.raises(approvals.UnableToApprove, match="does not act for it any more"):
+        approvals.decide(gone, checker=cast.cora, approve=True, now=NOW)
 
 
 def test_a_client_is_handed_over_by_two_persons(cast: Cast) -> None:
