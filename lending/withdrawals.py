@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from lending import breaks, events, ids, ledger, outbox, ports, screening
+from lending import breaks, events, ids, ledger, notices, outbox, ports, screening
 from lending.engine import accounts, entries, money
-from lending.models import Asset, Book, Client, Event, Posting, User, Withdrawal
+from lending.models import Asset, Book, Client, Event, Posting, User, Withdrawal, WithdrawalAddress
+from lending.notices import Letter
 from lending.ports import CustodianRefused, CustodianUnavailable
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,13 @@ logger = logging.getLogger(__name__)
 LIMIT = 200
 ON_THE_WAY = (Withdrawal.State.REQUESTED, Withdrawal.State.SENT, Withdrawal.State.UNKNOWN)
 _CLAIM = timedelta(seconds=5)
+# That somebody struck its address off after it was asked for; another that is allowed there later is asked for anew.
+_STRUCK_OFF = Exists(
+    WithdrawalAddress.objects.filter(
+        client=OuterRef("client"), asset=OuterRef("asset"), address=OuterRef("destination"),
+        revoked_at__gte=OuterRef("requested_at"),
+    )
+)  # fmt: skip
 
 
 class UnableToWithdraw(Exception):
@@ -146,16 +155,35 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
     Send what was asked for, ask about what got no answer, and return how many withdrawals came to an end.
 
     The claim is committed before anything is sent; whatever was claimed before is queried first, and sent again only
-    when the custodian never accepted its id. What was never sent waits while a break that can touch it has aged.
+    when the custodian never accepted its id. What was never sent waits while a break that can touch it has aged; it
+    goes back to what its client has free where the address was struck off meanwhile.
     """
+    dropped = _drop_struck_off(now)
     due = Withdrawal.objects.filter(state__in=ON_THE_WAY, next_attempt_at__lte=now)
     due = due.exclude(breaks.holds_back(now=now), state=Withdrawal.State.REQUESTED)
     due = due.exclude(state=Withdrawal.State.REQUESTED, client__in=screening.held_clients())
     keys = list(due.order_by("next_attempt_at", "key").values_list("pk", flat=True)[:limit])
     if not keys:
-        return 0
+        return dropped
     ended = [end for row, is_new in _claim(keys, now) if (end := _ask(row, is_new, now))]
-    return _end(ended, now) if ended else 0
+    return dropped + (_end(ended, now) if ended else 0)
+
+
+@transaction.atomic
+def _drop_struck_off(now: datetime) -> int:
+    """End what waits to be sent to an address that was struck off, tell its clients, and return how many."""
+    rows = Withdrawal.objects.filter(_STRUCK_OFF, state=Withdrawal.State.REQUESTED).select_related("client", "asset")
+    found = list(rows.select_for_update(of=("self",), skip_locked=True).order_by("key"))
+    letters = []
+    for row in found:
+        what = f"{money.text(row.quantity)} {row.asset.code}"
+        body = f"{row.destination} was struck off before anything had left. {what} are in your free balance again."
+        key = f"withdrawal_stopped:{row.public_id}"
+        if row.client is not None:
+            subject = f"{what} of yours are not sent"
+            letters.append(Letter(client=row.client, kind="withdrawal_stopped", subject=subject, body=body, key=key))
+    notices.enqueue(letters, now=now)
+    return _end([_End(row.pk, now, refused="its address was struck off") for row in found], now) if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +201,7 @@ def _claim(keys: list[int], now: datetime) -> list[tuple[Withdrawal, bool]]:
     """Mark withdrawals as being sent, and return them with whether they are new to the custodian."""
     rows = Withdrawal.objects.select_for_update(of=("self",), skip_locked=True).select_related("asset")
     due = rows.filter(pk__in=keys, state__in=ON_THE_WAY, next_attempt_at__lte=now)
+    due = due.exclude(_STRUCK_OFF, state=Withdrawal.State.REQUESTED)  # since `_drop_struck_off` has looked
     claimed = [(row, row.state == Withdrawal.State.REQUESTED) for row in due.order_by("key")]
     by_attempts: defaultdict[int, list[int]] = defaultdict(list)
     for row, _ in claimed:

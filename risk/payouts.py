@@ -212,5 +212,5 @@ def carry_out(approval: Approval, *, now: datetime) -> Withdrawal:
     except _REFUSALS as refusal:
         raise approvals.UnableToApprove(f"nothing is sent: {refusal}") from refusal
     body = f"{_words(asked)}, as {approval.maker} asked and {checker} agreed. If it is not yours, call us at once."
-    _tell(approval, client, "payout_sent", "Money of yours is sent", body, now)
+    _tell(approval, client, "payout_sent", "Money of yours is on its way out", body, now)
     return sent

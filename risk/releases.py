@@ -202,7 +202,7 @@ def carry_out(approval: Approval, *, now: datetime) -> PledgeMovement:
         f"{_words(asked)}, as {approval.maker} asked and {checker} approved. If nobody of yours wanted it, or the "
         "address is not yours, call us at once."
     )
-    _tell(account, "release_sent", "Collateral of yours is sent", body, approval, now)
+    _tell(account, "release_sent", "Collateral of yours is on its way out", body, approval, now)
     return moved
 
 

@@ -73,7 +73,7 @@ def strike_off(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
         messages.error(request, "Not struck off: it is not on the list.")
     else:
         allow_list.revoke(row, by=request.user, now=request.reading.now)
-        messages.success(request, "Struck off: nothing is sent there any more.")
+        messages.success(request, "Struck off: nothing is sent there any more, but what has left already.")
     return redirect("portal_addresses", public_id=client.public_id)
 
 

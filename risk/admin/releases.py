@@ -122,7 +122,7 @@ def _revoke(request: HttpRequest, loan: Loan, now: datetime) -> str:
         raise allow_list.UnableToAllow("it is not on the list")
     by: Any = request.user
     allow_list.revoke(row, by=by, now=now)
-    return "Struck off: nothing is sent there any more."
+    return "Struck off: nothing is sent there any more, but what has left already."
 
 
 _site: Any = admin.site

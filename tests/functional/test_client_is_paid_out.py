@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import allow_list, approvals, ledger
+from lending import allow_list, approvals, ledger, withdrawals
 from lending.engine import accounts
 from lending.models import Approval, ClientUser, LoanState, Notice, Role, RoleGrant, Withdrawal
 from risk import payouts
@@ -77,6 +77,20 @@ def test_what_is_free_is_sent_when_both_sides_agree(cast: Cast, what: str) -> No
     shown = look(cast.alice)
     assert IBAN in shown
     assert "Nothing is free" in shown
+
+
+def test_what_waits_for_an_address_that_is_struck_off_is_not_sent(cast: Cast, what: str) -> None:
+    ask(cast, what)
+    approvals.decide(Approval.objects.get(kind=payouts.KIND), checker=cast.rhea, approve=True, now=NOW)
+    later = NOW + timedelta(minutes=5)
+    allow_list.revoke(cast.harbourside.withdrawal_addresses.get(), by=cast.alice, now=later)
+    assert withdrawals.send_due(now=later) == 1
+    row = Withdrawal.objects.get()
+    assert (row.state, row.attempts) == (Withdrawal.State.FAILED, 0)  # the custodian has never heard of it
+    assert ledger.owed(accounts.client_free("USD", cast.harbourside.pk)) == 1000
+    letter = Notice.objects.get(kind="withdrawal_stopped")
+    assert letter.body.startswith(f"{IBAN} was struck off before anything had left. 1000 USD are in your free")
+    assert withdrawals.send_due(now=later) == 0
 
 
 def test_it_is_taken_back_before_the_desk_agrees(cast: Cast, what: str) -> None:
