@@ -52,6 +52,7 @@ from lending.other_terms import (
 
 ENDED_BY_DESK = frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK, Role.RISK_HEAD})
 _State = Amendment.State
+_ACT = "amend"
 UNSIGNED = UNSIGNED_AMENDMENTS
 OPEN = (*UNSIGNED, _State.AGREED)
 SHOWN = (
@@ -206,7 +207,7 @@ def sign(amendment: Amendment, *, by: User, read: str | None, now: datetime) -> 
     if account.frozen:
         raise UnableToAmend("the account is frozen, and nothing about it changes meanwhile")
     try:
-        sheet = term_sheets.sign(row.sheet, act="amend", until=row.expires_at, by=by, read=read, now=now)
+        sheet = term_sheets.sign(row.sheet, act=_ACT, until=row.expires_at, by=by, read=read, now=now)
     except term_sheets.UnableToAgree as refusal:
         raise UnableToAmend(str(refusal)) from refusal
     if sheet is None:
@@ -358,7 +359,7 @@ def _step(
     before = row.state
     if state in (_State.REJECTED, _State.DECLINED, _State.WITHDRAWN, _State.EXPIRED):
         values |= {"ended_by": actor, "ended_at": now, "end_reason": reason}
-        authority.void(row.loan, SigningRule.Action.ACCEPT, by=actor, now=now)
+        authority.void(row.loan, _ACT, by=actor, now=now)
     for name, value in {"state": state, **values}.items():
         setattr(row, name, value)
     row.save(update_fields=["state", *values])

@@ -238,9 +238,9 @@ def withdraw(row: JointSignature, *, by: User, now: datetime) -> None:
     _withdraw(found, by=by, now=now)
 
 
-def void(loan: Loan, action: str, *, by: User | None, now: datetime) -> None:
-    """Take back what waits for a second signature about a locked loan, because it came otherwise, or is over."""
-    for row in JointSignature.objects.filter(loan=loan, action=action, second=None, withdrawn_at=None):
+def void(loan: Loan, act: str, *, by: User | None, now: datetime) -> None:
+    """Take back what waits for a second signature to do one thing to a locked loan: it came otherwise, or is over."""
+    for row in JointSignature.objects.filter(loan=loan, act=act, second=None, withdrawn_at=None):
         _withdraw(row, by=by, now=now)
 
 

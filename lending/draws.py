@@ -34,6 +34,7 @@ from lending.notices import Letter
 _DRAWN_ON = (LoanState.ACTIVE, LoanState.RECALLED)
 ASKERS = frozenset({Role.RELATIONSHIP_MANAGER})  # propose one to a client of theirs; who signs for it asks without them
 _OPEN = (Draw.State.PROPOSED, Draw.State.REQUESTED)
+_ACT = "draw"
 
 
 class UnableToDraw(Exception):
@@ -143,7 +144,7 @@ def _signed(loan: Loan, amount: Decimal, by: User, now: datetime) -> bool:
     """Put a signature under a draw, and return whether it is signed whole."""
     content = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(amount)}
     return authority.sign(
-        loan.client, SigningRule.Action.ACCEPT, act="draw", words=f"{_sum(loan, amount)} to be drawn of {loan}",
+        loan.client, SigningRule.Action.ACCEPT, act=_ACT, words=f"{_sum(loan, amount)} to be drawn of {loan}",
         content=content, asset=loan.asset, amount=amount, loan=loan, by=by, now=now,
     )  # fmt: skip
 
@@ -165,7 +166,7 @@ def drop_waiting(loan: Loan, *, by: User, now: datetime) -> Draw:
         access.require_role(by, Role.OPERATIONS, *ASKERS)
         access.require_client(by, loan.client)
     row = _locked(waiting(loan), *_OPEN)
-    authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
+    authority.void(loan, _ACT, by=by, now=now)
     row.state, row.decided_by, row.decided_at = Draw.State.CANCELLED, by, now
     row.save(update_fields=["state", "decided_by", "decided_at"])
     _tell(row, "draw_dropped", by, now)

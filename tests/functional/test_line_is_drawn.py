@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
+from lending import authority
 from lending.models import Draw, JointSignature, Loan, Notice, Product, User
 from risk import cycle
 from tests import stories
@@ -118,10 +119,15 @@ def test_where_two_sign_a_draw_takes_both_whoever_began_it(cast: Cast, line: Loa
     assert "Signed by you." in press(dora, f"{own}line/{draw.public_id}/sign/")
     draw.refresh_from_db()
     assert (draw.state, draw.signed_by) == ("proposed", None)
-    # What one has signed goes with the draw that is dropped.
-    first = _waits()
+    # What one has signed goes with the draw that is dropped, and what they signed of a change of the line stays.
+    first, content = _waits(), {"sheet": "the next one"}
+    signed = {"words": "other terms", "content": content, "asset": line.asset, "amount": line.principal, "loan": line}
+    assert not authority.sign(line.client, "accept", act="amend", by=dora, now=LATER, **signed)
     assert "Dropped" in press(cast.robin, desk, act="drop")
     assert JointSignature.objects.get(public_id=first).withdrawn_by == cast.robin
+    authority.void(line, "draw", by=None, now=LATER)
+    assert JointSignature.objects.get(public_id=_waits()).act == "amend"
+    authority.void(line, "amend", by=None, now=LATER)
     press(cast.robin, desk, act="ask", amount="2000")
     press(dora, f"{own}line/{Draw.objects.get(state='proposed').public_id}/sign/")
     press(cast.alice, f"/portal/signatures/{_waits()}/sign/")
