@@ -16,7 +16,8 @@ def work(kind: Overdue.Kind, due: Iterable[tuple[Loan, Callable[[], int]]], *, n
     """
     Do what is due of some loans, each in a transaction of its own, and return how much was done.
 
-    What fails is kept as overdue since it failed first, and tried again at the next call; what fails no more is over.
+    What fails is kept as overdue since it failed first, and tried again at the next call; what fails no more is over,
+    but for what another call, which began later, has seen fail meanwhile.
     """
     done, failed = 0, set[int]()
     for loan, act in due:
@@ -27,7 +28,8 @@ def work(kind: Overdue.Kind, due: Iterable[tuple[Loan, Callable[[], int]]], *, n
             since = Overdue.objects.filter(loan=loan, kind=kind, done_at=None).values_list("at", flat=True).first()
             keep(loan, kind, [since or now], f"{UNFORESEEN} ({type(wrong).__name__})", now)
             failed.add(loan.pk)
-    Overdue.objects.filter(kind=kind, done_at=None).exclude(loan__in=failed).update(done_at=now)
+    known = Overdue.objects.filter(kind=kind, done_at=None, since__lte=now)
+    known.exclude(loan__in=failed).update(done_at=now)
     return done
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Greatest
 
 from lending import ledger, loans, one_by_one, replays
 from lending.engine import accounts
@@ -85,7 +86,8 @@ def standing(loans: Iterable[Loan], kind: Overdue.Kind) -> defaultdict[int, dict
 
 def over(loans: Iterable[Loan], kind: Overdue.Kind, *, now: datetime) -> None:
     """Note that nothing of one kind is overdue of some loans any more."""
-    _open(loans, kind).update(done_at=now)
+    # Another worker, whose instant is a later one, may have kept it just before.
+    _open(loans, kind).update(done_at=Greatest("since", Value(now)))
 
 
 def explained(kind: Overdue.Kind, due: Sequence[tuple[Loan, datetime | None]]) -> list[Late]:

@@ -113,8 +113,11 @@ def test_what_ends_or_goes_on_by_itself_is_over_once_it_fails_no_more(step: Call
     kinds = {amendments.work_due: "amendment", rolling.roll_due: "rolling", loans.close_due: "closing"}
     one_by_one.keep(loan, Overdue.Kind(kinds[step]), [FUNDED], "it failed", FUNDED)
     assert [late.loan for late in failing(before=FUNDED)] == [loan]
+    # What a call that began later has seen fail is not this one's to end.
+    one_by_one.keep(loan, Overdue.Kind(kinds[step]), [FUNDED + 2 * HOUR], "it failed", FUNDED + 2 * HOUR)
     step(now=FUNDED + HOUR)
     assert failing(before=FUNDED + HOUR) == []
+    assert [late.since for late in Overdue.objects.filter(done_at=None)] == [FUNDED + 2 * HOUR]
 
 
 def test_a_notice_asks_for_less_when_principal_was_paid_before() -> None:
