@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Q
 
 from lending import (
     collateral,
@@ -60,14 +61,18 @@ def credit_due(*, now: datetime, limit: int = LIMIT) -> int:
     Credit each confirmed deposit once: to its client, then as collateral or as a payment, by its address' purpose.
 
     Collateral goes in one set, because in a crash it comes in hundreds. What arrives at an unknown address is kept on
-    an account of its own until somebody matches it, and so is what the custodian objects to the sender of.
+    an account of its own until somebody matches it, and so is what the custodian objects to the sender of, until it
+    objects no more: it may have looked at it only after the last confirmation.
     """
-    due = Deposit.objects.filter(state=Deposit.State.CONFIRMED).order_by("confirmed_at", "position")
-    keys = list(due.values_list("pk", flat=True)[:limit])
-    if not keys:
+    cleared = Q(state=Deposit.State.HELD, screened=True, confirmed_at__isnull=False)
+    due = Deposit.objects.filter(Q(state=Deposit.State.CONFIRMED) | cleared).order_by("confirmed_at", "position")
+    found = dict(due.values_list("pk", "state")[:limit])
+    if not found:
         return 0
-    credited = _credit_collateral(keys, now)
-    return len(credited) + sum(credit(pk, now=now) for pk in keys if pk not in credited)
+    held = [pk for pk, state in found.items() if state == Deposit.State.HELD]
+    credited = _credit_collateral([*found], now)
+    singly = sum(credit(pk, now=now) for pk in found if pk not in credited)
+    return len(credited) + singly + sum(let_in(pk, now=now) is not None for pk in held)
 
 
 @transaction.atomic
@@ -233,6 +238,30 @@ def hold(deposit: Deposit, *, now: datetime, as_: Deposit.State = Deposit.State.
     deposit.state, deposit.credited_at = as_, None
     deposit.save(update_fields=["state", "credited_at"])
     news(deposit.state, deposit, now).save()
+
+
+@transaction.atomic
+def let_in(pk: int, *, now: datetime, by: User | None = None) -> Deposit | None:
+    """
+    Let in what is kept apart, for two persons or as the custodian objects no more; None where there is no such thing.
+
+    It goes to the purpose of its address, or waits to be matched where that is nobody's.
+    """
+    address = Deposit.objects.select_related("address").get(pk=pk).address
+    account = margin_accounts.lock(address.margin_account_id) if address else None
+    rows = Deposit.objects.select_for_update(of=("self",)).select_related("asset")
+    deposit = rows.filter(pk=pk, state=Deposit.State.HELD, confirmed_at__isnull=False).first()
+    if deposit is None or not (by or deposit.screened):
+        return None
+    if address is None or account is None:
+        deposit.state = Deposit.State.UNMATCHED
+        deposit.save(update_fields=["state"])
+        news(deposit.state, deposit, now).save()
+        return deposit
+    heading = _heading(deposit, margin_accounts.book_of(account).pk, now)
+    heading = replace(heading, key=_key("let_in", deposit), client_id=account.client_id)
+    give(deposit, account, address.purpose, heading=heading, actor=by, now=now)
+    return deposit
 
 
 def give(

@@ -91,7 +91,7 @@ def poll_due(*, now: datetime) -> int:
 
     A deposit is dated by the confirmation it needed, as the custodian saw it, and not by this look at it: an outage of
     either side must not make coins late that were there in time. Each look that saw everything leaves its instant.
-    What is confirmed and not credited yet, or was dropped by its chain, is asked about again.
+    What is confirmed and not credited yet, is kept apart, or was dropped by its chain, is asked about again.
     """
     custodian = ports.custodian()
     assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
@@ -100,7 +100,8 @@ def poll_due(*, now: datetime) -> int:
     read = max(mine.aggregate(last=Max("position"))["last"] or 0, 0)
     pending = mine.filter(state=_State.PENDING).order_by("position")
     waiting = list(pending.values_list("custodian_ref", flat=True)[:MOST_WAITING])
-    doubtful = mine.filter(state=_State.CONFIRMED) | mine.filter(state=_State.REORGED, seen_at__gt=now - RETURNS_WITHIN)
+    lately = mine.filter(state__in=(_State.REORGED, _State.HELD), seen_at__gt=now - RETURNS_WITHIN)
+    doubtful = mine.filter(state=_State.CONFIRMED) | lately
     again = doubtful.order_by("-position").values_list("custodian_ref", flat=True)[:MOST_WAITING]
     try:
         reports = custodian.deposits(after=read, refs=[*waiting, *again], needed=needed, at=now)
@@ -149,7 +150,7 @@ def _take_down(reports: list[DepositReport], assets: Mapping[str, Any], custodia
             row = _deposit(report, asset, address, custodian, now)
             _move(row, report, asset.needed or 1, now)
             new.append(row)
-        elif _is_news(row, report):
+        elif _is_news(row, report, asset.needed or 1):
             _move(row, report, asset.needed or 1, now)
             changed.append(row)
     Deposit.objects.bulk_create(new, ignore_conflicts=True)
@@ -158,16 +159,26 @@ def _take_down(reports: list[DepositReport], assets: Mapping[str, Any], custodia
     return len(new) + len(changed)
 
 
-def _is_news(row: Deposit, report: DepositReport) -> bool:
+def _is_news(row: Deposit, report: DepositReport, needed: int) -> bool:
     """Return whether a report changes what is known; what is credited is the reconciliation's to look at."""
     if row.state == _State.PENDING:
         return report.reorged or (row.confirmations, row.screened) != (report.confirmations, report.screened)
+    if row.state == _State.HELD:
+        return (row.screened, row.confirmed_at is not None) != (report.screened, _is_there(report, needed))
     return row.state in _OPEN and report.reorged != (row.state == _State.REORGED)
+
+
+def _is_there(report: DepositReport, needed: int) -> bool:
+    return report.confirmations >= needed and not report.reorged
 
 
 def _move(row: Deposit, report: DepositReport, needed: int, now: datetime) -> None:
     """Bring a deposit that is not credited to where the custodian sees it."""
     row.confirmations, row.screened = report.confirmations, report.screened
+    if row.state == _State.HELD:  # what its chain dropped meanwhile is not to be let in: it is not there
+        there = _is_there(report, needed)
+        row.confirmed_at = (row.confirmed_at or _confirmed_at(report, row, now)) if there else None
+        return
     if report.reorged:
         row.state, row.confirmed_at, row.final_since = _State.REORGED, None, None
         return

@@ -1,5 +1,5 @@
 """
-Transfers from senders that the custodian objects to: kept apart, until two persons let them in.
+Transfers from senders that the custodian objects to: kept apart, until two persons let them in, or it objects no more.
 
 They are at the custodian and nobody's to use: they secure nothing, cure nothing and pay nothing, and no deadline waits
 for them. What is let in counts from when it arrived.
@@ -9,8 +9,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from lending import access, approvals, arrivals, audit, margin_accounts, reasons
-from lending.engine import entries, money
+from lending import access, approvals, arrivals, audit, reasons
+from lending.engine import money
 from lending.models import Approval, Deposit, Role, User
 
 KIND = "let_in_deposit"
@@ -63,28 +63,18 @@ def carry_out(approval: Approval, *, now: datetime) -> Deposit:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it is not kept apart any more.
+        If it is not kept apart any more, or its network has dropped it.
     """
-    asked = approval.payload
-    found = Deposit.objects.select_related("address").get(public_id=asked["deposit"])
-    account = margin_accounts.lock(found.address.margin_account_id) if found.address else None
-    deposit = Deposit.objects.select_for_update(of=("self",)).select_related("asset", "address").get(pk=found.pk)
-    if deposit.state != Deposit.State.HELD:
-        raise approvals.UnableToApprove(f"the deposit is {deposit.get_state_display().lower()} by now")
+    asked, by = approval.payload, approval.checker
+    found = Deposit.objects.get(public_id=asked["deposit"])
+    deposit = arrivals.let_in(found.pk, by=by, now=now) if by is not None else None
+    if deposit is None:
+        found.refresh_from_db()
+        gone = found.state == Deposit.State.HELD
+        why = "dropped by its network: nothing is there" if gone else found.get_state_display().lower()
+        raise approvals.UnableToApprove(f"the deposit is {why} by now")
     facts = {"maker": approval.maker.email, "quantity": asked["quantity"], "asset": asked["asset"]}
-    audit.write("deposit_let_in", actor=approval.checker, obj=deposit, after=facts, reason=asked["reason"], now=now)
-    if account is None or deposit.address is None:
-        deposit.state = Deposit.State.UNMATCHED
-        deposit.save(update_fields=["state"])
-        arrivals.news(deposit.state, deposit, now).save()
-        return deposit
-    heading = entries.Heading(
-        key=f"let_in:{deposit.custodian}:{deposit.custodian_ref}",
-        effective_at=deposit.confirmed_at or now,
-        book_id=margin_accounts.book_of(account).pk,
-        client_id=account.client_id,
-    )
-    arrivals.give(deposit, account, deposit.address.purpose, heading=heading, actor=approval.checker, now=now)
+    audit.write("deposit_let_in", actor=by, obj=deposit, after=facts, reason=asked["reason"], now=now)
     return deposit
 
 

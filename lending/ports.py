@@ -25,7 +25,8 @@ class DepositReport:
     A transfer in, as the custodian sees it at one instant.
 
     `confirmed_at` is when the confirmation came that was asked for, None while it is missing: what arrived is dated by
-    it, however late we hear of it. `screened` says that its sender was looked at and nothing was found.
+    it, however late we hear of it. `screened` says that its sender was looked at and nothing was found; while it does
+    not, the transfer is kept apart.
     """
 
     ref: str

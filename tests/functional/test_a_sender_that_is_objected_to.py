@@ -10,10 +10,10 @@ from django.conf import LazySettings
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
-from lending import custody, ledger, ports
+from lending import approvals, custody, ledger, objections, ports
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
-from lending.models import Approval, Deposit, DepositAddress, Pledge, Role, RoleGrant, User
+from lending.models import Approval, Deposit, DepositAddress, Pledge, PledgeMovement, Role, RoleGrant, User
 from risk import held_transfers
 from risk.models import Incident
 from tests import stories
@@ -84,6 +84,33 @@ def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian
     assert "the deposit is credited, not held" in page(cast.olga, door, reason="again")
     assert held_transfers.watch_due(now=LATER) == 1
     assert not Incident.objects.filter(closed_at=None).exists()
+
+
+def test_it_is_let_in_by_itself_once_the_custodian_objects_no_more(cast: Cast, custodian: PaperCustodian) -> None:
+    loan = stories.running(cast)
+    DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=make.asset("BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL, address="bc1-theirs", created_at=NOW,
+    )  # fmt: skip
+    held, own = send(custodian, "looked at late", "bc1-theirs"), custodian._deposits["looked at late"]
+    asked = objections.ask(held, reason="known", maker=cast.olga, now=LATER)
+    confirmed_at = held.confirmed_at
+    own.drop(LATER)  # its block leaves the chain: two persons let nothing in that is not there
+    assert custody.poll_due(now=LATER) == 1
+    with pytest.raises(approvals.UnableToApprove, match="dropped by its network: nothing is there"):
+        approvals.decide(asked, checker=cast.cora, approve=True, now=LATER)
+    own.drops.clear()
+    own.screened = True
+    assert [custody.poll_due(now=LATER), custody.credit_due(now=LATER)] == [1, 1]
+    assert [custody.poll_due(now=LATER), custody.credit_due(now=LATER)] == [0, 0]
+    held.refresh_from_db()
+    assert (held.state, held.confirmed_at, held.credited_at) == ("credited", confirmed_at, LATER)
+    pledge = Pledge.objects.get(margin_account=loan.margin_account)
+    assert pledge.quantity == Decimal("26.5")
+    topped_up = PledgeMovement.objects.get(margin_account=loan.margin_account, kind="top_up")
+    assert topped_up.effective_at == confirmed_at  # a deadline is held against when it arrived
+    with pytest.raises(approvals.UnableToApprove, match="the deposit is credited by now"):
+        approvals.decide(asked, checker=cast.cora, approve=True, now=LATER)
 
 
 def test_what_arrived_at_nobodys_address_is_let_in_before_it_is_matched(cast: Cast, custodian: PaperCustodian) -> None:
