@@ -30,7 +30,7 @@ def record(
     now: datetime,
 ) -> Perfection:
     """
-    Record a control agreement or a filing; of each kind the newest one stands, and none is ever changed.
+    Record a control agreement or a filing; of each kind the newest one stands of each with whom, and none is changed.
 
     Raises
     ------
@@ -76,8 +76,9 @@ def record(
 
 
 def standing(account: MarginAccount) -> list[Perfection]:
-    """Return what perfects the interest in a margin account's collateral: the newest of each kind."""
-    rows = Perfection.objects.filter(margin_account=account).order_by("kind", "-pk").distinct("kind")
+    """Return what perfects the interest in a margin account's collateral: of each kind and holder the newest."""
+    rows = Perfection.objects.filter(margin_account=account).order_by("kind", "held_with", "-pk")
+    rows = rows.distinct("kind", "held_with")  # a filing in one registry takes the place of none in another
     return list(rows.select_related("document", "recorded_by"))
 
 
@@ -88,8 +89,9 @@ def lapsing(clients: QuerySet[Client], *, until: date) -> QuerySet[Any]:
     Each is about its account's first loan.
     """
     newer = Perfection.objects.filter(
-        margin_account=OuterRef("margin_account"), kind=OuterRef("kind"), pk__gt=OuterRef("pk")
-    )
+        margin_account=OuterRef("margin_account"), kind=OuterRef("kind"), held_with=OuterRef("held_with"),
+        pk__gt=OuterRef("pk"),
+    )  # fmt: skip
     held = Pledge.objects.filter(Q(quantity__gt=0) | Q(held_quantity__gt=0), margin_account=OuterRef("margin_account"))
     first = Loan.objects.filter(margin_account=OuterRef("margin_account")).order_by("pk").values("pk")[:1]
     rows = Perfection.objects.filter(~Exists(newer), Exists(held), client__in=clients, lapse_date__lte=until)

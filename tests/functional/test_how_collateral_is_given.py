@@ -112,6 +112,9 @@ def test_an_interest_is_perfected_and_its_filing_lapses(desk: Desk) -> None:
     assert "Secretary of State" in page(desk, desk.risk, door)
     home = page(desk, desk.manager, "/admin/")
     assert "lapses: filing 2021-77" in home
+    recorded(loan, desk.operations, desk, reference="NY-1", held_with="New York", lapse_date=date(2026, 6, 1))
+    assert "lapses: filing 2021-77" in page(desk, desk.manager, "/admin/")  # which that in another registry renews not
+    assert [row.reference for row in perfections.standing(loan.margin_account)] == ["NY-1", "2021-77"]
     recorded(loan, desk.operations, desk, reference="2021-99", lapse_date=date(2026, 6, 1))
     assert "2021-77" not in page(desk, desk.manager, "/admin/")  # a newer one stands
     with pytest.raises(DatabaseError), transaction.atomic():
