@@ -77,6 +77,15 @@ def differs(terms: LadderTerms, other: LadderTerms) -> str:
     return unlike[0].replace("_", " ") if unlike else ""
 
 
+def later(terms: LadderTerms, other: LadderTerms) -> list[str]:
+    """Return where a ladder calls or sells later than another: at its levels, or by its clocks."""
+    clocks = ("cure_period_s", "accelerated_cure_period_s", "final_wait_s", "gap_limit")
+    at = [name for (name, level), (_, own) in zip(terms.levels, other.levels, strict=True) if level > own]
+    at += ["LTV when it is paid out"] if terms.initial_ltv > other.initial_ltv else []
+    slow = [name for name in clocks if Decimal(getattr(terms, name)) > Decimal(getattr(other, name))]
+    return at + [name.removesuffix("_s").replace("_", " ") for name in slow]
+
+
 def pools_of(client: Client) -> QuerySet[MarginAccount]:
     """Return the pools of a client that may secure another loan, the oldest first."""
     pools = MarginAccount.objects.filter(client=client, kind=MarginAccount.Kind.POOL, frozen=False)

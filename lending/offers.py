@@ -389,9 +389,5 @@ def check_pool(pool: MarginAccount, client: Client, product: Product, terms: Lad
         raise UnableToQuote(f"collateral of the pool is given by {pool.pledge_terms}, that of {product} is not")
     if terms is not None and (reason := margin_accounts.differs(terms, pool.terms)):
         raise UnableToQuote(f"the ladder is the pool's, which another loan does not change: {reason}")
-    later = [
-        name for (name, level), (_, own) in zip(pool.terms.levels, product.terms.levels, strict=True) if level > own
-    ]
-    if later or pool.terms.initial_ltv > product.terms.initial_ltv:
-        said = ", ".join(later).lower() or "LTV when it is paid out"
-        raise UnableToQuote(f"the ladder of the pool is looser than that of {product}: {said}")
+    if later := margin_accounts.later(pool.terms, product.terms):
+        raise UnableToQuote(f"the ladder of the pool is looser than that of {product}: {', '.join(later).lower()}")

@@ -114,6 +114,7 @@ def test_what_a_pool_does_not_secure(cast: Cast, client: Browser, product: Produ
     first = stories.offered(cast, opens_pool=True)
     pool, own = first.margin_account, stories.offered(cast).margin_account
     dear = ProductFactory(code="tight", terms=LadderTermsFactory(margin_call_ltv=D("0.66"), warning_ltv=D("0.62")))
+    quick = ProductFactory(code="quick", terms=LadderTermsFactory(cure_period_s=pool.terms.cure_period_s - 1))
     elsewhere = ProductFactory(code="elsewhere", book=Book.objects.create(code="other", name="Other"))
     others = stories.offered(cast, cast.quayside, opens_pool=True).margin_account
     ladder = margin_accounts.with_transfers(pool.terms, minimum_transfer=D(500), call_rounding=D(100))
@@ -122,6 +123,7 @@ def test_what_a_pool_does_not_secure(cast: Cast, client: Browser, product: Produ
         "secures one loan alone: another loan needs a pool": {"margin_account": own},
         "kept in another book": {"margin_account": pool, "product": elsewhere},
         "looser than that of .*margin call": {"margin_account": pool, "product": dear},
+        "looser than that of .*: cure period$": {"margin_account": pool, "product": quick},
         "which another loan does not change: minimum transfer": {"margin_account": pool, "terms": ladder},
     }.items():
         with pytest.raises(offers.UnableToQuote, match=words):
