@@ -101,6 +101,11 @@ def checksummed(address: str) -> str:
     return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(digits, digest, strict=False))
 
 
+def kept(address: str, chain: str) -> str:
+    """Return how an address is written where it is kept: a segwit one, which has two spellings, in small letters."""
+    return address.lower() if chain == "bitcoin" and address[:3].lower() == "bc1" else address
+
+
 def problem(address: str, chain: str) -> str:
     """
     Return what is wrong with an address on a chain; "" where nothing is, or the chain is none whose addresses we know.

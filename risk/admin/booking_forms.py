@@ -130,7 +130,7 @@ class TermsForm(forms.Form):
         product, address = self.cleaned_data.get("product"), str(self.cleaned_data["payout_address"])
         if product is not None and address and (wrong := allow_list.problem(product.asset, address)):
             raise forms.ValidationError(f"{wrong[:1].upper()}{wrong[1:]}.")
-        return address
+        return allow_list.kept(product.asset, address) if product is not None else address
 
     def clean(self) -> dict[str, Any]:
         """Say beside its field what the verb would refuse about the amount."""

@@ -229,6 +229,19 @@ def test_an_address_is_allowed_on_the_loans_page_cools_off_and_can_be_struck_off
     assert not Withdrawal.objects.filter(purpose="release").exists()
 
 
+def test_an_address_in_capitals_is_the_same_address(cast: Cast) -> None:
+    bitcoin = make.AssetNetworkFactory(asset__code="BTC", chain="bitcoin").asset
+    small, said = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", {"reason": "signed", "now": NOW}
+    asked = allow_list.ask(cast.harbourside, bitcoin, small.upper(), maker=cast.olga, **said)
+    assert asked.payload["address"] == small
+    approvals.decide(asked, checker=cast.rhea, approve=True, now=NOW)
+    for spelled in (small, small.upper()):
+        with pytest.raises(allow_list.UnableToAllow, match="it is allowed already"):
+            allow_list.ask(cast.harbourside, bitcoin, spelled, maker=cast.olga, **said)
+    base58 = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"  # whose capitals say something
+    assert allow_list.kept(bitcoin, base58) == base58
+
+
 def test_the_database_wants_two_persons_and_a_cooling_off(cast: Cast) -> None:
     row = {"client": cast.harbourside, "asset": AssetFactory(code="BTC"), "address": "x", "allowed_at": NOW}
     for broken, name in (
