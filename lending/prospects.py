@@ -7,10 +7,11 @@ from django.db import transaction
 
 from lending import access, audit, kyc
 from lending.engine import money
-from lending.models import Client, KycCase, LedgerBalance, Loan, LoanState, Role, SignedAgreement, User
+from lending.models import Client, Deposit, KycCase, LedgerBalance, Loan, LoanState, Role, SignedAgreement, User
 
 CLOSERS = kyc.KEEPERS | {Role.DESK_HEAD, Role.COMPLIANCE}
 _OVER = (LoanState.CANCELLED, LoanState.CLOSED)
+_COMING = (Deposit.State.PENDING, Deposit.State.CONFIRMED, Deposit.State.HELD)
 _REASON_LENGTH = 400
 
 
@@ -74,8 +75,8 @@ def close(client: Client, *, reason: str, by: User, now: datetime) -> Client:
     Raises
     ------
     UnableToClose
-        If it is closed already, a loan or an offer of it is open, the books hold something of it, no reason is given or
-        too long a one.
+        If it is closed already, a loan or an offer of it is open, the books hold something of it or a transfer to it is
+        not credited yet, no reason is given or too long a one.
     lending.access.UnableToAccess
         If `by` closes no clients, or does not see this one.
     """
@@ -90,6 +91,9 @@ def close(client: Client, *, reason: str, by: User, now: datetime) -> Client:
     held = LedgerBalance.objects.filter(account__client=row).exclude(amount=0).select_related("account__asset").first()
     if held is not None:
         raise UnableToClose(f"{held.account.asset.code} of it is still on the books: that goes back first")
+    coming = Deposit.objects.filter(client=row, state__in=_COMING).select_related("asset").first()
+    if coming is not None:  # kept apart, it is on the books without its client; who manages it is not to read of that
+        raise UnableToClose(f"a transfer of {coming.asset.code} to it is not credited yet: that is settled first")
     return _stage(row, Client.Stage.CLOSED, "client_closed", reason=why, by=by, now=now)
 
 

@@ -13,6 +13,7 @@ from lending.models import (
     AuditRecord,
     Client,
     ClientUser,
+    Deposit,
     Notice,
     RelationshipPeriod,
     Role,
@@ -196,6 +197,12 @@ def test_a_lost_prospect_leaves_the_pipeline_and_can_come_back(cast: Cast) -> No
     lost.refresh_from_db()
     assert lost.stage == Client.Stage.PROSPECT
     # Nobody is closed with whom something is open.
+    stray = {"custodian": "paper", "custodian_ref": "x", "position": 1, "sent_to": "a", "seen_at": NOW, "quantity": 1}
+    held = Deposit.objects.create(client=lost, asset=asset("BTC"), state=Deposit.State.HELD, **stray)
+    said = press(cast.robin, f"{page}close/", why_closed="went elsewhere")
+    assert "Refused: a transfer of BTC to it is not credited yet: that is settled first" in said
+    Deposit.objects.filter(pk=held.pk).update(state=Deposit.State.REORGED)
+    assert "Closed: it stands" in press(cast.robin, f"{page}close/", why_closed="went elsewhere")
     loan = stories.running(cast)
     at = f"/admin/lending/client/{cast.harbourside.pk}/close/"
     assert f"Refused: {loan} is active: it ends first" in press(cast.robin, at, why_closed="gone")
