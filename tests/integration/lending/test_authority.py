@@ -2,11 +2,15 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from uuid import uuid4
 
+import psycopg
 import pytest
+from django.conf import LazySettings
 from django.db import Error, connection, transaction
 
+from deploy import databases
 from lending import access, authority, kyc, offers, parties
 from lending.models import (
     Asset,
@@ -22,7 +26,7 @@ from lending.models import (
 )
 from risk import disputes
 from tests import stories
-from tests.cast import NOW, Cast
+from tests.cast import NOW, Cast, assemble
 
 ACCEPT = SigningRule.Action.ACCEPT
 
@@ -183,3 +187,32 @@ def test_a_person_who_is_the_client_signs_without_a_matrix(cast: Cast) -> None:
     for other in (cast.alice, cast.bob):  # bob signs in for them, and their case does not name him
         with pytest.raises(authority.UnableToSign):
             matrix.signatures(other, ACCEPT, None, None)
+
+
+def test_a_person_approved_before_cases_named_who_signs_goes_on_signing(real_db: str, settings: LazySettings) -> None:
+    cast = assemble()
+    clients = {}
+    for name, people in {"Yuki": [cast.alice], "Tom": [cast.alice, cast.charlie]}.items():
+        clients[name] = person = Client.objects.create(
+            name=name, kind="individual", jurisdiction="JP", relationship_manager=cast.robin, created_at=NOW
+        )
+        for user in people:
+            ClientUser.objects.create(client=person, user=user, role=Role.BORROWER_ADMIN, created_at=NOW)
+        case = KycCase.objects.create(client=person, opened_by=cast.robin, opened_at=NOW)
+        KycCase.objects.filter(pk=case.pk).update(
+            state="approved", maker=cast.robin, checker=cast.cora, approved_at=NOW, risk_rating="low",
+            review_date=(NOW + timedelta(days=300)).date(),
+        )  # fmt: skip
+    with pytest.raises(authority.UnableToSign, match="does not name alice@"):
+        authority.require(cast.alice, clients["Yuki"], ACCEPT)
+    upgrade = import_module("lending.migrations.0052_signers_of_their_own").NAME_THEM
+    with psycopg.connect(databases.url_of(settings.OWNER_DATABASE_URL, real_db)) as owner:
+        owner.execute(upgrade)
+        owner.execute(upgrade)  # which finds nobody twice
+    assert authority.require(cast.alice, clients["Yuki"], ACCEPT) == authority.ALONE
+    named = RelatedParty.objects.get(client=clients["Yuki"])
+    assert (named.name, named.country, named.email, named.is_signer) == ("Yuki", "JP", cast.alice.email, True)
+    with pytest.raises(authority.UnableToSign, match="does not name alice@"):  # who of two signs is for a review to say
+        authority.require(cast.alice, clients["Tom"], ACCEPT)
+    with pytest.raises(Error, match="only while it is open"), transaction.atomic():
+        RelatedParty.objects.filter(pk=named.pk).update(email="another@person.example")
