@@ -3,20 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods
 
-from lending import recalls, staff
-from lending.admin import acts
+from lending import recalls
+from lending.admin.loan_parts import LoanPart
 from lending.models import Loan, LoanState
-from lending.staff import Page, roles
+from lending.staff import roles
 
+_TEMPLATE = "admin/recall.html"
 _ASKED = "Asked: it waits on the page Approvals for a second person."
 
 
@@ -24,25 +20,7 @@ def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return how a running loan ends that has no fixed end, with the form that asks for it; nothing for others."""
     if subject.has_fixed_end or subject.state not in (LoanState.ACTIVE, LoanState.RECALLED):
         return SafeString("")
-    return render_to_string("admin/recall.html", _facts(request, subject, now), request=request)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def page(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show how a loan ends, and ask for its notice or for taking that back."""
-    if request.method == "POST":
-        return acts.perform(request, _seen(request), pk, _ask, refusals=(recalls.UnableToRecall,), again=_page)
-    return _page(request, get_object_or_404(_seen(request), pk=pk))
-
-
-def _seen(request: HttpRequest) -> QuerySet[Loan]:
-    return Loan.objects.filter(client__in=staff.clients(request)).select_related("client", "asset")
-
-
-def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
-    facts = _facts(request, loan, staff.now(request)) | {"refusal": refusal, "typed": request.POST}
-    frame = {**admin.site.each_context(request), "title": "How it ends", **facts}
-    return TemplateResponse(request, "admin/recall_page.html", frame, status=422 if refusal else 200)
+    return render_to_string(_TEMPLATE, {"loan": subject, **_facts(request, subject, now)}, request=request)
 
 
 def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
@@ -50,7 +28,6 @@ def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
     runs = not loan.has_fixed_end and loan.state == LoanState.ACTIVE
     given = loan.events.filter(to_state=LoanState.RECALLED).select_related("actor").order_by("-pk")
     return {
-        "loan": loan,
         "now": now,
         "asked": asked,
         "runs": runs,
@@ -67,5 +44,6 @@ def _ask(request: HttpRequest, loan: Loan, now: datetime) -> str:
     return _ASKED
 
 
-_site: Any = admin.site
-_site.add_page(Page("recalls/<int:pk>/", "lending_recall", page, recalls.ASKERS, "lending"))
+LoanPart(title="How it ends", template=_TEMPLATE, facts=_facts, act=_ask, refusals=(recalls.UnableToRecall,)).at(
+    "recalls", "lending_recall", recalls.ASKERS, "lending"
+)

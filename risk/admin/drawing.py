@@ -4,20 +4,15 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_http_methods
 
-from lending import access, draws, loans, staff, withdrawals
-from lending.admin import acts
+from lending import access, draws, loans, withdrawals
+from lending.admin.loan_parts import LoanPart
 from lending.models import Draw, Loan, Role
 from lending.permits import UnableToVerify
-from lending.staff import Page, roles
+from lending.staff import roles
 from lending.typed import Figure, first_error
 from risk import permits
 
@@ -45,27 +40,10 @@ def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     return render_to_string("admin/draws_part.html", {"loan": subject}, request=request)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def page(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a line's draws, as a part of its loan's page or a page of its own; ask for one, drop it, pay it out."""
-    if request.method == "POST":
-        return acts.perform(request, _mine(request), pk, _act, refusals=_REFUSALS, again=_page)
-    loan = get_object_or_404(_mine(request), pk=pk)
-    if request.headers.get("HX-Request"):
-        return TemplateResponse(request, "admin/draws.html", _shown(request, loan))
-    return _page(request, loan)
-
-
-def _mine(request: HttpRequest) -> QuerySet[Loan]:
-    mine = Loan.objects.filter(client__in=staff.clients(request))
-    return mine.select_related("client", "asset", "margin_account")
-
-
-def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
+def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
     rows = list(loan.draws.select_related("asked_by").order_by("-pk")[:_SHOWN])
     held = roles(request)
     return {
-        "loan": loan,
         "asset": loan.asset.code,
         "available": draws.available(loan),
         "rows": rows,
@@ -73,12 +51,6 @@ def _shown(request: HttpRequest, loan: Loan) -> dict[str, Any]:
         "asks": bool(held & draws.ASKERS),
         "pays": Role.OPERATIONS in held,
     }
-
-
-def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
-    frame = {**admin.site.each_context(request), "title": "Draws", "refusal": refusal, "typed": request.POST}
-    context = {**frame, **_shown(request, loan)}
-    return TemplateResponse(request, "admin/draws_page.html", context, status=422 if refusal else 200)
 
 
 def _act(request: HttpRequest, loan: Loan, now: datetime) -> str:
@@ -102,5 +74,11 @@ def _act(request: HttpRequest, loan: Loan, now: datetime) -> str:
     return f"Paid out: the collateral holds at the marks of now, and the money {where}."
 
 
-_site: Any = admin.site
-_site.add_page(Page("draws/<int:pk>/", "risk_draws", page, _MAY, "risk"))
+LoanPart(
+    title="Draws",
+    template="admin/draws.html",
+    facts=_facts,
+    act=_act,
+    refusals=_REFUSALS,
+    reads=("margin_account",),
+).at("draws", "risk_draws", _MAY, "risk")
