@@ -43,6 +43,16 @@ def pages(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
     A kind is a route of the project's addresses: every loan's page is of one kind, each table of the admin of its own.
     Raises UnableToOpen for a link that is dead or closed to whoever is shown it; files are no pages.
     """
+    return (page for page, content_type in _walk(fetch, door) if content_type.startswith("text/html"))
+
+
+def papers(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
+    """Yield one paper (PDF) of every kind, from a door on, as `pages` does pages."""
+    return (page for page, content_type in _walk(fetch, door) if content_type.startswith("application/pdf"))
+
+
+def _walk(fetch: Callable[[str], Answer], door: str) -> Iterator[tuple[Page, str]]:
+    """Yield one of every kind that links lead to, and what it is."""
     seen: set[str] = set()
     met = {door}
     ahead = [(door, "")]
@@ -54,10 +64,10 @@ def pages(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
         answer = fetch(path)
         if answer.status != 200:
             raise UnableToOpen(f"{met_on} links to {path}, which answers {answer.status}")
+        seen.add(kind)
+        yield Page(kind, path), answer.content_type
         if not answer.content_type.startswith("text/html"):
             continue
-        seen.add(kind)
-        yield Page(kind, path)
         links = dict.fromkeys(_links(path, answer.text))
         ahead += [(link, path) for link in links if link not in met]
         met |= links.keys()

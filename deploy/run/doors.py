@@ -55,6 +55,10 @@ class Visitor:
         answer = self._client.get(path)
         return Answer(answer.status_code, answer.headers.get("Content-Type", ""), answer.text)
 
+    def paper(self, path: str) -> bytes:
+        """Return a file that an address gives, and raise what the platform answers where it gives none."""
+        return self._client.get(path).raise_for_status().content
+
     def listen(self, path: str, heard: list[float]) -> threading.Thread:
         """Follow a page's live line in a thread of its own, noting when each event came."""
 

@@ -1,9 +1,9 @@
 """
 Take a picture of every page of a running demo desk: `make screenshots`.
 
-Every kind of page that links lead to from each role's door, at desktop and phone width, light and dark, while the
-crash of 19 May 2021 is on; a page that a role before sees just so is not taken again. Pictures go to
-build/screenshots, named role-page-width-light.png, beside an index; a few small ones for the README, and only these,
+Every kind of page that links lead to from each role's door, at desktop and phone width, light and dark, and every kind
+of paper (PDF), while the crash of 19 May 2021 is on; a page that a role before sees just so is not taken again. They go
+to build/screenshots, named role-page-width-light.png, beside an index; a few small ones for the README, and only these,
 replace those in docs/pictures by `make screenshots README=1`.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import django
 import httpx
+import pypdfium2
 from PIL import Image
 
 from deploy.embedded.layout import CHECKOUT
@@ -36,6 +37,7 @@ README = {
     ("desk head", "admin:otc_pnl"): "desk-head.png",
 }
 _FRESH_S = 16
+_SHEETS, _SHARP = 4, 1.5  # of a paper: pages, and pixels to a point
 _SETTLE_S = 0.4  # for charts to draw
 
 
@@ -121,10 +123,25 @@ def pictures(
             visitor.picture(folder / name)
             taken.append(name)
         say(f"{who['role']}: {page.kind} {page.path}")
+    if kinds is None:
+        taken += [
+            name for page in crawl.papers(person.fetch, door) for name in paper(person, who["role"], page, folder)
+        ]
     for complaint in visitor.complaints():
         say(f"{who['role']}: the browser complains: {complaint}")
     before.append(person)
     return taken
+
+
+def paper(person: doors.Visitor, role: str, page: crawl.Page, folder: Path) -> list[str]:
+    """Draw the first pages of a paper, and return the files' names."""
+    drawn = pypdfium2.PdfDocument(person.paper(page.path))
+    names = []
+    for number in range(min(len(drawn), _SHEETS)):
+        names.append(f"{role}-{page.kind}-paper-{number + 1}.png".replace(" ", "-").replace(":", "-"))
+        drawn[number].render(scale=_SHARP).to_pil().save(folder / names[-1])
+    say(f"{role}: {page.kind} {page.path}, {len(drawn)} pages of paper")
+    return names
 
 
 def named(role: str, kind: str, size: tuple[int, int], *, dark: bool) -> str:
