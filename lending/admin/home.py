@@ -4,7 +4,6 @@ from collections import defaultdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Sum, Value
@@ -47,7 +46,11 @@ def manages(request: HttpRequest) -> bool:
 
 
 def unruled(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> SafeString:
-    """Return, to who can mend it, that no rule allows anything, or of which clients nothing is asked; one query."""
+    """
+    Return, to who can mend it, that no rule allows anything, or of which clients nothing is asked; one query.
+
+    What is asked for already stands among the requests.
+    """
     if not roles(request) & _RULE_MAKERS:
         return SafeString("")
     allowing = eligibility.RULES.in_force(on=now.date()).filter(allowed=True).order_by().values_list(Value(_ALLOWED))
@@ -55,11 +58,9 @@ def unruled(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> 
     found = {said for (said,) in allowing.union(asked)}
     shown = []
     if _ALLOWED not in found:
-        context: dict[str, Any] = {"waiting": eligibility.RULES.waiting(now=now)}
-        shown.append(render_to_string("admin/home/eligibility.html", context, request=request))
+        shown.append(render_to_string("admin/home/eligibility.html", {}, request=request))
     if without := [kind.label.lower() for kind in Client.Kind if kind not in found]:
-        context = {"without": without, "waiting": checklists.RULES.waiting(now=now)}
-        shown.append(render_to_string("admin/home/checklists.html", context, request=request))
+        shown.append(render_to_string("admin/home/checklists.html", {"without": without}, request=request))
     return format_html_join("", "{}", ((part,) for part in shown))
 
 
