@@ -95,7 +95,7 @@ def _asked(client: Client, asset: Asset, address: str, reason: str, now: datetim
         raise UnableToAllow(f"an address is one word of at most {LONGEST} characters")
     if wrong := problem(asset, where):
         raise UnableToAllow(wrong)
-    where = kept(asset, where)
+    where = addresses.kept(where)
     if _standing(client).filter(asset=asset, address=where).exists():
         raise UnableToAllow("it is allowed already")
     if any((row.payload["asset"], row.payload["address"]) == (asset.code, where) for row in waiting(client, now=now)):
@@ -105,19 +105,9 @@ def _asked(client: Client, asset: Asset, address: str, reason: str, now: datetim
 
 def problem(asset: Asset, address: str) -> str:
     """Return what is wrong with an address to which an asset is to be sent; "" where none of its networks can tell."""
-    found = [addresses.problem(address, chain) for chain in _chains(asset)]
+    chains = AssetNetwork.objects.filter(asset=asset).order_by("chain").values_list("chain", flat=True)
+    found = [addresses.problem(address, chain) for chain in chains]
     return next(iter(found), "") if all(found) else ""
-
-
-def kept(asset: Asset, address: str) -> str:
-    """Return how an address is kept to which an asset is to be sent, so that one is never two."""
-    for chain in _chains(asset):
-        address = addresses.kept(address, chain)
-    return address
-
-
-def _chains(asset: Asset) -> list[str]:
-    return list(AssetNetwork.objects.filter(asset=asset).order_by("chain").values_list("chain", flat=True))
 
 
 def _request(client: Client, asked: dict[str, str], *, maker: User, now: datetime) -> Approval:

@@ -54,8 +54,8 @@ def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> Appro
     Have somebody act for a client no more, at once; they are told, and those who still do.
 
     What they asked for as a client and nobody has decided is taken back. Who acts for no client is signed out. Where
-    nobody is left who signs for it, it is asked of a second person instead, and the request comes back: nobody at the
-    desk alone leaves a client without anybody who could object.
+    nobody is left who signs for it, or nobody at all, it is asked of a second person instead, and the request comes
+    back: nobody at the desk alone leaves a client without anybody who could object.
 
     Raises
     ------
@@ -67,11 +67,13 @@ def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> Appro
     access.require_role(by, *REMOVERS)
     access.require_client(by, person.client)
     why, client = _reason(reason), Client.objects.select_for_update(of=("self",)).get(pk=person.client_id)
-    left = ClientUser.objects.filter(client=client, role=Role.BORROWER_ADMIN, user__is_active=True)
-    if left.exclude(pk=person.pk).exists():
+    left = ClientUser.objects.filter(client=client, user__is_active=True).exclude(pk=person.pk)
+    if person.role == Role.BORROWER_ADMIN:
+        left = left.filter(role=Role.BORROWER_ADMIN)
+    if left.exists():
         _remove(person, reason=why, by=by, now=now)
         return None
-    if waiting(client, now=now, kind=LAST_SIGNER) is not None:
+    if LAST_SIGNER in waiting(client, now=now):
         raise UnableToLeave("it waits for a second person already")
     asked = {"client": str(client.public_id), "person": person.user.email, "role": person.role, "reason": why}
     return approvals.request(LAST_SIGNER, asked, maker=by, now=now, client=client)
@@ -123,7 +125,7 @@ def ask_hand_over(client: Client, to: User, *, reason: str, maker: User, now: da
     _check_manager(to)
     if to.pk == client.relationship_manager_id:
         raise UnableToLeave(f"{to} looks after {client} already")
-    if waiting(client, now=now) is not None:
+    if HAND_OVER in waiting(client, now=now):
         raise UnableToLeave("it waits for a second person already")
     payload = {
         "client": str(client.public_id), "from": client.relationship_manager.email, "to": to.email, "reason": why,
@@ -131,12 +133,12 @@ def ask_hand_over(client: Client, to: User, *, reason: str, maker: User, now: da
     return approvals.request(HAND_OVER, payload, maker=maker, now=now, client=client)
 
 
-def waiting(client: Client, *, now: datetime, kind: str = HAND_OVER) -> Approval | None:
-    """Return the request to hand a client over, or to remove its last signer, that waits for a second person."""
+def waiting(client: Client, *, now: datetime) -> dict[str, Approval]:
+    """Return the requests to hand a client over, or to remove its last signer, that wait for a second person."""
     found = Approval.objects.filter(
-        kind=kind, client=client, state=Approval.State.REQUESTED, expires_at__gt=now
-    ).select_related("maker")
-    return found.first()
+        kind__in=(HAND_OVER, LAST_SIGNER), client=client, state=Approval.State.REQUESTED, expires_at__gt=now
+    )
+    return {row.kind: row for row in found.select_related("maker")}
 
 
 def managers() -> list[User]:

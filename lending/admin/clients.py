@@ -80,18 +80,17 @@ class ClientAdmin(Table):
         shown, held = self.get_object(request, object_id), roles(request)
         extras: dict[str, Any] = {}
         if shown is not None:
-            closed, now = shown.stage == Client.Stage.CLOSED, staff.now(request)
-            hands = bool(held & departures.HANDERS) and not closed
+            closed = shown.stage == Client.Stage.CLOSED
+            hands, removes = bool(held & departures.HANDERS) and not closed, bool(held & departures.REMOVERS)
+            waits = departures.waiting(shown, now=staff.now(request)) if hands or removes else {}
             extras = {
                 "hands": hands,
-                "asked": departures.waiting(shown, now=now) if hands else None,
+                "asked": waits.get(departures.HAND_OVER) if hands else None,
+                "leaving": waits.get(departures.LAST_SIGNER),
                 "managers": [user for user in departures.managers() if user.pk != shown.relationship_manager_id]
                 if hands
                 else [],
-                "acting": list(shown.client_users.select_related("user").order_by("user__name"))
-                if held & departures.REMOVERS
-                else [],
-                "leaving": departures.waiting(shown, now=now, kind=departures.LAST_SIGNER),
+                "acting": list(shown.client_users.select_related("user").order_by("user__name")) if removes else [],
                 "closes": bool(held & prospects.CLOSERS),
                 "closed": closed,
             }
@@ -120,7 +119,7 @@ def _remove(request: HttpRequest, client: Client, now: datetime) -> str:
     if person is None:
         raise departures.UnableToLeave("choose who acts for it no more")
     if departures.remove(person, reason=request.POST.get("why_ended", ""), by=by, now=now) is not None:
-        return f"Asked: {person.user} is the last who signs for {client}, so a second person agrees to that."
+        return f"Asked: nobody else would sign for {client}, so a second person agrees to that."
     return f"{person.user} acts for {client} no more."
 
 

@@ -101,9 +101,9 @@ def checksummed(address: str) -> str:
     return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(digits, digest, strict=False))
 
 
-def kept(address: str, chain: str) -> str:
+def kept(address: str) -> str:
     """Return how an address is written where it is kept: a segwit one, which has two spellings, in small letters."""
-    return address.lower() if chain == "bitcoin" and address[:3].lower() == "bc1" else address
+    return address.lower() if address.startswith("BC1") else address
 
 
 def problem(address: str, chain: str) -> str:

@@ -239,7 +239,8 @@ def test_an_address_in_capitals_is_the_same_address(cast: Cast) -> None:
         with pytest.raises(allow_list.UnableToAllow, match="it is allowed already"):
             allow_list.ask(cast.harbourside, bitcoin, spelled, maker=cast.olga, **said)
     base58 = "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"  # whose capitals say something
-    assert allow_list.kept(bitcoin, base58) == base58
+    asked = allow_list.ask(cast.harbourside, bitcoin, base58, maker=cast.olga, **said)
+    assert asked.payload["address"] == base58
 
 
 def test_the_database_wants_two_persons_and_a_cooling_off(cast: Cast) -> None:
