@@ -287,6 +287,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "admin.approval": (
         "lending.admin.corrections.foreseen",
         "lending.admin.takeovers.about",
+        "lending.admin.ladders.about",
         "risk.panels.approval",
         "lending.admin.pipeline.case_part",
     ),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
 
 from lending.models import Book, Client, LadderTerms, Loan, MarginAccount, PledgeForm, PledgeTerms
@@ -67,6 +68,16 @@ def kept(terms: LadderTerms, figures: Mapping[str, Any]) -> LadderTerms:
     if terms.pk is None:
         terms.save(force_insert=True)
     return terms
+
+
+def unfit(terms: LadderTerms) -> str:
+    """Return why figures make no ladder, in words; "" where they make one."""
+    try:
+        terms.clean_fields()
+        terms.validate_constraints()
+    except ValidationError as refused:
+        return "; ".join(words.rstrip(".") for words in refused.messages)
+    return ""
 
 
 def differs(terms: LadderTerms, other: LadderTerms) -> str:

@@ -12,10 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.utils.module_loading import import_string
 
-from lending import interest, obligations, outlook, schedules, term_sheets
+from lending import interest, margin_accounts, obligations, outlook, schedules, term_sheets
 from lending.benchmarks import Known
 from lending.engine import figures, money, periods, terms
 from lending.engine.terms import UnableToWrite
@@ -26,11 +25,6 @@ from lending.term_sheets import Drawn
 
 RUNNING = (LoanState.ACTIVE, LoanState.MATURED)
 RATES = frozenset({"annual_rate", "default_rate"})
-_RULES = {
-    "ladder_in_order": "the levels do not rise: paid out at most, warning, margin call, accelerated, sale, below 100 %",
-    "ladder_targets_below_call": "what ends a call, and what a sale or a cure brings the LTV to, lies below its level",
-    "ladder_transfers_not_negative": "an amount of a call is not below zero",
-}
 
 
 class UnableToAmend(Exception):
@@ -179,12 +173,8 @@ def amended_ladder(account: MarginAccount, changed: Mapping[str, Any], *, now: d
     found.pk, found.is_preset = None, False
     for name, value in changed.items():
         setattr(found, name, value)
-    try:
-        found.clean_fields()
-        found.validate_constraints()
-    except ValidationError as refusal:
-        said = " ".join(refusal.messages)
-        raise UnableToAmend(next((words for name, words in _RULES.items() if name in said), said)) from refusal
+    if wrong := margin_accounts.unfit(found):
+        raise UnableToAmend(wrong)
     # Lending knows no price: whether an account may stand on another ladder now, risk says.
     import_string(settings.LENDING_LADDER_CHECK)(account, found, now=now)
     return found

@@ -124,7 +124,8 @@ def carry_out(approval: Approval, *, now: datetime) -> Product:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it was changed meanwhile, so that the second person has read what is no longer so.
+        If it was changed meanwhile, so that the second person has read what is no longer so; or its ladder is
+        offered no more.
     """
     asked = dict(approval.payload)
     code, instead, reason = asked.pop("product"), asked.pop("instead_of"), asked.pop("reason")
@@ -182,7 +183,9 @@ def _read(name: str, text: str) -> Any:
     if name == "book":
         return Book.objects.get(code=text)
     if name == "terms":
-        return LadderTerms.objects.get(name=text, is_preset=True)
+        if (ladder := LadderTerms.objects.filter(name=text, is_preset=True).first()) is None:
+            raise approvals.UnableToApprove(f"the ladder {text} is offered no more: ask again")
+        return ladder
     if name == "pledge_terms":
         return PledgeTerms.objects.get(name=text)
     column: Any = Product._meta.get_field(name)

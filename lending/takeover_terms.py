@@ -6,9 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.core.exceptions import ValidationError
-
-from lending import benchmarks, csv_tables, schedules
+from lending import benchmarks, csv_tables, margin_accounts, schedules
 from lending.csv_tables import Cells
 from lending.engine import floating, money, periods, terms
 from lending.engine.terms import Unit
@@ -263,8 +261,4 @@ def _altered(ladder: LadderTerms, own: Mapping[str, Any]) -> LadderTerms | None:
     altered.pk, altered.is_preset = None, False
     for name, value in own.items():
         setattr(altered, name, value)
-    try:
-        altered.validate_constraints()
-    except ValidationError:
-        return None
-    return altered
+    return None if margin_accounts.unfit(altered) else altered

@@ -14,8 +14,8 @@ from lending.admin.base import SEE_BOOKS, Table
 from lending.admin.home import decider
 from lending.models import Approval, AuditRecord
 
-# What the page says by its title, its reason, and the part about the account.
-_SAID = ("reason", "margin_account", "call", "client")
+# What the page says by its title, its reason, and the parts about the account or the ladder.
+_SAID = ("reason", "margin_account", "call", "client", "figures")
 
 
 @admin.register(Approval)

@@ -30,7 +30,6 @@ from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.admin.steps import next_step, signers_of
 from lending.models import (
     Correction,
-    LadderTerms,
     Loan,
     LoanEvent,
     LoanState,
@@ -258,21 +257,6 @@ def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(request.user, *_PRESSED_BY["cancel"])
     offers.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
     return "Cancelled."
-
-
-@admin.register(LadderTerms)
-class LadderTermsAdmin(Table):
-    units = dict.fromkeys(("minimum_transfer", "call_rounding"), "=USD")
-    list_display = (
-        "name",
-        "initial_ltv",
-        "margin_call_ltv",
-        "liquidation_ltv",
-        "cure_to",
-        "cure_period_s",
-        "is_preset",
-    )
-    list_filter = ("is_preset",)
 
 
 class Pledges(Lines):

@@ -25,7 +25,8 @@ _LESS_THAN_ALL = Decimal("99.9999999999")
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
 
 
-def _per_cent(label: str, **options: Any) -> Figure:
+def per_cent(label: str, **options: Any) -> Figure:
+    """Return a field for a share, in per cent."""
     return Figure(
         label=f"{label}, %", min_value=0, max_value=_LESS_THAN_ALL, max_digits=12, decimal_places=10,
         widget=forms.TextInput(attrs=_NUMBER), **options,
@@ -38,17 +39,17 @@ class ProductForm(forms.ModelForm):
     _OFF = "haircut_"
     _SHARES = {"over": "spread", "floor": "rate_floor", "cap": "rate_cap"}
 
-    fee = _per_cent("Origination fee")
+    fee = per_cent("Origination fee")
     benchmark = forms.ModelChoiceField(
         queryset=Benchmark.objects.order_by("code"), to_field_name="code", required=False, label="Rate follows",
         empty_label="no benchmark: it is fixed",
     )  # fmt: skip
-    over = _per_cent("Spread over the benchmark", required=False, help_text="Of a rate that follows one, as the rest.")
-    floor = _per_cent("Rate at least", required=False)
-    cap = _per_cent("Rate at most", required=False, help_text="Empty: no cap.")
-    unused = _per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
-    late = _per_cent("Late fee", required=False, help_text="Once, of interest or a part unpaid after its grace.")
-    early = _per_cent(
+    over = per_cent("Spread over the benchmark", required=False, help_text="Of a rate that follows one, as the rest.")
+    floor = per_cent("Rate at least", required=False)
+    cap = per_cent("Rate at most", required=False, help_text="Empty: no cap.")
+    unused = per_cent("Fee a year on what is not drawn", required=False, help_text="Of a revolving line; else 0.")
+    late = per_cent("Late fee", required=False, help_text="Once, of interest or a part unpaid after its grace.")
+    early = per_cent(
         "That share, or what a year earns elsewhere", required=False, help_text="Of what is paid early; else 0."
     )
     reason = forms.CharField(max_length=400, label="Why", help_text="The second person reads it.")
@@ -88,11 +89,12 @@ class ProductForm(forms.ModelForm):
         given.queryset, given.empty_label = PledgeTerms.objects.order_by("pk"), None
         given.choices = [(row.pk, str(row)) for row in given.queryset]
         ladder: Any = self.fields["terms"]
+        ladder.help_text = "Others are taken on under Set-up, Ladders."
         ladder.queryset = LadderTerms.objects.filter(is_preset=True).order_by("name")
         self.assets = products.taken()
         for asset in self.assets:
             off = standing.get(asset.code, money.ZERO)
-            self.fields[f"{self._OFF}{asset.code}"] = _per_cent(
+            self.fields[f"{self._OFF}{asset.code}"] = per_cent(
                 asset.code, required=False, initial=money.text(off * 100)
             )
         choice: Any = self.fields["prepayment"]

@@ -49,10 +49,13 @@ class LadderTerms(models.Model):
                 & Q(margin_call_ltv__lt=F("accelerated_ltv"))
                 & Q(accelerated_ltv__lt=F("liquidation_ltv"))
                 & Q(liquidation_ltv__lt=1),
+                violation_error_message="the levels do not rise: a release leaves, paid out at most, warning, margin "
+                "call, accelerated, sale, below 100 %%",
             ),
             models.CheckConstraint(
                 name="ladder_transfers_not_negative",
                 condition=Q(minimum_transfer__gte=0) & Q(call_rounding__gte=0),
+                violation_error_message="an amount of a call is not below zero",
             ),
             models.CheckConstraint(
                 name="ladder_targets_below_call",
@@ -60,6 +63,14 @@ class LadderTerms(models.Model):
                 & Q(liquidate_to__lt=F("margin_call_ltv"))
                 & Q(clear_ltv__lt=F("margin_call_ltv"))
                 & Q(release_trigger__lte=F("release_to")),
+                violation_error_message="what ends a call, and what a sale or a cure brings the LTV to, lies below its "
+                "level; what lets collateral go back is not above what a release leaves",
+            ),
+            models.UniqueConstraint(
+                name="ladder_preset_called_once",
+                fields=["name"],
+                condition=Q(is_preset=True),
+                violation_error_message="a ladder that is offered is called that already",
             ),
         ]
 

@@ -51,6 +51,7 @@ PAGES = {
     "/admin/takeovers/":                        "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/parallel/":                         "r      r     r   r       x     Y    Y    Y    x    Y",
     "/admin/lending/product/take-on/":          "r      r     r   r       x     x    Y    Y    x    Y",
+    "/admin/lending/ladderterms/take-on/":      "r      r     r   r       x     x    Y    Y    x    Y",
     "/admin/pnl/":                              "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/figures/":                      "r      r     r   r       x     x    x    Y    x    Y",
     "/admin/pnl/postings/?line=interest":       "r      r     r   r       x     x    x    Y    x    Y",
