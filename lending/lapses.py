@@ -1,4 +1,8 @@
-"""Lapses: a loan that was signed and is not paid out in time ends, because nobody agreed on its terms for ever."""
+"""
+Lapses: a loan that is not paid out ends.
+
+The desk takes it back, or it was signed and not paid out in time: nobody agreed on its terms for ever.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -7,8 +11,8 @@ from typing import Any
 
 from django.db import transaction
 
-from lending import loans, notices
-from lending.models import Loan, LoanState, TermSheetAcceptance
+from lending import authority, loans, notices
+from lending.models import Loan, LoanState, SigningRule, TermSheetAcceptance, User
 from lending.notices import Letter
 
 log = logging.getLogger(__name__)
@@ -22,6 +26,26 @@ def ends_at(loan: Loan) -> datetime | None:
     if loan.state not in SIGNED or not sheet or not sheet["accepted_at"]:
         return None
     return datetime.fromisoformat(sheet["accepted_at"]) + loans.PAID_OUT_WITHIN
+
+
+@transaction.atomic
+def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
+    """Drop a loan that was not funded, and tell its client; lending.loans.UnableToMove when it was."""
+    loan = loans.lock(loan)
+    offered = loan.state == LoanState.QUOTED
+    authority.void(loan, SigningRule.Action.ACCEPT, by=actor, now=now)
+    loans.transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
+    what = f"the offer of a loan of {loan}" if offered else f"your loan {loan}, which was signed and not paid out"
+    body = (
+        f"The desk has cancelled {what}: nothing is owed for it. What you have sent for it as collateral can be asked "
+        f"for on the loan's page. If this is a surprise, talk to {loan.client.relationship_manager}."
+    )
+    letter = Letter(
+        client=loan.client, kind="loan_cancelled", subject=f"The loan {loan} was cancelled", body=body,
+        key=f"loan_cancelled:{loan.public_id}", margin_account=loan.margin_account,
+    )  # fmt: skip
+    notices.enqueue([letter], now=now)
+    return loan
 
 
 def work_due(*, now: datetime) -> int:

@@ -283,15 +283,6 @@ def collateral_pending(loan: Loan, *, actor: User | None, now: datetime) -> Loan
     return loan
 
 
-def cancel(loan: Loan, *, actor: User, cause: str, now: datetime) -> Loan:
-    """Drop a loan that was not funded; lending.loans.UnableToMove when it was."""
-    with transaction.atomic():
-        loan = loans.lock(loan)
-        authority.void(loan, SigningRule.Action.ACCEPT, by=actor, now=now)
-        loans.transition(loan, LoanState.CANCELLED, actor=actor, cause=cause, now=now)
-    return loan
-
-
 def check_end(product: Product, maturity_date: date | None, *, now: datetime) -> None:
     """Check that a fixed term ends on a day after today, and not too far off, of nothing else on any; UnableToQuote."""
     if not product.has_fixed_end:

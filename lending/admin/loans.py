@@ -15,6 +15,7 @@ from lending import (
     access,
     amendments,
     interest,
+    lapses,
     loans,
     obligations,
     offers,
@@ -255,7 +256,7 @@ def _ask_collateral(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 def _cancel(request: HttpRequest, loan: Loan, now: datetime) -> str:
     access.require_role(request.user, *_PRESSED_BY["cancel"])
-    offers.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
+    lapses.cancel(loan, actor=request.user, cause="cancelled in the admin", now=now)  # type: ignore[arg-type]
     return "Cancelled."
 
 

@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import approvals, collateral, offers
+from lending import approvals, collateral, lapses
 from lending.models import Approval, JointSignature, Loan, LoanState, Pledge, SigningRule
 from tests import stories
 from tests.cast import NOW, Cast
@@ -124,7 +124,7 @@ def test_the_door_stands_open_when_nothing_is_owed_any_more(cast: Cast, client: 
     paid, dropped = stories.running(cast), stories.awaited(cast)
     stories.deposited(cast.harbourside, "BTC", Decimal(1))
     collateral.pledge(dropped.margin_account, asset("BTC"), Decimal(1), key="early", now=NOW)
-    offers.cancel(dropped, actor=cast.robin, cause="not wanted any more", now=NOW)
+    lapses.cancel(dropped, actor=cast.robin, cause="not wanted any more", now=NOW)
     nothing = {"principal_outstanding": 0, "interest_due": 0, "fees_due": 0}
     Loan.objects.filter(pk=paid.pk).update(state=LoanState.REPAID, **nothing)
     with time_machine.travel(NOW, tick=False):

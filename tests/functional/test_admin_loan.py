@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import collateral, freezes, offers, repayments
+from lending import collateral, freezes, lapses, offers, repayments
 from lending.models import Loan, Role, RoleGrant
 from tests import stories
 from tests.cast import NOW, Cast
@@ -78,7 +78,7 @@ def test_what_is_not_lent_yet_is_not_judged(cast: Cast, client: Browser) -> None
     assert "Offer stands until" in html
     with time_machine.travel(loan.quoted_until, tick=False):
         assert "Offer stood until" in page(client, cast.rhea, loan)
-    offers.cancel(loan, actor=cast.robin, cause="changed their mind", now=NOW)
+    lapses.cancel(loan, actor=cast.robin, cause="changed their mind", now=NOW)
     html = page(client, cast.rhea, loan)
     assert "It was cancelled before it was paid out." in html
     assert "Offer stood until" in html

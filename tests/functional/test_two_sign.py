@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import amendments, authority, offers
+from lending import amendments, authority, lapses
 from lending.models import Amendment, JointSignature, Loan, LoanState, User
 from tests import stories
 from tests.cast import NOW, Cast
@@ -166,7 +166,7 @@ def test_what_one_has_signed_ends_with_what_it_is_about(cast: Cast, client: Brow
     offer = stories.offered(cast)
     client.force_login(cast.alice)
     accept(client, offer)
-    offers.cancel(offer, actor=cast.robin, cause="a slip", now=LATER)
+    lapses.cancel(offer, actor=cast.robin, cause="a slip", now=LATER)
     assert not authority.waiting([cast.harbourside], now=LATER)
     loan.refresh_from_db()
     assert loan.annual_rate == Decimal("0.1")

@@ -10,7 +10,7 @@ import time_machine
 from django.test import Client as Browser
 
 from deploy.demo import outside
-from lending import custody, notices, offers
+from lending import custody, lapses, notices, offers
 from lending.models import Deposit, DepositAddress, Loan
 from lending.ports import CustodianRefused, CustodianUnavailable
 from risk import margin_calls
@@ -206,7 +206,7 @@ def test_a_page_that_was_left_open_is_read_anew_once_its_loan_is_paid_out(waitin
     assert polls is not None
     itself = {"HX-Request": "true"}
     assert "HX-Refresh" not in browser.get(polls[1], headers=itself).headers
-    offers.cancel(waiting, actor=cast.robin, cause="changed their mind", now=LOOKS)
+    lapses.cancel(waiting, actor=cast.robin, cause="changed their mind", now=LOOKS)
     assert browser.get(polls[1], headers=itself).headers["HX-Refresh"] == "true"
     assert "HX-Refresh" not in browser.get(page).headers
 

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import access, ledger, loans, offers, permits
+from lending import access, lapses, ledger, loans, offers, permits
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
-from lending.models import AuditRecord, Loan, LoanEvent, LoanState, Role, Withdrawal
+from lending.models import AuditRecord, Loan, LoanEvent, LoanState, Notice, Role, Withdrawal
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -205,7 +205,9 @@ def test_a_permit_ends_when_the_account_changes() -> None:
 def test_a_loan_that_was_funded_is_not_cancelled() -> None:
     loan = make.active_loan()
     with pytest.raises(loans.UnableToMove, match="is active and can not become cancelled"):
-        offers.cancel(loan, actor=make.staff("robin"), cause="client walked away", now=NOW)
+        lapses.cancel(loan, actor=make.staff("robin"), cause="client walked away", now=NOW)
     other = make.quoted_loan()
-    cancelled = offers.cancel(other, actor=make.staff("robin"), cause="client walked away", now=NOW)
+    cancelled = lapses.cancel(other, actor=make.staff("robin"), cause="client walked away", now=NOW)
     assert cancelled.state == LoanState.CANCELLED
+    told = Notice.objects.get(client=other.client)
+    assert "has cancelled the offer" in told.body
