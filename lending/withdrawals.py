@@ -171,19 +171,10 @@ def send_due(*, now: datetime, limit: int = LIMIT) -> int:
 
 @transaction.atomic
 def _drop_struck_off(now: datetime) -> int:
-    """End what waits to be sent to an address that was struck off, tell its clients, and return how many."""
-    rows = Withdrawal.objects.filter(_STRUCK_OFF, state=Withdrawal.State.REQUESTED).select_related("client", "asset")
-    found = list(rows.select_for_update(of=("self",), skip_locked=True).order_by("key"))
-    letters = []
-    for row in found:
-        what = f"{money.text(row.quantity)} {row.asset.code}"
-        body = f"{row.destination} was struck off before anything had left. {what} are in your free balance again."
-        key = f"withdrawal_stopped:{row.public_id}"
-        if row.client is not None:
-            subject = f"{what} of yours are not sent"
-            letters.append(Letter(client=row.client, kind="withdrawal_stopped", subject=subject, body=body, key=key))
-    notices.enqueue(letters, now=now)
-    return _end([_End(row.pk, now, refused="its address was struck off") for row in found], now) if found else 0
+    """End what waits to be sent to an address that was struck off, and return how many."""
+    rows = Withdrawal.objects.filter(_STRUCK_OFF, state=Withdrawal.State.REQUESTED)
+    found = list(rows.select_for_update(of=("self",), skip_locked=True).values_list("pk", flat=True))
+    return _end([_End(pk, now, refused="that address was struck off") for pk in found], now) if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +229,12 @@ def _ask(row: Withdrawal, is_new: bool, now: datetime) -> _End | None:
 def _end(ended: list[_End], now: datetime) -> int:
     """Book the end of withdrawals that have not ended yet, and return how many there were."""
     by_key = {end.pk: end for end in ended}
-    rows = Withdrawal.objects.select_for_update(of=("self",)).select_related("asset")
+    rows = Withdrawal.objects.select_for_update(of=("self",)).select_related("asset", "client")
     open_rows = list(rows.filter(pk__in=by_key, state__in=ON_THE_WAY).order_by("key"))
     asked = [f"withdrawal_request:{row.key}" for row in open_rows]
     postings = Posting.objects.filter(entry__idempotency_key__in=asked)
     books = dict(postings.values_list("entry__idempotency_key", "book_id"))
-    drafts, told = [], []
+    drafts, told, letters = [], [], []
     for row, request_key in zip(open_rows, asked, strict=True):
         end = by_key[row.pk]
         heading = entries.Heading(
@@ -258,6 +249,7 @@ def _end(ended: list[_End], now: datetime) -> int:
             logger.error("withdrawal %s was refused: %s", row.key, end.refused)
             row.state = Withdrawal.State.FAILED
             drafts.append(entries.withdrawal_failure(heading, asset=code, quantity=row.quantity))
+            letters += _not_sent(row, end.refused)
         else:
             row.state, row.done_at, row.custodian_ref = Withdrawal.State.DONE, end.executed_at, end.ref
             name = ports.custodian().name
@@ -272,4 +264,15 @@ def _end(ended: list[_End], now: datetime) -> int:
     ledger.post_many(drafts, now=now)
     Withdrawal.objects.bulk_update(open_rows, ["state", "done_at", "custodian_ref"])
     Event.objects.bulk_create(told)
+    notices.enqueue(letters, now=now)
     return len(open_rows)
+
+
+def _not_sent(row: Withdrawal, why: str) -> list[Letter]:
+    """Return the letter that tells a client that something of theirs was not sent; none about the desk's own."""
+    if row.client is None:
+        return []
+    what, key = f"{money.text(row.quantity)} {row.asset.code}", f"withdrawal_stopped:{row.public_id}"
+    body = f"Nothing was sent to {row.destination}: {why}. {what} are in your free balance again."
+    subject = f"{what} of yours are not sent"
+    return [Letter(client=row.client, kind="withdrawal_stopped", subject=subject, body=body, key=key)]

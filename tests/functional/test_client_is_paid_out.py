@@ -89,7 +89,7 @@ def test_what_waits_for_an_address_that_is_struck_off_is_not_sent(cast: Cast, wh
     assert (row.state, row.attempts) == (Withdrawal.State.FAILED, 0)  # the custodian has never heard of it
     assert ledger.owed(accounts.client_free("USD", cast.harbourside.pk)) == 1000
     letter = Notice.objects.get(kind="withdrawal_stopped")
-    assert letter.body.startswith(f"{IBAN} was struck off before anything had left. 1000 USD are in your free")
+    assert letter.body.startswith(f"Nothing was sent to {IBAN}: that address was struck off. 1000 USD are in your free")
     assert withdrawals.send_due(now=later) == 0
 
 

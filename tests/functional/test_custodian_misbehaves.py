@@ -34,6 +34,7 @@ from lending.models import (
     Deposit,
     DepositAddress,
     Loan,
+    Notice,
     Pledge,
     Role,
     Withdrawal,
@@ -198,6 +199,8 @@ def test_a_transfer_out_leaves_once_or_comes_back(world: World, fate: Fate, stat
     assert Withdrawal.objects.get().state == state
     assert world.custodian.balances(at=NOW + HOUR)["USD"] == left
     assert ledger.owed(accounts.client_free("USD", world.loan.client_id)) == left
+    told = [notice.subject for notice in Notice.objects.filter(kind="withdrawal_stopped")]
+    assert told == (["2 USD of yours are not sent"] if state == "failed" else [])
     until(lambda: any(kind.startswith("withdrawal.") for kind, _ in heard()))
     assert invariants.check() == []
 
