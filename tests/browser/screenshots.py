@@ -124,30 +124,38 @@ def pictures(
             taken.append(name)
         say(f"{who['role']}: {page.kind} {page.path}")
     if kinds is None:
-        taken += [
-            name for page in crawl.papers(person.fetch, door) for name in paper(person, who["role"], page, folder)
-        ]
+        for page in crawl.papers(person.fetch, door):
+            paper = person.fetch(page.path)
+            if all(other.fetch(page.path) != paper for other in before):
+                taken += draw(person.paper(page.path), named_paper(who["role"], page.kind), folder)
+                say(f"{who['role']}: {page.kind} {page.path}")
     for complaint in visitor.complaints():
         say(f"{who['role']}: the browser complains: {complaint}")
     before.append(person)
     return taken
 
 
-def paper(person: doors.Visitor, role: str, page: crawl.Page, folder: Path) -> list[str]:
+def draw(paper: bytes, name: str, folder: Path) -> list[str]:
     """Draw the first pages of a paper, and return the files' names."""
-    drawn = pypdfium2.PdfDocument(person.paper(page.path))
-    names = []
-    for number in range(min(len(drawn), _SHEETS)):
-        names.append(f"{role}-{page.kind}-paper-{number + 1}.png".replace(" ", "-").replace(":", "-"))
-        drawn[number].render(scale=_SHARP).to_pil().save(folder / names[-1])
-    say(f"{role}: {page.kind} {page.path}, {len(drawn)} pages of paper")
+    drawn = pypdfium2.PdfDocument(paper)
+    names = [f"{name}-{number + 1}.png" for number in range(min(len(drawn), _SHEETS))]
+    for number, each in enumerate(names):
+        drawn[number].render(scale=_SHARP).to_pil().save(folder / each)
     return names
 
 
 def named(role: str, kind: str, size: tuple[int, int], *, dark: bool) -> str:
     """Return the file's name of a picture."""
-    look = f"{'phone' if size == PHONE else 'desktop'}-{'dark' if dark else 'light'}"
-    return f"{role}-{kind}-{look}.png".replace(" ", "-").replace(":", "-")
+    return f"{_plain(role, kind)}-{'phone' if size == PHONE else 'desktop'}-{'dark' if dark else 'light'}.png"
+
+
+def named_paper(role: str, kind: str) -> str:
+    """Return what the files' names of a paper's pages begin with."""
+    return f"{_plain(role, kind)}-paper"
+
+
+def _plain(role: str, kind: str) -> str:
+    return f"{role}-{kind}".replace(" ", "-").replace(":", "-")
 
 
 def small(picture: Path, to: Path) -> None:
