@@ -30,6 +30,7 @@ from lending.engine.chart import Category
 from lending.models import (
     LOAN_TRANSITIONS,
     AuditRecord,
+    Client,
     Event,
     Loan,
     LoanEvent,
@@ -85,8 +86,8 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     Raises
     ------
     UnableToFund
-        If the margin account is frozen, the maturity date has come, it was signed too long ago, or the actor also made
-        or approved the loan.
+        If something that is due of the client's loans is not paid, the margin account is frozen, the maturity date has
+        come, it was signed too long ago, or the actor also made or approved the loan.
     UnableToMove
         If the loan does not wait for collateral, or the client is not onboarded or not eligible by now.
     lending.permits.UnableToVerify
@@ -98,6 +99,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     loan = locked(loan)
     access.require_role(actor, Role.OPERATIONS)
     screening.check_money_out(loan.client)
+    check_paid(loan.client)
     check_funding(account, loan, permit, actor, now=now)
     if TermSheetAcceptance.objects.filter(sheet__loan=loan, accepted_at__lte=now - PAID_OUT_WITHIN).exists():
         raise UnableToFund(f"it was signed more than {PAID_OUT_WITHIN.days} days ago: offer it anew")
@@ -147,6 +149,12 @@ def check_funding(account: MarginAccount, loan: Loan, permit: permits.Permit, ac
     if now >= interest.maturity_at(loan):
         raise UnableToFund(f"the loan was to mature on {loan.maturity_date}: quote it anew")
     permits.verify(permit, account, permits.DRAW, loan.asset, loan.principal, now=now)
+
+
+def check_paid(client: Client) -> None:
+    """Check that nothing that is due of a client's loans is unpaid, before more is lent to it; UnableToFund if not."""
+    if why := obligations.holds_back(client):
+        raise UnableToFund(f"nothing is lent while {why}")
 
 
 def check_borrower(*owed: Loan, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from lending import calendars, interest
 from lending.engine import figures, money
@@ -171,6 +171,13 @@ def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> st
         missing = row.asks - row.paid
     said = figures.amount(missing, row.loan.asset.code)
     return f"{said} of {row.loan} was due on {figures.day(row.due_at.date())} and is not paid"
+
+
+def behind(client_ids: Iterable[int]) -> QuerySet[Client]:
+    """Return those of some clients whom `holds_back` may name something of: one query, that may return too many."""
+    broken = Loan.objects.filter(state__in=(*_DUE, *_LOST)).values("client")
+    unpaid = Obligation.objects.filter(state__in=(_State.DUE, _State.LATE)).values("client")
+    return Client.objects.filter(Q(pk__in=broken) | Q(pk__in=unpaid), pk__in=client_ids).order_by("pk")
 
 
 def replace(rows: Sequence[ScheduleRow]) -> None:

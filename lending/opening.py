@@ -134,6 +134,8 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     for loan, _ in draws:
         if loan.client_id in held:
             screening.check_money_out(loan.client)
+    for client in obligations.behind({loan.client_id for loan, _ in draws}):
+        loans.check_paid(client)
     if len({loan.pk for loan, _ in draws}) < len(draws):
         raise loans.UnableToFund("a loan stands twice among those to fund")
     locked = margin_accounts.lock_many(loan.margin_account_id for loan, _ in draws)

@@ -46,7 +46,7 @@ def _of_client(alice: User, now: datetime) -> Pages:
     """Give alice's client money and addresses of its own, an offer, a line and a frozen account."""
     client = alice.client_users.order_by("pk")[0].client
     make.give(client, "USD", "5000", now=now)
-    make.give(client, "BTC", "22", now=now)
+    make.give(client, "BTC", "25", now=now)
     for code, address in (("USD", "wire:alice"), ("BTC", "bc1q-alice")):
         make.allowed(client, code, address, now=now)
     quiet, frozen = (
@@ -56,8 +56,12 @@ def _of_client(alice: User, now: datetime) -> Pages:
     )
     freezes.freeze(frozen.margin_account, reason="a court order", by=reference.staff("rhea"), now=now)
     offer = _offered(client, "term-usd-24h", date(2021, 11, 19), now)
-    drawn, broken = _line(client, alice, now), _broken(client, alice, now)
-    late = _in_default(client, alice, now)
+    # All are paid out before one of them is broken: nothing is lent to who owes what is due.
+    line = _offered(client, "line-usd-24h", None, now)
+    terms = [_offered(client, "term-usd-24h", date(2021, 11, 19), now) for _ in range(2)]
+    drawn, broken, late = (_funded(loan, alice, D(8), now) for loan in (line, *terms))
+    make.broken(broken, "8", "90000", now=now)
+    _in_default(late, now)
     called = MarginCall.objects.filter(client=client, state="notified").order_by("pk").first()
     own, where = f"/portal/loans/{quiet.public_id}/", f"/portal/addresses/{client.public_id}/"
     return [
@@ -83,31 +87,17 @@ def _offered(client: Client, product: str, maturity_date: date | None, now: date
     )  # fmt: skip
 
 
-def _line(client: Client, alice: User, now: datetime) -> Loan:
-    """Return a line of which nothing is drawn yet."""
-    return _funded(_offered(client, "line-usd-24h", None, now), alice, D(8), now)
-
-
-def _broken(client: Client, alice: User, now: datetime) -> Loan:
-    """Return a loan whose collateral is sold and did not cover it."""
-    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, D(8), now)
-    make.broken(loan, "8", "90000", now=now)
-    return loan
-
-
-def _in_default(client: Client, alice: User, now: datetime) -> Loan:
-    """Return a loan whose rows say that it was not paid, and its client told: half a year is not waited for."""
-    loan = _funded(_offered(client, "term-usd-24h", date(2021, 11, 19), now), alice, D(5), now)
+def _in_default(loan: Loan, now: datetime) -> None:
+    """Have the rows of a loan say that it was not paid, and its client told: half a year is not waited for."""
     asked = Obligation.objects.filter(loan=loan)
     for state in ("noticed", "due", "late"):
         asked.update(state=state, amount=D(100_000), announced_at=now)
     asked.update(state="defaulted", act_at=None)
     loans.transition(loan, LoanState.DEFAULTED, actor=None, cause="half done", now=now, default_at=now)
     key = f"loan_default:{loan.public_id}:{asked.get().due_date}:half done"
-    letter = notices.Letter(client=client, kind="loan_default", subject="Default", body="Half done", key=key)
+    letter = notices.Letter(client=loan.client, kind="loan_default", subject="Default", body="Half done", key=key)
     notices.enqueue([letter], now=now)
     notices.Notice.objects.filter(key=key).update(deemed_received_at=now)
-    return loan
 
 
 def _funded(loan: Loan, alice: User, quantity: Decimal, now: datetime) -> Loan:

@@ -30,6 +30,12 @@ def at_noon() -> Iterator[None]:
 
 
 @pytest.fixture
+def runs(cast: Cast) -> Loan:
+    """Return another loan of the client, paid out before the loss."""
+    return stories.running(cast)
+
+
+@pytest.fixture
 def loan(cast: Cast) -> Loan:
     """Return a loan of 600,000 USD whose collateral brought 590,000; its client has 610,000 free."""
     found = stories.running(cast)
@@ -108,8 +114,7 @@ def test_the_client_pays_it_in_the_portal_and_by_wire(cast: Cast, loan: Loan) ->
     assert Entry.objects.filter(kind="recovery").count() == 2
 
 
-def test_a_wire_is_for_what_is_owed_before_it_is_for_a_loss(cast: Cast, loan: Loan) -> None:
-    runs = stories.running(cast)
+def test_a_wire_is_for_what_is_owed_before_it_is_for_a_loss(cast: Cast, runs: Loan, loan: Loan) -> None:
     Loan.objects.filter(pk=runs.pk).update(margin_account=loan.margin_account)
     pays_in(loan, "1000")
     assert state(loan) == ("workout", D(10_000))
@@ -164,8 +169,7 @@ def agreed(asked: Approval, *, by: User) -> None:
     approvals.decide(asked, checker=by, approve=True, now=LATER)
 
 
-def test_what_can_not_be_recovered_or_written_off(cast: Cast, loan: Loan) -> None:
-    runs = stories.running(cast)
+def test_what_can_not_be_recovered_or_written_off(cast: Cast, runs: Loan, loan: Loan) -> None:
     for amount, says in (
         ("0", "not an amount above zero"), ("0.001", "finer than USD can be paid"), ("2000000", "free, not 2000000"),
     ):  # fmt: skip

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, transaction
 
-from lending import access, breaks, collateral, draws, dunning, ledger, loans, permits
+from lending import access, breaks, collateral, draws, dunning, ledger, loans, opening, permits
 from lending.engine import accounts, entries
 from lending.models import (
     AuditRecord,
@@ -217,6 +217,11 @@ def test_what_is_due_holds_back_what_secures_debt_and_draws() -> None:
         release(other)
     with pytest.raises(draws.UnableToDraw, match=f"nothing can be drawn while {said}"):
         draws.ask(line, Decimal(1000), by=make.borrower(f"signer{line.client_id}", line.client), now=due)
+    waits, permit = make.pending_loan(loan.client, now=due), make.draw_permit
+    with pytest.raises(loans.UnableToFund, match=f"nothing is lent while {said}"):
+        loans.fund(waits, permit=permit(waits, now=due), actor=make.staff("olga", Role.OPERATIONS), now=due)
+    with pytest.raises(loans.UnableToFund, match=f"nothing is lent while {said}"):
+        opening.fund_all([(waits, permit(waits, now=due))], actor=make.staff("olga", Role.OPERATIONS), now=due)
     # What secures no debt any more is the client's own.
     Loan.objects.filter(pk=other.pk).update(principal_outstanding=0, interest_due=0, fees_due=0)
     release(other)
