@@ -27,6 +27,7 @@ DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much 
 INSTANT = timedelta(microseconds=1)  # a day's own counts so much before its end
 NEVER = datetime.max.replace(tzinfo=UTC)  # when what nobody has ended is in default by its dates
 ACCRUING = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
+DUES = F("principal_outstanding") + F("interest_due") + F("fees_due")  # what is posted of a loan's row and unpaid
 BATCH = ledger.BATCH  # margin accounts of one transaction: it has as many statements for one as for all of them
 _MOVED = ["interest_due", "interest_posted", "accrued_at"]
 _MOVED_OF_LINES = ["fees_due", "unused_posted"]
@@ -145,8 +146,7 @@ def due_at(loan: Loan, known: History, at: datetime) -> Decimal:
 
 def in_debt(loans: QuerySet[Loan]) -> list[Loan]:
     """Return those of some loans that owe anything, in order of public id."""
-    dues = F("principal_outstanding") + F("interest_due") + F("fees_due")
-    return list(loans.alias(dues=dues).filter(dues__gt=0).select_related("asset").order_by("public_id"))
+    return list(loans.alias(dues=DUES).filter(dues__gt=0).select_related("asset").order_by("public_id"))
 
 
 def owing(loans: QuerySet[Loan], *, now: datetime) -> list[Debt]:

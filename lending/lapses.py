@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
-from lending import authority, loans, notices
+from lending import authority, loans, notices, obligations
 from lending.models import Loan, LoanState, SigningRule, TermSheetAcceptance, User
 from lending.notices import Letter
 
@@ -72,10 +72,13 @@ def _end(loan: Loan, now: datetime) -> int:
     days = loans.PAID_OUT_WITHIN.days
     cause = f"signed on {signed_at:%d %b %Y} and not paid out within {days} days"
     loans.transition(loan, LoanState.CANCELLED, actor=None, cause=cause, now=now)
+    goes_back = "goes back to you"
+    if obligations.secures(loan.margin_account):  # a pool's
+        goes_back = "secures your other loans of its pool, and goes back as far as they let it"
     body = (
         f"Your loan {loan} was signed on {signed_at:%d %b %Y} and could not be paid out within {days} days, so it ends "
-        "here: nothing is owed for it. What you have sent for it as collateral goes back to you: ask for it on the "
-        f"loan's page. For a new offer, talk to {loan.client.relationship_manager}."
+        f"here: nothing is owed for it. What you have sent for it as collateral {goes_back}: ask for it on "
+        f"the loan's page. For a new offer, talk to {loan.client.relationship_manager}."
     )
     letter = Letter(
         client=loan.client, kind="loan_lapsed", subject=f"Your loan {loan} was not paid out in time", body=body,

@@ -155,13 +155,12 @@ def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> st
     Of whichever of its loans, and not only once its grace is over. What is pledged to an account that secures no debt
     any more is the client's own: nothing holds that back.
     """
+    if pledged_to is not None and not secures(pledged_to):
+        return ""
     loans = Loan.objects.filter(client=client)
-    if pledged_to is not None:
-        secured = loans.filter(margin_account=pledged_to)
-        if not interest.in_debt(secured) and not secured.filter(state__in=_LOST).exists():
-            return ""
-    broken = interest.in_debt(loans.filter(state__in=_DUE)) or list(loans.filter(state__in=_LOST).order_by("pk"))
-    if broken:
+    unpaid = loans.alias(dues=interest.DUES).filter(Q(dues__gt=0, state__in=_DUE) | Q(state__in=_LOST))
+    found = unpaid.select_related("asset").order_by("public_id")
+    if broken := sorted(found, key=lambda loan: loan.state in _LOST):
         return f"{broken[0]} is {broken[0].get_state_display().lower()} and not paid"
     open_rows = Obligation.objects.filter(client=client, state__in=(_State.DUE, _State.LATE)).exclude(kind__in=WHOLE)
     row = open_rows.select_related("loan__asset").order_by("due_at", "pk").first()
@@ -171,6 +170,11 @@ def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> st
         missing = row.asks - row.paid
     said = figures.amount(missing, row.loan.asset.code)
     return f"{said} of {row.loan} was due on {figures.day(row.due_at.date())} and is not paid"
+
+
+def secures(account: MarginAccount) -> bool:
+    """Return whether what is pledged to an account secures anything: a debt, or what a sale left unpaid."""
+    return account.loans.alias(dues=interest.DUES).filter(Q(dues__gt=0) | Q(state__in=_LOST)).exists()
 
 
 def behind(client_ids: Iterable[int]) -> QuerySet[Client]:

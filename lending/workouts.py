@@ -13,10 +13,21 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Case, OuterRef, QuerySet, Subquery, Sum, When
 
-from lending import access, approvals, events, interest, ledger, loans, margin_accounts, notices, repayments
+from lending import (
+    access,
+    approvals,
+    events,
+    interest,
+    ledger,
+    loans,
+    margin_accounts,
+    notices,
+    obligations,
+    repayments,
+)
 from lending.engine import entries, figures, money
 from lending.engine.chart import Category
-from lending.models import Approval, Asset, Entry, Loan, LoanState, MarginAccount, Pledge, Posting, Role, User
+from lending.models import Approval, Asset, Entry, Loan, LoanState, MarginAccount, Posting, Role, User
 from lending.notices import Letter
 
 WRITE_OFF = "write_off"
@@ -147,13 +158,13 @@ def ask(loan: Loan, *, closes: bool, reason: str, maker: User, now: datetime) ->
     """
     Ask a second person to write off what is unpaid; `closes` says that nothing more is asked for and the loan ends.
 
-    A loan that is written off and not closed is still owed: what its client pays is a recovery.
+    A loan that is written off and not closed is still owed: what its client pays is a recovery. What came to be pledged
+    after the sale, or was too little to sell, goes back once the loan is closed: until then it secures what is unpaid.
 
     Raises
     ------
     UnableToWriteOff
-        If no loss is open on it or it is written off already, it was asked for, nothing is said of why, or the loan
-        is to be closed while collateral is left.
+        If no loss is open on it or it is written off already, it was asked for, or nothing is said of why.
     lending.access.UnableToAccess
         If the maker lacks the role, or has nothing to do with the client.
     """
@@ -216,8 +227,6 @@ def _check(loan: Loan, *, closes: bool) -> None:
         raise UnableToWriteOff(f"no loss is open on it: it is {loan.get_state_display().lower()}")
     if loan.state == LoanState.WRITTEN_OFF and not closes:
         raise UnableToWriteOff("it is written off already")
-    if closes and Pledge.objects.filter(margin_account=loan.margin_account_id, quantity__gt=0).exists():
-        raise UnableToWriteOff("collateral is left on its account: it goes back before the loan is closed")
 
 
 def _receipt(loan: Loan, paid: Decimal, unpaid: Decimal, key: str) -> Letter:
@@ -236,13 +245,15 @@ def _receipt(loan: Loan, paid: Decimal, unpaid: Decimal, key: str) -> Letter:
 
 
 def _letter(loan: Loan, unpaid: Decimal) -> Letter:
-    name = str(loan.public_id)[:8]
+    name, account = str(loan.public_id)[:8], loan.margin_account
+    left = account.pledges.filter(quantity__gt=0).exists() and not obligations.secures(account)
     return Letter(
         client=loan.client,
         kind="loan_closed",
         subject=f"Loan {name} is closed",
         body=f"{figures.amount(unpaid, loan.asset.code)} of your loan {name} were left unpaid by the sale of its "
-        "collateral. We ask for nothing more of it: the loan is closed.",
+        "collateral. We ask for nothing more of it: the loan is closed."
+        + (" What is still pledged for it may go back to you: ask for it on the loan's page." if left else ""),
         key=f"closed:{loan.public_id}",
-        margin_account=loan.margin_account,
+        margin_account=account,
     )

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from lending import obligations
 from lending.models import Loan, LoanState
 from lending.panels import Indebted
 from risk import default_sales, margin_calls, positions, previews, prices, what_if
@@ -105,10 +106,18 @@ def loan(request: HttpRequest, subject: Indebted, *, now: datetime) -> SafeStrin
 
 
 def pledged(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
-    """Return the way to the collateral of a loan on which nothing is owed; nothing where none is pledged."""
-    if not subject.margin_account.pledges.filter(quantity__gt=0).exists():
+    """
+    Return the way to the collateral of a loan that is not owed; nothing where none is pledged.
+
+    It may secure a loss, or other loans of its pool.
+    """
+    account = subject.margin_account
+    if not account.pledges.filter(quantity__gt=0).exists():
         return SafeString("")
-    return render_to_string("portal/back_card.html", {"loan": subject}, request=request)
+    held_back = obligations.holds_back(subject.client, pledged_to=account)
+    trigger = account.terms.release_trigger if not held_back and obligations.secures(account) else None
+    context = {"loan": subject, "held_back": held_back, "trigger": trigger}
+    return render_to_string("portal/back_card.html", context, request=request)
 
 
 def _awaited(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
-from lending import access, approvals, arrivals, loans, matching, repayments, workouts
+from lending import access, approvals, arrivals, collateral, loans, matching, repayments, workouts
 from lending.models import Approval, Deposit, DepositAddress, Entry, Loan, LoanState, Notice, User
 from risk import payouts
 from tests import stories
@@ -165,6 +165,30 @@ def test_two_persons_write_it_off_and_it_is_recovered_or_closed(cast: Cast, loan
     assert "Left unpaid" not in read(cast.alice, f"/portal/loans/{loan.public_id}/")
 
 
+def test_what_is_pledged_beside_a_loss_goes_back_once_two_persons_close_the_loan(cast: Cast, loan: Loan) -> None:
+    own = f"/portal/loans/{loan.public_id}/"
+    assert "Collateral back" not in read(cast.alice, own)
+    bitcoin = stories.deposited(loan.client, "BTC", D(1))  # sent as a cure, and credited after the sale
+    collateral.pledge(loan.margin_account, bitcoin, D(1), key="late", now=LATER)
+    page = read(cast.alice, own)
+    assert f"None of it leaves while {loan} is workout and not paid." in page
+    assert "all of its collateral may leave" not in page
+    release = {
+        "maker": cast.olga, "checker": cast.rhea, "key": "back", "destination": None, "now": LATER,
+    }  # fmt: skip
+    with pytest.raises(collateral.UnableToRelease, match=f"nothing is released while {loan} is workout"):
+        collateral.release(
+            loan.margin_account, bitcoin, D(1), permit=make.release_permit(loan.margin_account, "BTC", 1), **release
+        )
+    agreed(workouts.ask(loan, closes=True, reason="settled", maker=cast.rhea, now=LATER), by=cast.dirk)
+    assert state(loan)[0] == "closed"
+    assert "What is still pledged for it may go back to you" in Notice.objects.get(kind="loan_closed").body
+    assert "Nothing is owed on it, so all of its collateral may leave" in read(cast.alice, own)
+    permit = make.release_permit(loan.margin_account, "BTC", 1, now=LATER)
+    collateral.release(loan.margin_account, bitcoin, D(1), permit=permit, **release)
+    assert not loan.margin_account.pledges.filter(quantity__gt=0).exists()
+
+
 def agreed(asked: Approval, *, by: User) -> None:
     approvals.decide(asked, checker=by, approve=True, now=LATER)
 
@@ -191,7 +215,4 @@ def test_what_can_not_be_recovered_or_written_off(cast: Cast, runs: Loan, loan: 
             workouts.ask(one, closes=closes, reason=reason, **ask)
     with pytest.raises(access.UnableToAccess, match="does not hold the role"):
         workouts.ask(loan, closes=False, reason="why", maker=cast.robin, now=LATER)
-    loan.margin_account.pledges.update(quantity=1)
-    with pytest.raises(workouts.UnableToWriteOff, match="collateral is left on its account"):
-        workouts.ask(loan, closes=True, reason="why", **ask)
     assert LoanState(state(loan)[0]) in workouts.BROKEN

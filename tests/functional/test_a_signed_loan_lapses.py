@@ -21,7 +21,9 @@ AS_EVER = timedelta(seconds=1)
 
 def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_back(cast: Cast) -> None:
     running = stories.running(cast)
-    accepted, waits = stories.offered(cast), stories.awaited(cast, cast.quayside, signer=cast.charlie)
+    pooled = stories.running(cast, opens_pool=True)
+    accepted = stories.offered(cast, margin_account=pooled.margin_account)
+    waits = stories.awaited(cast, cast.quayside, signer=cast.charlie)
     offers.accept(accepted, by=cast.alice, now=NOW)
     stories.deposited(cast.quayside, "BTC", Decimal(25))
     collateral.pledge(waits.margin_account, make.asset("BTC"), Decimal(25), key="sent", now=NOW)
@@ -47,6 +49,13 @@ def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_bac
     assert cause == "signed on 19 May 2021 and not paid out within 14 days"
     told = Notice.objects.get(client=cast.quayside, kind="loan_lapsed")
     assert "goes back to you: ask for it on the loan's page" in told.body
+    told = Notice.objects.get(client=cast.harbourside, kind="loan_lapsed")
+    assert "secures your other loans of its pool, and goes back as far as they let it" in told.body
+    browser.force_login(cast.alice)
+    with time_machine.travel(LATER, tick=False):
+        words = browser.get(page(accepted)).content.decode()
+    assert "some of it may leave, to an address" in words
+    assert "Nothing is owed on it" not in words
     browser.force_login(cast.charlie)
     with time_machine.travel(LATER, tick=False):
         assert f"{page(waits)}back/" in browser.get(page(waits)).content.decode()
