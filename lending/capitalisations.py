@@ -66,14 +66,15 @@ def _work(margin_account_ids: list[int], now: datetime) -> int:
     return len(done)
 
 
-def catch_up(loan: Loan, *, now: datetime) -> None:
+def catch_up(loan: Loan, *, until: datetime, now: datetime) -> None:
     """
-    Make principal of the interest of a locked loan's periods that are over, so that what is paid pays what is left due.
+    Make principal of the interest of a locked loan's periods that are over by the instant at which a payment counts.
 
+    So it pays what is left due. Of a period that it came before the end of, less becomes principal, in the daily run.
     Days that have ended by then are posted first. It is never a reason to take no payment: what can not be booked is
     kept, and tried again, as the daily run does.
     """
-    rows = list(_due(now).filter(loan=loan).order_by("pay_date", "pk")) if loan.capitalises else []
+    rows = list(_due(until).filter(loan=loan).order_by("pay_date", "pk")) if loan.capitalises else []
     for row in rows:
         row.loan = loan
         if not _is_posted(row, loan):

@@ -270,7 +270,7 @@ def put_right(
     """
     account = margin_accounts.lock(payment.loan.margin_account_id)
     payment.loan = loan = loans.locked(payment.loan)
-    capitalisations.catch_up(loan, now=now)
+    capitalisations.catch_up(loan, until=now, now=now)
     free, actor = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id)), approval.checker
     try:
         amount = check(payment, loan)

@@ -82,7 +82,7 @@ def record(
     loan = loans.locked(loan)
     if first := _repeated(loan, amount, key=key, kind=Repayment.Kind.CASH):
         return first
-    capitalisations.catch_up(loan, now=now)
+    capitalisations.catch_up(loan, until=min(received_at, now), now=now)
     check(loan, amount, asset, received_at, by_hand=actor is not None, agreed=agreed is not None, now=now)
     flow = prepayments.flow(loan, amount, at=received_at, arrived_at=arrived_at)
     in_default = loan.state in (LoanState.DEFAULTED, LoanState.LIQUIDATING)
@@ -188,7 +188,7 @@ def apply(proceeds: Decimal, loan: Loan, *, key: str, cause: str, now: datetime)
     if proceeds > standing:
         on_account = f"{money.text(standing)} {loan.asset.code} of sale proceeds stand on the account"
         raise UnableToRepay(f"{on_account}, not {money.text(proceeds)}")
-    capitalisations.catch_up(loan, now=now)
+    capitalisations.catch_up(loan, until=now, now=now)
     interest.catch_up(loan, until=now, reason=key, now=now)
     split = allocate(proceeds, _claims(loan))
     draft = entries.waterfall(

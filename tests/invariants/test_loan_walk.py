@@ -115,10 +115,11 @@ class LoanWalk(Walk):
             self.paper.grows_at = self.ended()
 
     def paid(self, row: Repayment) -> None:
-        """What a period that is over has left due becomes principal before anything is paid."""
+        """What a period that was over has left due becomes principal before what counts from then on pays it."""
         super().paid(row)
         if self.grows and self.accrued:
-            self.paper.grows_at = self.ended()
+            done = {*self.paper.grows_at, *(at for at in self.ended() if at <= row.received_at)}
+            self.paper.grows_at = sorted(done)
 
     def gone(self, payment: Payment) -> None:
         super().gone(payment)

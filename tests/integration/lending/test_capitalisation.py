@@ -198,6 +198,23 @@ def test_an_outage_and_a_payment_of_the_past_leave_what_was_true() -> None:
     assert sound()
 
 
+def test_what_was_there_before_a_period_ended_and_is_credited_behind_it_is_told_of_once() -> None:
+    loan = running(product())
+    end = dt.datetime(2021, 6, 19, tzinfo=dt.UTC)
+    make.give(loan.client, "USD", "1000", now=end)
+    at, now = end - dt.timedelta(minutes=2), end + dt.timedelta(minutes=4)
+    repayments.record(loan, D(1000), key="wire:1", received_at=at, now=now)
+    assert not Capitalisation.objects.exists()
+    until(now)
+    loan = again(loan)
+    (grown,) = Capitalisation.objects.all()
+    assert grown.amount == loan.interest_posted - 1000
+    assert books(loan) == (loan.principal + grown.amount, 0)
+    assert f"{grown.amount:,.2f} USD of interest became principal" in [row.subject for row in Notice.objects.all()]
+    assert Notice.objects.filter(kind="interest_capitalised").count() == 1
+    assert sound()
+
+
 def test_it_floats_too_and_a_late_fixing_changes_what_became_principal() -> None:
     def fixed(table: str, now: dt.datetime) -> None:
         asked = benchmarks.ask(
