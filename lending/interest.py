@@ -270,10 +270,15 @@ def earned(loan: Loan, known: History, until: datetime) -> Decimal:
 
 
 def _unposted_fee(loan: Loan, known: History, until: datetime) -> Decimal:
-    """Return the fee on what is not drawn of a line to an instant, less what is posted."""
+    """
+    Return the fee on what is not drawn of a line to an instant, less what is posted.
+
+    Where too much is, as after a default that counts from before, no more is taken back than is due: what was paid of
+    it stays paid.
+    """
     so_far = unused_fee(loan, known, until)
     with money.exact():
-        return so_far - loan.unused_posted
+        return max(so_far - loan.unused_posted, -loan.fees_due)
 
 
 def unused_fee(loan: Loan, known: History, until: datetime) -> Decimal:

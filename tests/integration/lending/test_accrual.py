@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from deploy.benches import desk as desks
-from lending import interest, ledger
+from lending import interest, ledger, repayments
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.engine.interest import Step, cumulative, round_up
@@ -116,3 +116,25 @@ def test_loans_that_lag_behind_are_brought_to_the_same_midnight() -> None:
     Loan.objects.filter(pk=loans[0].pk).update(accrued_at=MIDNIGHT, interest_posted=Decimal(0))
     assert interest.accrue_due(now=MIDNIGHT + 2 * DAY) == 3 * 3 + 2
     assert set(Loan.objects.values_list("accrued_at", flat=True)) == {MIDNIGHT + 2 * DAY}
+
+
+def test_a_fee_that_was_charged_too_much_and_paid_stops_nobodys_accrual() -> None:
+    sold = make.ProductFactory(
+        code="line", tenor="revolving", notice_days=5, schedule_kind="interest_only", unused_fee=Decimal("0.0036"),
+        origination_fee=Decimal(0),
+    )  # fmt: skip
+    line, other = make.active_loan(product=sold, days=None), make.active_loan()
+    tenth = MIDNIGHT + 10 * DAY
+    interest.accrue_due(now=tenth)
+    line.refresh_from_db()
+    paid = line.fees_due
+    make.give(line.client, "USD", str(paid), now=tenth)
+    repayments.record(line, paid, key="wire", received_at=tenth, now=tenth)
+    # Its default is dated back behind what it paid: of that nothing is given back.
+    Loan.objects.filter(pk=line.pk).update(default_at=NOW + 5 * DAY)
+    assert interest.accrue_due(now=tenth + DAY) == 2
+    line.refresh_from_db()
+    other.refresh_from_db()
+    assert (line.fees_due, line.unused_posted) == (0, paid)
+    assert line.accrued_at == other.accrued_at == tenth + DAY
+    assert interest.payoff(line, now=tenth + 2 * DAY).total == 0
