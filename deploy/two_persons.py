@@ -33,6 +33,7 @@ EXECUTORS: dict[str, str] = {
     "keep_loan": "lending.recalls.carry_out",
     "sell_for_default": "risk.default_sales.carry_out",
     "write_off": "lending.workouts.carry_out",
+    "take_back_recovery": "lending.recoveries.carry_out",
     "close_quote": "otc.fills.carry_out",
     "credit_policy": "risk.credit_policies.carry_out",
     "end_credit_policy": "risk.credit_policies.carry_out_end",
@@ -70,6 +71,7 @@ WORDS: dict[str, str] = {
     "recall_loan": "recall a loan",
     "keep_loan": "take back the notice that ends a loan",
     "write_off": "write off what a sale left unpaid",
+    "take_back_recovery": "take back what was paid of a loss",
     "eligibility_rule": "put a rule of eligibility in force",
     "end_eligibility_rule": "end a rule of eligibility",
     "checklist_item": "ask for something that a case must hold",
@@ -123,7 +125,10 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("credit_policy", "end_credit_policy"), ("risk_head", "desk_head")),
     **dict.fromkeys(("kyc_case", "clear_match", "let_in_deposit"), ("compliance",)),
-    **dict.fromkeys(("back_dated_payment", "reverse_payment", "client_payout"), ("operations", "risk", "risk_head")),
+    **dict.fromkeys(
+        ("back_dated_payment", "reverse_payment", "take_back_recovery", "client_payout"),
+        ("operations", "risk", "risk_head"),
+    ),
     **dict.fromkeys(("hand_over", "last_signer"), ("desk_head", "risk_head", "compliance")),
     "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),
     **dict.fromkeys(

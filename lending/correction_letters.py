@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from lending.engine import money
-from lending.models import Correction, Loan, Obligation, Repayment
+from lending.models import Correction, Loan, LoanState, Obligation, Repayment
 from lending.notices import Letter
 
 
@@ -18,7 +18,10 @@ def taken_back(row: Correction, payment: Repayment, again: Sequence[Obligation],
         else "It had been booked wrongly; its money stands in your free balance."
     )
     lines = [f"Your payment of {what} of {row.effective_at:%d %b %Y %H:%M} UTC was taken back. {where}"]
-    lines.append("Everything since is as if it had not been made: interest, and what later payments were for.")
+    if loan.state in (LoanState.WORKOUT, LoanState.WRITTEN_OFF):
+        lines.append("What it had paid is unpaid again, with what the sale of your collateral left unpaid.")
+    else:
+        lines.append("Everything since is as if it had not been made: interest, and what later payments were for.")
     for asked in again:
         with money.exact():
             missing = asked.asks - asked.paid

@@ -28,10 +28,11 @@ from lending import (
     repayments,
     replays,
     shared_transfers,
+    workouts,
 )
-from lending.engine import accounts, money
+from lending.engine import accounts, entries, money
 from lending.engine.replay import Flow
-from lending.models import Approval, Correction, Entry, Loan, LoanState, Obligation, Repayment, Role, User
+from lending.models import Approval, Correction, Loan, LoanState, Obligation, Repayment, Role, User
 from lending.replays import Plan
 
 PAYMENT = "back_dated_payment"
@@ -40,6 +41,7 @@ WAIVER = "waive_make_whole"
 KINDS = (PAYMENT, REVERSAL, WAIVER)
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 CORRECTED = (*loans.OWING, LoanState.REPAID)
+TAKEN_BACK = (*CORRECTED, *workouts.LOST)  # a loss is not lived again: it is more by what is taken back
 _KIND = Correction.Kind
 
 
@@ -164,7 +166,7 @@ def foreseen(approval: Approval) -> list[tuple[Loan, Plan]]:
         if approval.kind == WAIVER:
             return [(row.loan, replanned(row.loan, freed=row)) for row in rows]
         _check_all(rows[0], rows, approval.payload["cause"])
-        return [(row.loan, replanned(row.loan, taken_back=row)) for row in rows]
+        return [(row.loan, replanned(row.loan, taken_back=row)) for row in rows if row.loan.state in CORRECTED]
     except UnableToCorrect:
         return []
 
@@ -217,25 +219,28 @@ def take_back(approval: Approval, *, now: datetime) -> list[Correction]:
     try:
         _check_all(payment, rows, cause, agreed=_named(approval))
         for row in reversed(rows):  # what one left over paid the next: it comes back first
-            correction, _, again = put_right(
-                approval,
-                row,
-                lambda payment, loan: payment.amount,
-                kind=_KIND.REVERSAL,
-                cause=cause,
-                key=key,
-                said="a payment was taken back",
-                event="payment_taken_back",
-                now=now,
-            )
+            about: dict[str, Any] = {"cause": cause, "key": key, "said": "a payment was taken back", "now": now}
+            again: list[Obligation] = []
+            if row.loan.state in workouts.LOST:
+                correction = _lose(approval, row, **about)
+            else:
+                correction, _, again = put_right(
+                    approval,
+                    row,
+                    lambda payment, loan: payment.amount,
+                    kind=_KIND.REVERSAL,
+                    event="payment_taken_back",
+                    **about,
+                )
             notices.enqueue(
                 [correction_letters.taken_back(correction, row, again, key=f"{key}:{row.loan.public_id}")], now=now
             )
             made.append(correction)
         if cause == Correction.Cause.BOUNCED:
-            free = ledger.owed(accounts.client_free(payment.loan.asset.code, payment.client_id))
-            _give_up(_transfer(rows[0]), rows[0], available=free, actor=approval.checker, now=now)
-    except UnableToCorrect as refusal:
+            transfer = shared_transfers.of(rows[0].key)
+            if transfer is not None:
+                shared_transfers.give_up(transfer, payment.loan, actor=approval.checker, now=now)
+    except (UnableToCorrect, shared_transfers.UnableToGiveUp) as refusal:
         raise approvals.UnableToApprove(str(refusal)) from refusal
     return made
 
@@ -334,8 +339,8 @@ def _check_all(
         raise UnableToCorrect("a part of what its transfer paid was taken back meanwhile: ask anew")
     for row in rows:
         _check_kind(row, row.loan, cause)
-    if cause == Correction.Cause.BOUNCED:
-        _transfer(rows[0])
+    if cause == Correction.Cause.BOUNCED and shared_transfers.of(rows[0].key) is None:
+        raise UnableToCorrect(shared_transfers.NONE)
     return rows[0].amount
 
 
@@ -351,28 +356,27 @@ def _check_kind(payment: Repayment, loan: Loan, cause: Correction.Cause | str) -
         raise UnableToCorrect("what a sale brought is a fact and can not be taken back")
     if cause not in (Correction.Cause.WRONG, Correction.Cause.BOUNCED):
         raise UnableToCorrect("say whether it was booked wrongly or its transfer came back")
-    if loan.state not in CORRECTED:
+    if loan.state not in TAKEN_BACK:
         raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
 
 
-def _transfer(payment: Repayment) -> Entry:
-    """Return the entry of the transfer that brought a payment."""
-    name, _, rest = payment.key.partition(":")
-    found = Entry.objects.filter(idempotency_key=f"deposit:{rest}").first() if name == "repayment" else None
-    if found is None:
-        raise UnableToCorrect("it was paid out of the free balance: no transfer of its own brought it")
-    return found
-
-
-def _give_up(transfer: Entry, payment: Repayment, *, available: Decimal, actor: User | None, now: datetime) -> None:
-    """Take a transfer that came back out of the books; its money must still be there."""
-    if available < payment.amount:
-        said = f"{money.text(available)} {payment.loan.asset.code} of the transfer's {money.text(payment.amount)}"
-        raise UnableToCorrect(f"only {said} are left in the client's free balance")
-    matched = Entry.objects.filter(idempotency_key=transfer.idempotency_key.replace("deposit:", "match:", 1)).first()
-    if matched is not None:  # it came for nobody, and two persons gave it to this client: that is undone first
-        ledger.reverse(matched, key=f"bounced:{matched.idempotency_key}", cause="bounced", actor=actor, now=now)
-    ledger.reverse(transfer, key=f"bounced:{transfer.idempotency_key}", cause="bounced", actor=actor, now=now)
+def _lose(
+    approval: Approval, payment: Repayment, *, cause: Correction.Cause, key: str, said: str, now: datetime
+) -> Correction:
+    """Take back a payment of a loan of which a sale left something unpaid: what it had paid is left unpaid, too."""
+    payment.loan = loan = loans.lock(payment.loan)
+    paid, actor = replays.parts_now([payment])[payment.pk], approval.checker
+    mirror = replays.take_back(payment, cause=said, now=now, actor=actor)
+    if (unpaid := entries.Dues(paid.fees, paid.interest, paid.principal)).total:
+        workouts.lose(loan, unpaid, key=f"lost:{payment.key}", cause=said, actor=actor, now=now)
+    row = replays.remember(
+        replays.Booked(None, ((payment, -paid, mirror),), money.ZERO), loan, kind=_KIND.REVERSAL, cause=cause,
+        reason=approval.payload["reason"], effective_at=payment.received_at, now=now, payment=payment, agreed=approval,
+    )  # fmt: skip
+    margin_accounts.touch(margin_accounts.lock(loan.margin_account_id))
+    facts = {"loan": str(loan.public_id), "asset": loan.asset.code, "amount": money.text(payment.amount)}
+    events.emit("loans", "payment_taken_back", facts, client_id=loan.client_id, now=now)
+    return row
 
 
 def _flow(approval: Approval) -> Flow:

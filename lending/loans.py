@@ -216,15 +216,17 @@ def close_due(*, now: datetime) -> int:
     """
     Close repaid loans whose collateral has gone back to the client, and return how many.
 
-    The collateral of a pool stays for the other loans of it that owe: one that was repaid long enough ago is closed.
+    The collateral of a pool stays for the other loans of it that owe: one that was repaid long enough ago is closed. So
+    is one whose loss was paid: a bank may call that back, and nothing else of the loan is left to wait for.
     """
     mine = {"margin_account": OuterRef("margin_account")}
     pledged = Pledge.objects.filter(Q(quantity__gt=0) | Q(held_quantity__gt=0), **mine)
     others = Loan.objects.filter(**mine, state__in=OWING).exclude(pk=OuterRef("pk"))
     of_late = LoanEvent.objects.filter(loan=OuterRef("pk"), to_state__in=_PAID_OFF, happened_at__gt=now - PAST_IS_OPEN)
-    shared = Exists(others) & ~Exists(of_late.exclude(from_state=F("to_state")))
+    long_ago = ~Exists(of_late.exclude(from_state=F("to_state")))
+    shared = Q(Exists(others), margin_account__kind=MarginAccount.Kind.POOL)
     rows = Loan.objects.filter(state__in=_PAID_OFF).annotate(pledged=Exists(pledged))
-    ready = rows.filter(Q(pledged=False) | Q(shared, margin_account__kind=MarginAccount.Kind.POOL))
+    ready = rows.filter(Q(pledged=False, state=LoanState.REPAID) | Q(Q(pledged=False) | shared, long_ago))
     due = [(row, partial(_close, row, row.pledged, now)) for row in ready.order_by("margin_account_id", "pk")]
     return one_by_one.work(Overdue.Kind.CLOSING, due, now=now)
 

@@ -255,7 +255,7 @@ def book(
         raise UnableToSettle("nothing was owed at that time that it could pay")
     changes: list[tuple[Repayment, Parts, Entry]] = []
     if wanted.taken_back is not None:
-        mirror = _take_back(wanted.taken_back, key=key, cause=cause, now=now, actor=actor)
+        mirror = take_back(wanted.taken_back, cause=cause, now=now, actor=actor)
         changes.append((wanted.taken_back, -wanted.now[0], mirror))
     moved = [(row, then - was) for row, was, then in wanted.rows if row not in (None, wanted.taken_back)]
     drafts = [_payment(loan, wanted, key)] if None in wanted.payments else []
@@ -344,7 +344,7 @@ def _reallocation(loan: Loan, row: Repayment, change: Parts, *, key: str, cause:
     return entries.reallocation(about, asset=loan.asset.code, change=dues(change), surplus=change.surplus)
 
 
-def _take_back(row: Repayment, *, key: str, cause: str, now: datetime, actor: User | None) -> Entry:
+def take_back(row: Repayment, *, cause: str, now: datetime, actor: User | None) -> Entry:
     """Reverse a payment's entry and those that changed its split since, and return the first of the mirrors."""
     written = [row.entry, *(c.entry for c in row.split_changes.select_related("entry").order_by("pk"))]
     mirrors = [

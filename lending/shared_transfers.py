@@ -1,6 +1,20 @@
-"""One transfer that pays several loans of a margin account: how its payments are named, and found again together."""
+"""
+The transfer behind a payment: what else it paid of a margin account's loans, and how it leaves the books again.
 
-from lending.models import Correction, Loan, Repayment
+Its payments are named by it, and are found again together.
+"""
+
+from datetime import datetime
+
+from lending import ledger
+from lending.engine import accounts, money
+from lending.models import Correction, Entry, Loan, Posting, Repayment, User
+
+NONE = "it was paid out of the free balance: no transfer of its own brought it"
+
+
+class UnableToGiveUp(Exception):
+    """A transfer can not be taken out of the books; the message says why."""
 
 
 def key_of_rest(key: str, loan: Loan) -> str:
@@ -20,3 +34,30 @@ def together(payment: Repayment) -> list[Repayment]:
     rows = Repayment.objects.filter(key__in=keys).exclude(corrections__kind=Correction.Kind.REVERSAL)
     found = list(rows.select_related("loan__asset", "loan__client", "entry").order_by("pk"))
     return found if any(row.key == first for row in found) else [row for row in found if row == payment]
+
+
+def of(key: str) -> Entry | None:
+    """Return the entry of the transfer that brought a payment or a recovery, by that one's key; None without one."""
+    name, _, rest = key.partition(":")
+    brought = name in ("repayment", "recovery")
+    return Entry.objects.filter(idempotency_key=f"deposit:{rest}").first() if brought else None
+
+
+def give_up(transfer: Entry, loan: Loan, *, actor: User | None, now: datetime) -> None:
+    """
+    Take a transfer that came back out of the books, once what it paid of a locked loan was taken back.
+
+    Raises
+    ------
+    UnableToGiveUp
+        If its money is not in the client's free balance any more.
+    """
+    free = ledger.owed(accounts.client_free(loan.asset.code, loan.client_id))
+    amount = max(Posting.objects.filter(entry=transfer).values_list("amount", flat=True))
+    if free < amount:
+        said = f"{money.text(free)} {loan.asset.code} of the transfer's {money.text(amount)}"
+        raise UnableToGiveUp(f"only {said} are left in the client's free balance")
+    matched = Entry.objects.filter(idempotency_key=transfer.idempotency_key.replace("deposit:", "match:", 1)).first()
+    if matched is not None:  # it came for nobody, and two persons gave it to this client: that is undone first
+        ledger.reverse(matched, key=f"bounced:{matched.idempotency_key}", cause="bounced", actor=actor, now=now)
+    ledger.reverse(transfer, key=f"bounced:{transfer.idempotency_key}", cause="bounced", actor=actor, now=now)

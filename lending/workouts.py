@@ -26,13 +26,14 @@ from lending import (
     repayments,
 )
 from lending.engine import entries, figures, money
-from lending.engine.chart import Category
+from lending.engine.chart import AccountKind, Category
 from lending.models import Approval, Asset, Entry, Loan, LoanState, MarginAccount, Posting, Role, User
 from lending.notices import Letter
 
 WRITE_OFF = "write_off"
 ASKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
 BROKEN = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)
+LOST = (*BROKEN, LoanState.RECOVERED)  # what was paid of it may still be taken back
 REASON_LENGTH = 160
 
 
@@ -73,10 +74,34 @@ def beside(rows: QuerySet[Loan]) -> QuerySet[Loan]:
     return rows.annotate(unpaid=Case(When(state__in=BROKEN, then=Subquery(unpaid))))
 
 
-def recoveries(loan: Loan) -> list[tuple[datetime, Decimal]]:
-    """Return what was recovered of a loss, the newest first: when, and how much."""
-    rows = Posting.objects.filter(loan=loan, category=Category.RECOVERY).order_by("-entry__effective_at", "-pk")
-    return [(at, amount.copy_negate()) for at, amount in rows.values_list("entry__effective_at", "amount")]
+def recoveries(loan: Loan) -> list[tuple[Entry, Decimal]]:
+    """Return what was recovered of a loss and not taken back, the newest first: its entry, and how much."""
+    rows = Posting.objects.filter(loan=loan, category=Category.RECOVERY, entry__reverses=None, entry__reversed_by=None)
+    found = rows.select_related("entry").order_by("-entry__effective_at", "-pk")
+    return [(row.entry, row.amount.copy_negate()) for row in found]
+
+
+def lose(loan: Loan, unpaid: entries.Dues, *, key: str, cause: str, actor: User | None, now: datetime) -> None:
+    """Book what a locked loan owes again as part of its loss, which was taken before: no more collateral is there."""
+    draft = entries.shortfall(interest.heading(loan, key, now, cause=cause), asset=loan.asset.code, unpaid=unpaid)
+    entry = ledger.post(draft, now=now, actor=actor)
+    unpaid_again(loan, entry, unpaid.total, cause=cause, actor=actor, now=now)
+
+
+def unpaid_again(loan: Loan, entry: Entry, amount: Decimal, *, cause: str, actor: User | None, now: datetime) -> None:
+    """
+    Open a locked loan of whose loss more is unpaid, by what an entry moved; a recovered one is broken again.
+
+    What was written off before stays so: a claim that comes with it is given up as the rest was.
+    """
+    written_off = loan.events.filter(to_state=LoanState.WRITTEN_OFF).exists()
+    claim = Posting.objects.filter(entry=entry, account__kind=AccountKind.DEFICIENCY_CLAIM)
+    if written_off and claim.exists():
+        heading = interest.heading(loan, f"write_off:{entry.idempotency_key}", now)
+        ledger.post(entries.write_off(heading, asset=loan.asset.code, amount=amount), now=now, actor=actor)
+    if loan.state == LoanState.RECOVERED:
+        before = LoanState.WRITTEN_OFF if written_off else LoanState.WORKOUT
+        loans.transition(loan, before, actor=actor, cause=cause, now=now)
 
 
 def meant(account: MarginAccount, asset: Asset, said: Loan | None) -> Loan | None:

@@ -40,11 +40,11 @@ def awaited(cast: Cast, client: Client | None = None, *, signer: User | None = N
     return offers.collateral_pending(offers.approve(loan, by=cast.rhea, now=NOW), actor=cast.olga, now=NOW)
 
 
-def deposited(client: Client, asset: str, quantity: Decimal) -> Asset:
+def deposited(client: Client, asset: str, quantity: Decimal, *, ref: str = "") -> Asset:
     """Give a client a free balance, as a confirmed deposit does."""
     row: Asset = AssetFactory(code=asset)
     heading = entries.Heading(
-        key=f"deposit:test:{ids.new()}", effective_at=NOW, book_id=product().book_id, client_id=client.pk
+        key=f"deposit:{ref or f'test:{ids.new()}'}", effective_at=NOW, book_id=product().book_id, client_id=client.pk
     )
     ledger.post(entries.deposit(heading, asset=asset, quantity=quantity, custodian="paper"), now=NOW)
     return row

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from lending import corrections, replays, staff, waivers
+from lending import corrections, recoveries, replays, staff, waivers, workouts
 from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
 from lending.models import Approval, Correction, Loan, Repayment, SplitChange
@@ -45,6 +45,12 @@ def add(request: HttpRequest, pk: int) -> HttpResponse:
 def take_back(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask for a payment to be taken back."""
     return acts.perform(request, _seen(request), pk, _take_back, refusals=(corrections.UnableToCorrect,), again=_page)
+
+
+def take_back_recovery(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for what was paid of a loss to be taken back."""
+    refusals = (corrections.UnableToCorrect,)
+    return acts.perform(request, _seen(request), pk, _take_back_recovery, refusals=refusals, again=_page)
 
 
 def waive(request: HttpRequest, pk: int) -> HttpResponse:
@@ -82,9 +88,12 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
             "now": now,
             "payments": paid,
             "corrections": made,
-            "waiting": corrections.waiting(loan, now=now),
+            "waiting": [*corrections.waiting(loan, now=now), *recoveries.waiting(loan, now=now)],
+            "asks": bool(roles(request) & corrections.ASKERS),
             "may": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.CORRECTED,
+            "may_take_back": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.TAKEN_BACK,
             "causes": _CAUSES,
+            "recovered": workouts.recoveries(loan) if loan.state in workouts.LOST else [],
             "cost": [(row, part) for row, part, gone in paid if part.make_whole and not gone],
             "refusal": refusal,
             "typed": request.POST,
@@ -114,6 +123,14 @@ def _take_back(request: HttpRequest, loan: Loan, now: datetime) -> str:
     cause, reason = request.POST.get("cause", ""), request.POST.get("reason", "")
     corrections.ask_reversal(_chosen(request, loan), cause=cause, reason=reason, maker=maker, now=now)
     return "Asked: it waits on the page Approvals for a second person, who sees there what it would change."
+
+
+def _take_back_recovery(request: HttpRequest, loan: Loan, now: datetime) -> str:
+    maker: Any = request.user
+    chosen, cause = request.POST.get("recovery", ""), request.POST.get("cause", "")
+    entry = int(chosen) if chosen.isdecimal() and len(chosen) < 19 else 0
+    recoveries.ask(loan, entry, cause=cause, reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person."
 
 
 def _waive(request: HttpRequest, loan: Loan, now: datetime) -> str:
@@ -168,4 +185,8 @@ _site: Any = admin.site
 _site.add_page(Page("corrections/<int:pk>/", "lending_corrections", page, SEE_CLIENTS, "lending"))
 _site.add_page(Page("corrections/<int:pk>/add/", "lending_correction_add_payment", add, corrections.ASKERS, "lending"))
 _site.add_page(Page("corrections/<int:pk>/take-back/", "lending_take_back", take_back, corrections.ASKERS, "lending"))
+_back = Page(
+    "corrections/<int:pk>/recovery/", "lending_take_back_recovery", take_back_recovery, corrections.ASKERS, "lending"
+)
+_site.add_page(_back)
 _site.add_page(Page("corrections/<int:pk>/waive/", "lending_waive", waive, corrections.ASKERS, "lending"))

@@ -225,6 +225,8 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     # A payment that is taken back opens a repaid loan again, as what it would be without it.
     *((LoanState.REPAID, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     (LoanState.REPAID, LoanState.DEFAULTED),
+    # What made good a loss, and is taken back, leaves it unpaid again.
+    *((LoanState.RECOVERED, after) for after in (LoanState.WORKOUT, LoanState.WRITTEN_OFF)),
     # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
     (LoanState.DEFAULTED, LoanState.ACTIVE),
     (LoanState.DEFAULTED, LoanState.RECALLED),

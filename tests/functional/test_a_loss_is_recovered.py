@@ -12,7 +12,23 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
-from lending import access, approvals, arrivals, collateral, loans, matching, repayments, workouts
+from lending import (
+    access,
+    approvals,
+    arrivals,
+    collateral,
+    corrections,
+    invariants,
+    ledger,
+    loans,
+    matching,
+    recoveries,
+    repayments,
+    shared_transfers,
+    workouts,
+)
+from lending.engine import accounts
+from lending.engine.chart import AccountKind
 from lending.models import Approval, Deposit, DepositAddress, Entry, Loan, LoanState, Notice, User
 from risk import payouts
 from tests import stories
@@ -70,7 +86,7 @@ def pays_in(loan: Loan, amount: str, *, said: Loan | None = None) -> Deposit:
         custodian="paper", custodian_ref=f"wire-{amount}", position=int(D(amount)), client=loan.client, sent_to="iban",
         asset=loan.asset, quantity=D(amount), state=Deposit.State.CREDITED, seen_at=LATER, credited_at=LATER,
     )  # fmt: skip
-    stories.deposited(loan.client, loan.asset.code, D(amount))
+    stories.deposited(loan.client, loan.asset.code, D(amount), ref=f"paper:wire-{amount}")
     arrivals.use(row, loan.margin_account, DepositAddress.Purpose.REPAYMENT, now=LATER, loan=said)
     return row
 
@@ -109,7 +125,8 @@ def test_the_client_pays_it_in_the_portal_and_by_wire(cast: Cast, loan: Loan) ->
     staff = read(cast.rhea, f"/admin/lending/loan/{loan.pk}/change/")
     assert "Lost 10,000.00 USD Recovered since 10,000.00 USD Unpaid 0.00 USD" in staff
     assert "The collateral goes back" in staff
-    assert loans.close_due(now=LATER) == 1
+    assert loans.close_due(now=LATER) == 0  # a bank may still call it back
+    assert loans.close_due(now=LATER + loans.PAST_IS_OPEN) == 1
     pays_in(loan, "100")
     assert Entry.objects.filter(kind="recovery").count() == 2
 
@@ -187,6 +204,78 @@ def test_what_is_pledged_beside_a_loss_goes_back_once_two_persons_close_the_loan
     permit = make.release_permit(loan.margin_account, "BTC", 1, now=LATER)
     collateral.release(loan.margin_account, bitcoin, D(1), permit=permit, **release)
     assert not loan.margin_account.pledges.filter(quantity__gt=0).exists()
+
+
+def test_what_was_recovered_is_taken_back_by_two_persons_and_is_unpaid_again(cast: Cast, loan: Loan) -> None:
+    workouts.recover(loan, D(2_500), key="free", now=LATER)
+    bounced = pays_in(loan, "9000")
+    free = accounts.client_free("USD", loan.client_id)
+    before = ledger.balance(free)
+    assert state(loan) == ("recovered", D(0))
+    page, door = f"/admin/corrections/{loan.pk}/", f"/admin/corrections/{loan.pk}/recovery/"
+    assert "What was paid of a loss, and was none" in read(cast.olga, page)
+    wire = Entry.objects.get(idempotency_key=f"recovery:{bounced.custodian}:{bounced.custodian_ref}")
+    given = {"recovery": str(wire.pk), "cause": "bounced", "reason": "recalled by the bank"}
+    olga = signed_in(cast.olga)
+    by_hand = Entry.objects.get(idempotency_key="free").pk
+    for wrong, says in (
+        ({"recovery": "0"}, "choose what was recovered of the loan"), ({"cause": ""}, "say whether it was booked"),
+        ({"reason": ""}, "say how it is known"), ({"recovery": str(by_hand)}, "no transfer of its own brought it"),
+    ):  # fmt: skip
+        refused = olga.post(door, given | wrong)
+        assert refused.status_code == 422
+        assert says in words(refused.content)
+    assert olga.post(door, given).status_code == 302
+    assert "asked for already" in words(olga.post(door, given).content)
+    assert "that made good a loss" in read(cast.olga, page)
+    asked = Approval.objects.get(kind="take_back_recovery")
+    assert "take back what was paid of a loss" in read(cast.rhea, f"/admin/lending/approval/{asked.pk}/change/")
+    agreed(asked, by=cast.rhea)
+    assert state(loan) == ("workout", D(7_500))
+    assert ledger.balance(free) - before == 1_500  # the whole wire is gone, with the part that had stayed free
+    letter = Notice.objects.get(kind="payment_taken_back").body
+    assert "The transfer that brought it came back. 7,500.00 USD are left unpaid." in letter
+    with pytest.raises(corrections.UnableToCorrect, match="choose what was recovered"):
+        recoveries.ask(loan, wire.pk, cause="wrong", reason="again", maker=cast.olga, now=LATER)
+
+    # Written off meanwhile, what comes back of the claim is given up with the rest.
+    agreed(workouts.ask(loan, closes=False, reason="bankrupt", maker=cast.rhea, now=LATER), by=cast.rolf)
+    workouts.recover(loan, D(7_500), key="again", now=LATER)
+    for key in ("again", "free"):
+        row = Entry.objects.get(idempotency_key=key).pk
+        agreed(recoveries.ask(loan, row, cause="wrong", reason="not ours", maker=cast.olga, now=LATER), by=cast.rhea)
+    assert state(loan) == ("written_off", D(10_000))
+    claim = accounts.of_loan(AccountKind.DEFICIENCY_CLAIM, "USD", loan.client_id, loan.pk)
+    assert ledger.balance(claim) == 0
+
+
+def test_a_wire_that_came_back_leaves_more_unpaid_where_a_loss_is_and_opens_its_neighbour(cast: Cast) -> None:
+    small, lost = stories.running(cast, principal=D(50_000)), stories.running(cast)
+    Loan.objects.filter(pk=small.pk).update(margin_account=lost.margin_account)
+    stories.deposited(lost.client, "USD", D(200_000), ref="paper:wire")
+    key = "repayment:paper:wire"
+    first = repayments.record(small, D(200_000), key=key, received_at=NOW, now=NOW)
+    own = shared_transfers.key_of_rest(key, lost)
+    second = repayments.record(lost, first.surplus, key=own, received_at=NOW, now=NOW)
+    assert make.broken(lost, "25", "400000", now=NOW) == 50_000
+    agreed(workouts.ask(loans.lock(lost), closes=False, reason="why", maker=cast.rhea, now=LATER), by=cast.rolf)
+    page = signed_in(cast.olga).get(f"/admin/corrections/{lost.pk}/").content.decode()
+    assert "A payment that was none" in page
+    assert "A payment that nobody recorded" not in page  # that would live its past again
+    asked = corrections.ask_reversal(second, cause="bounced", reason="recalled", maker=cast.olga, now=LATER)
+    assert [loan for loan, _ in corrections.foreseen(asked)] == [small]
+    free = accounts.client_free("USD", lost.client_id)
+    before = ledger.balance(free)
+    agreed(asked, by=cast.rhea)
+    assert state(lost) == ("written_off", D(200_000))
+    small.refresh_from_db()
+    assert (small.state, small.principal_outstanding) == ("active", D(50_000))
+    assert ledger.balance(free) == before  # what both had paid came back to it, and left with the transfer
+    claim = accounts.of_loan(AccountKind.DEFICIENCY_CLAIM, "USD", lost.client_id, lost.pk)
+    assert ledger.balance(claim) == 0
+    told = Notice.objects.filter(kind="payment_taken_back", body__contains="with what the sale of your collateral left")
+    assert told.count() == 1
+    assert not [one for one in invariants.check() if one.code in {"I1", "I2", "I3", "I11", "I15"}]
 
 
 def agreed(asked: Approval, *, by: User) -> None:

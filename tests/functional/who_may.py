@@ -145,6 +145,7 @@ PRESS = {
     "/admin/amend/{loan_pk}/":                  "rrr    rrr   rrr rrr     ?--   xxx  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/take-back/":  "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
+    "/admin/corrections/{loan_pk}/recovery/":   "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/waive/":      "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/freezes/{loan_pk}/":                "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
     "/admin/freezes/{loan_pk}/lift/":           "rrr    rrr   rrr rrr     xxx   xxx  ??-  ??-  xxx  xxx",
