@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from lending import events, notices
 from lending.models import Event, MarginAccount
 from risk import book as books
-from risk import cures, exposures, incidents, leases, letters, liquidations, margin_calls, prices, waivers
+from risk import cures, exposures, incidents, leases, letters, liquidations, margin_calls, prices, restraints, waivers
 from risk.book import Book
 from risk.engine.kernel import UNKNOWN_RUNG
 from risk.engine.ladder import clears_by_market, reopens
@@ -66,7 +66,7 @@ class _Case:
     sold: bool
     judged: Judgement
     waiver: Waiver | None = None
-    for_default: bool = False
+    sold_for: tuple[int, ...] = ()
     was: str = ""
     breach: Breach | None = None
     no_call: Undone | None = None
@@ -186,13 +186,13 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
     causes = SaleCause.objects.filter(margin_account__in=keys).exclude(outcome=SaleCause.LEVEL_LEFT)
     known = list(causes.values_list("margin_account", "episode", "loan", "closed_at"))
     sold = {(account, episode) for account, episode, _loan, _closed_at in known}
-    for_default = {account for account, _episode, loan, closed_at in known if loan and closed_at is None}
+    for_default = {account: (loan,) for account, _episode, loan, closed_at in known if loan and closed_at is None}
     waived = waivers.active(keys, now=now)
     for key, stands in facts.items():
         call = calls.get(key)
         has_cause = call is not None and (key, call.episode) in sold
         judged = exposures.judge(stands, marks)
-        yield _Case(stands, statuses[key], call, has_cause, judged, waived.get(key), key in for_default)
+        yield _Case(stands, statuses[key], call, has_cause, judged, waived.get(key), for_default.get(key, ()))
 
 
 def _step(case: _Case, report: CycleReport) -> None:
@@ -284,12 +284,12 @@ def _breach(case: _Case, *, now: datetime) -> None:
 
 def _held_back(case: _Case) -> str:
     """
-    Return why a breach is not called yet: the collateral is being sold for a default; a waiver, which ends at a higher
+    Return why a breach is not called yet: all that is owed is in default and sold for; a waiver, which ends at a higher
     level; or a small sum, which counts at the first.
     """
     state, terms = case.judged.state, case.facts.terms
-    if case.for_default:
-        return incidents.FOR_DEFAULT
+    if reason := restraints.by_default(case.facts, case.judged, case.sold_for):
+        return reason
     if case.waiver is not None and waivers.covers(case.waiver, state):
         return f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"
     if state == MarginState.CALL and cures.missing_usd(case.facts, case.judged) < terms.minimum_transfer:

@@ -20,6 +20,7 @@ TOLERANCE = Decimal("0.001")
 # A live order is replaced when what is still needed is less than this part of what it has open.
 REPLAN_BELOW = Decimal("0.7")
 REPLAN_EVERY = timedelta(seconds=60)
+GIVES_WAY = "the sale that restores the account's margin comes first"
 
 
 def replan_due(live: Sequence[LiquidationOrder], *, now: datetime) -> bool:
@@ -77,6 +78,12 @@ def default_over(cause: SaleCause, facts: AccountFacts) -> str:
     if cause.loan_id is None or sold_for(cause, facts):
         return ""
     return "default_undone" if any(loan.pk == cause.loan_id for loan in facts.loans) else "debt_gone"
+
+
+def gives_way(cause: SaleCause) -> str:
+    """Return why a sale for a default is put off: its account is sold for its margin; "" for any other sale."""
+    for_margin = SaleCause.objects.filter(margin_account=cause.margin_account_id, closed_at=None, loan=None)
+    return GIVES_WAY if cause.loan_id is not None and for_margin.exists() else ""
 
 
 def price_came_back(kind: str, facts: AccountFacts, judged: Judgement) -> bool:

@@ -20,6 +20,7 @@ from risk import (
     reserved_cures,
     restraints,
     sale_plans,
+    sales,
     two_keys,
 )
 from risk.engine.ladder import breach_held, past_gap_limit
@@ -61,7 +62,7 @@ def held(status: MarginStatus, *, now: datetime) -> bool:
 
 def order_due(*, now: datetime) -> int:
     """Declare the causes that have become due, order the first sale of each, and return how many were ordered."""
-    open_cause = SaleCause.objects.filter(margin_account=OuterRef("margin_account"), closed_at=None)
+    open_cause = SaleCause.objects.filter(margin_account=OuterRef("margin_account"), closed_at=None, loan=None)
     agreed = {account for account, _episode in two_keys.agreements(two_keys.SALE_ON_DEGRADED, now=now)}
     counted = Q(breach_since__isnull=False) | Q(margin_account__public_id__in=agreed)
     breached = MarginStatus.objects.filter(~Exists(open_cause), counted, state=MarginState.LIQUIDATE)
@@ -102,7 +103,7 @@ def complete_due(*, now: datetime) -> int:
             # Looked at without a lock first: most orders of a crash go on as they are.
             judged, kind = exposures.judge(facts[account], marks), busy[cause][0].cause.kind
             over = cause not in sold and endings.price_came_back(kind, facts[account], judged)
-            over = over or bool(endings.default_over(busy[cause][0].cause, facts[account]))
+            over = over or bool(_default_stops(busy[cause][0].cause, facts[account]))
             replan = endings.replan_due(busy[cause], now=now) and endings.too_much(busy[cause], facts[account], marks)
             if cause in paid or over or replan:
                 done += _trim(cause, account, now=now)
@@ -132,7 +133,8 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     """Declare the liquidation level as the cause of a sale, if it still stands, has held, and nothing was cured."""
     facts = exposures.load_locked([account_id], now=now)[account_id]
     running = MarginCall.objects.filter(margin_account=account_id, state__in=margin_calls.RUNNING).first()
-    if running is None or SaleCause.objects.filter(margin_account=account_id, closed_at=None).exists():
+    sold_for = sales.standing(account_id)
+    if running is None or None in sold_for:
         return None
     call = margin_calls.locked(running.pk)
     if reserved_cures.carry_out(call, now=now):  # nothing is sold before what its client has set aside is used
@@ -144,7 +146,8 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     judged = exposures.judge(facts, marks)
     if call.state not in margin_calls.RUNNING or judged.state != MarginState.LIQUIDATE:
         return None
-    if reason := restraints.on_sale(facts, judged, call.episode, now=now):
+    excused = restraints.by_default(facts, judged, sold_for)
+    if reason := excused or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "sale_waits", reason, now=now)
         return None
     gap = past_gap_limit(judged.exposed, facts.ladder, facts.terms.gap_limit)
@@ -205,8 +208,7 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if unpaid and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, unpaid, now=now)
     judged = exposures.judge(facts, marks)
-    reason = restraints.on_sale(facts, judged, cause.episode, now=now) if unpaid else ""
-    if reason:
+    if unpaid and (reason := endings.gives_way(cause) or restraints.on_sale(facts, judged, cause.episode, now=now)):
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False
     if ending := endings.outcome(cause, facts, judged):
@@ -295,7 +297,8 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     any_mark = cause.kind == SaleCause.Kind.EXPIRED_CALL or cause.loan_id is not None
     ending = endings.outcome(cause, facts, judged) if judged.good or any_mark else ""
     over = ending == "paid_in_time" or (ending in ("below_clear", SaleCause.LEVEL_LEFT) and judged.good)
-    over = over or bool(ending and cause.loan_id)
+    if stops := _default_stops(cause, facts):
+        over, ending = True, stops
     if not over and not endings.too_much(live, facts, marks):
         return False
     reason = ending.replace("_", " ") if over else "less is needed now"
@@ -303,6 +306,11 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if any(order.committed_quantity for order in live):
         return any(stopped)
     return _advance(cause_id, account_id, now=now)
+
+
+def _default_stops(cause: SaleCause, facts: AccountFacts) -> str:
+    """Return why live orders of a sale for a default are stopped; "" where none are, and for any other sale."""
+    return endings.default_over(cause, facts) or endings.gives_way(cause)
 
 
 def _shortfall(cause: SaleCause, facts: AccountFacts, unpaid: Iterable[Loan], *, now: datetime) -> bool:
@@ -317,11 +325,14 @@ def _shortfall(cause: SaleCause, facts: AccountFacts, unpaid: Iterable[Loan], *,
 
 
 def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
-    """Close a cause with its call, and give its loans back to their ordinary life."""
+    """Close a cause with its call, and give the loans that no other sale is for back to their ordinary life."""
     cause.closed_at, cause.outcome = now, ending
     cause.save(update_fields=["closed_at", "outcome"])
     account = cause.margin_account
+    sold_for = sales.standing(account.pk)
     for loan in Loan.objects.filter(margin_account=account, state=LoanState.LIQUIDATING).order_by("public_id"):
+        if None in sold_for or loan.pk in sold_for:
+            continue
         state = loans.by_its_dates(loan, now=now) if loans.owes(loan) else LoanState.REPAID
         loans.transition(loan, state, actor=None, cause=f"sale over: {ending}", now=now)
     if cause.call_id is not None:

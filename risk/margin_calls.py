@@ -247,11 +247,12 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
     if call.state not in RECEIVED:
         return True
     # At the liquidation level it may be for sale already, and the sale have been put off or left to people.
-    for_sale = SaleCause.objects.filter(margin_account=facts.account, closed_at=None)
-    if _pause(call, facts, now=now) or for_sale.exists():
+    sold_for = sales.standing(call.margin_account_id)
+    if _pause(call, facts, now=now) or None in sold_for:
         return False
     judged = exposures.judge(facts, marks)
-    if reason := restraints.on_expiry(call, now=now) or restraints.on_sale(facts, judged, call.episode, now=now):
+    excused = restraints.by_default(facts, judged, sold_for) or restraints.on_expiry(call, now=now)
+    if reason := excused or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "expiry_waits", reason, now=now)
         return False
     clear_ltv = facts.terms.clear_ltv

@@ -1,9 +1,10 @@
 """What keeps an act that can not be taken back from being done now, each reason in words for the log."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from lending import custody
-from risk import two_keys
+from risk import incidents, two_keys
 from risk.clocks import MAX_PAUSE_S
 from risk.engine.ladder import past_gap_limit
 from risk.exposures import AccountFacts, Judgement
@@ -30,6 +31,19 @@ def on_sale(facts: AccountFacts, judged: Judgement, episode: int, *, now: dateti
             return "grace after an outage"
         return "" if two_keys.agreed(two_keys.SALE_IN_GRACE, account, episode, now=now) else two_keys.IN_GRACE
     return ""
+
+
+def by_default(facts: AccountFacts, judged: Judgement, sold_for: Collection[int | None]) -> str:
+    """
+    Return why an account is neither called nor sold for its margin beside its sale for a default; "" when it may be.
+
+    Only where that sale pays all that the account owes, and can be made at these marks. `sold_for` is what causes of
+    sale stand for, as `sales.standing` says.
+    """
+    in_default = {key for key in sold_for if key is not None}
+    pays_all = bool(in_default) and in_default.issuperset(loan.pk for loan in facts.loans)
+    waits = facts.account.frozen or not judged.good or judged.in_grace
+    return incidents.FOR_DEFAULT if pays_all and not waits else ""
 
 
 def on_expiry(call: MarginCall, *, now: datetime) -> str:

@@ -42,6 +42,12 @@ class Sale:
         return any(part.filled for part in self.parts)
 
 
+def standing(margin_account_id: int) -> list[int | None]:
+    """Return what an account is being sold for: a loan in default, by its key, or None where it is for its margin."""
+    found = SaleCause.objects.filter(margin_account=margin_account_id, closed_at=None)
+    return list(found.values_list("loan", flat=True))
+
+
 def with_sales(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> QuerySet[MarginCall]:
     """Return calls that `of` can tell the sale of without asking again, however many they are."""
     mine = {"margin_account": OuterRef("margin_account"), "episode": OuterRef("episode")}

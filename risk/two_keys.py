@@ -3,11 +3,20 @@
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, Q, QuerySet
 
 from lending import access, approvals
 from lending.models import Approval, MarginAccount, User
-from risk.models import LIVE_ORDER_STATES, DecisionLog, LiquidationOrder, MarginState, MarginStatus, Quality
+from risk.models import (
+    LIVE_ORDER_STATES,
+    OPEN_CALL_STATES,
+    DecisionLog,
+    LiquidationOrder,
+    MarginCall,
+    MarginState,
+    MarginStatus,
+    Quality,
+)
 
 SALE_ON_DEGRADED = "sale_on_degraded"
 SALE_IN_GRACE = "sale_in_grace"
@@ -27,11 +36,15 @@ def needed(account: MarginAccount, episode: int) -> list[str]:
     """Return what an episode's sale waits, or has waited, for two persons to agree to."""
     waited = DecisionLog.objects.filter(margin_account=account, episode=episode, reason__in=_ASKS_FOR)
     kinds = {_ASKS_FOR[reason] for reason in waited.values_list("reason", flat=True)}
-    # Where the liquidation level is reached and no breach is counted, the marks are not good enough to count one.
-    uncounted = MarginStatus.objects.filter(margin_account=account, state=MarginState.LIQUIDATE, breach_since=None)
+    # Where the liquidation level is reached and no breach is counted, the marks are not good enough to count one. It is
+    # for the open call to say which episode that is: a sale for a default takes a number of its own beside it.
+    open_call = MarginCall.objects.filter(margin_account=account, episode=episode, state__in=OPEN_CALL_STATES)
+    uncounted = MarginStatus.objects.filter(
+        Exists(open_call), margin_account=account, state=MarginState.LIQUIDATE, breach_since=None
+    )
     # What was ordered on good marks waits at the desk while they are not.
     live = LiquidationOrder.objects.filter(margin_account=account, episode=episode, state__in=LIVE_ORDER_STATES)
-    if uncounted.filter(episode=episode).exists() or live.filter(asset__mark__quality=Quality.DEGRADED).exists():
+    if uncounted.exists() or live.filter(asset__mark__quality=Quality.DEGRADED).exists():
         kinds.add(SALE_ON_DEGRADED)
     terms = "margin_account__terms"
     past_gap = Q(ltv__gt=F(f"{terms}__liquidation_ltv") + F(f"{terms}__gap_limit"))

@@ -8,10 +8,10 @@ import time_machine
 from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 
-from lending import dunning, ledger, margin_accounts, notices
+from lending import approvals, dunning, ledger, margin_accounts, notices
 from lending.engine import accounts
 from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, User
-from risk import default_sales, invariants, prices
+from risk import default_sales, invariants, prices, two_keys
 from risk.models import LIVE_ORDER_STATES, SaleCause
 from tests.factories.lending import ProductFactory
 from tests.factories.risk import Desk
@@ -132,7 +132,8 @@ def test_what_all_collateral_leaves_unpaid_is_a_shortfall(desk: Desk) -> None:
     assert (found_wrong(), invariants.check()) == ([], [])
 
 
-def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
+def in_default_in_a_pool(desk: Desk) -> tuple[Loan, Loan]:
+    """Return a loan in default and another that shares its collateral and is not."""
     loan = desk.loan("20000", opens_pool=True, BTC="2")
     line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
     other = desk.loan("10000", pool=loan, product=line)
@@ -143,6 +144,11 @@ def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
         dunning.work_due(now=at)
     desk.minutes(13)
     loan.refresh_from_db()
+    return loan, other
+
+
+def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
+    loan, other = in_default_in_a_pool(desk)
     cause = agreed(desk, loan)
     desk.step()
     (order,) = desk.orders(loan)
@@ -152,6 +158,42 @@ def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
     states = dict(Loan.objects.values_list("pk", "state"))
     assert (states, cause.outcome) == ({loan.pk: LoanState.REPAID, other.pk: LoanState.ACTIVE}, "debt_gone")
     assert (found_wrong(), invariants.check()) == ([], [])
+
+
+def test_what_restores_the_margin_of_a_pool_comes_before_it(desk: Desk) -> None:
+    loan, _other = in_default_in_a_pool(desk)
+    agreed(desk, loan)
+    desk.step()
+    (first,) = desk.orders(loan)
+    desk.step(BTC="21500")
+    call = desk.call(loan)  # what is sold for one loan leaves the others' margin as it is
+    desk.steps(3, BTC="17000")
+    desk.steps(2)
+    first.refresh_from_db()
+    assert (first.state, first.filled_quantity) == ("cancelled", 0)
+    assert [(order.cause.kind, order.cause.call) for order in desk.orders(loan)[1:]] == [("liquidation_level", call)]
+    assert invariants.check() == []
+    desk.steps(3, BTC="40000")  # nothing was sold, and the price is back: now the default's turn comes again
+    live = [order.cause.kind for order in desk.orders(loan) if order.state in LIVE_ORDER_STATES]
+    assert live == ["maturity_default"]
+    sell_out(desk, loan, price="39900")
+    loan.refresh_from_db()
+    assert (loan.state, found_wrong(), invariants.check()) == (LoanState.REPAID, [], [])
+
+
+def test_two_persons_sell_for_the_margin_on_degraded_marks_while_it_waits(desk: Desk) -> None:
+    loan, _other = in_default_in_a_pool(desk)
+    desk.step(BTC="21500")
+    call, account = desk.call(loan), loan.margin_account
+    assert agreed(desk, loan).episode > call.episode
+    crash = {"alder": "17300", "birch": "17000", "cedar": "16650"}
+    desk.steps(2, BTC=crash)
+    assert (desk.orders(loan), desk.state(loan)) == ([], "liquidate")
+    asked = two_keys.request(two_keys.SALE_ON_DEGRADED, account, call.episode, maker=desk.risk, now=desk.now)
+    approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
+    desk.step(BTC=crash)
+    (order,) = desk.orders(loan)
+    assert (order.cause.kind, invariants.check()) == ("liquidation_level", [])
 
 
 def test_what_stops_it(desk: Desk) -> None:
@@ -175,7 +217,7 @@ def test_it_waits_for_good_marks_and_for_a_frozen_account(desk: Desk) -> None:
     loan = in_default(desk, desk.loan("20000", BTC="1"))
     agreed(desk, loan)
     desk.steps(3, BTC={"alder": "28000", "birch": "27500", "cedar": "26950"})
-    assert desk.orders(loan) == []
+    assert (desk.orders(loan), desk.state(loan), desk.call(loan).state) == ([], "accelerated", "notified")
     margin_accounts.MarginAccount.objects.filter(pk=loan.margin_account_id).update(frozen=True)
     desk.steps(3, BTC="40000")
     assert desk.orders(loan) == []
