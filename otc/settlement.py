@@ -122,16 +122,15 @@ def _shares(fill: Fill) -> list[_Share]:
 
 def _debts(margin_account_id: int, in_default: int | None) -> list[Loan]:
     """
-    Return the loans that a sale pays: the one whose default it was made for, then by maturity.
+    Return the loans that a sale pays: the one alone whose default it was made for, or by maturity.
 
-    The last loan stands for the client when nothing is owed.
+    What is more than that one owes is the client's: its others are not due. The last loan stands for the client when
+    nothing is owed.
     """
-    found = list(
-        Loan.objects.filter(margin_account_id=margin_account_id)
-        .select_related("asset")
-        .order_by(loans.END, "public_id")
-    )
-    found.sort(key=lambda loan: loan.pk != in_default)
+    mine = Loan.objects.filter(margin_account_id=margin_account_id).select_related("asset")
+    if in_default is not None:
+        return list(mine.filter(pk=in_default))
+    found = list(mine.order_by(loans.END, "public_id"))
     return [loan for loan in found if loans.owes(loan)] or found[-1:]
 
 

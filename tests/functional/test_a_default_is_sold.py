@@ -8,13 +8,16 @@ import time_machine
 from django.db import DatabaseError, connection, transaction
 from django.test import Client as Browser
 
-from lending import approvals, dunning, ledger, margin_accounts, notices
-from lending.engine import accounts
-from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, User
+from lending import approvals, corrections, dunning, ledger, margin_accounts, notices, repayments
+from lending.engine import accounts, money
+from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, Repayment, Role, User
+from otc import fills, ports, quotes, rfqs, settlement
 from risk import default_sales, invariants, prices, two_keys
 from risk.models import LIVE_ORDER_STATES, SaleCause
+from tests.factories.dealers import ScriptedDealer
 from tests.factories.lending import ProductFactory
-from tests.factories.risk import Desk
+from tests.factories.otc import CODES, DealerFactory
+from tests.factories.risk import Desk, staff
 from tests.independent import wrongful_sales
 
 pytestmark = pytest.mark.django_db
@@ -34,12 +37,14 @@ def page(desk: Desk, who: User, address: str, **fields: str) -> str:
     return answer.content.decode()
 
 
-def in_default(desk: Desk, loan: Loan) -> Loan:
-    """Let a loan's maturity go by unpaid, with marks that are good again when its default has been told."""
-    row = Obligation.objects.get(loan=loan)
+def in_default(desk: Desk, loan: Loan, *, part: str = "") -> Loan:
+    """Let what a loan asks for first go by unpaid, or paid in part, with good marks when its default has been told."""
+    row = Obligation.objects.filter(loan=loan).earliest("due_at")
     for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):
         desk.now = at
         dunning.work_due(now=at)
+        if part and at == row.act_at:
+            desk.pay(loan, part)
     desk.minutes(13)
     loan.refresh_from_db()
     assert loan.state == LoanState.DEFAULTED
@@ -106,8 +111,13 @@ def test_it_is_sold_for_its_default_by_two_persons_and_says_why(desk: Desk) -> N
 
 def test_who_pays_before_it_is_sold_stops_it(desk: Desk) -> None:
     loan = in_default(desk, desk.loan("20000", BTC="1"))
+    desk.heard = False
+    desk.now += dt.timedelta(seconds=1)
     agreed(desk, loan)
     desk.step(BTC="39000")
+    assert desk.orders(loan) == []  # what had arrived by then may be known to the custodian alone
+    desk.heard = True
+    desk.step()
     (order,) = desk.orders(loan)
     desk.pay(loan, "21500")
     desk.step()
@@ -158,6 +168,55 @@ def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
     states = dict(Loan.objects.values_list("pk", "state"))
     assert (states, cause.outcome) == ({loan.pk: LoanState.REPAID, other.pk: LoanState.ACTIVE}, "debt_gone")
     assert (found_wrong(), invariants.check()) == ([], [])
+
+
+def test_what_it_brings_beyond_its_loan_is_free_and_pays_no_other(desk: Desk) -> None:
+    loan, other = in_default_in_a_pool(desk)
+    agreed(desk, loan)
+    desk.step()
+    for code in CODES:
+        DealerFactory(code=code)
+    with ports.using({code: ScriptedDealer(code, price=Decimal(39_900)) for code in CODES}):
+        rfqs.open_due(now=desk.now)
+        desk.step(seconds=60)
+        for verb in (rfqs.open_due, quotes.collect_due, quotes.accept_due):
+            verb(now=desk.now)
+        desk.pay(loan, "21500")  # while a bid has been accepted: too late to stop that
+        before = ledger.owed(accounts.client_free("USD", loan.client_id))
+        for verb in (fills.poll_due, settlement.settle_due):
+            verb(now=desk.now)
+    sale = Repayment.objects.get(kind="liquidation")
+    assert (sale.loan, sale.surplus) == (loan, sale.amount)
+    assert ledger.owed(accounts.client_free("USD", loan.client_id)) == before + sale.amount
+    assert not Repayment.objects.filter(loan=other).exists()
+
+
+def test_one_that_was_paid_in_time_ends_it_and_the_next_has_a_letter_of_its_own(desk: Desk) -> None:
+    line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
+    loan = in_default(desk, desk.loan("20000", product=line, BTC="1"), part="100")
+    row = Obligation.objects.get(loan=loan, state="defaulted")
+    agreed(desk, loan)
+    letter, missing = notices.Notice.objects.get(kind="default_sale").body, money.quantize_up(row.asks - row.paid, 2)
+    assert f"; {missing} USD of it has not arrived" in letter
+    desk.step()
+    (order,) = desk.orders(loan)
+    desk.deposit(loan, "USD", str(missing))
+    late = repayments.record(loan, missing, key="late", received_at=row.due_at, now=desk.now)
+    desk.step()
+    order.refresh_from_db()
+    loan.refresh_from_db()
+    assert (order.state, loan.state) == ("cancelled", LoanState.ACTIVE)
+    assert (SaleCause.objects.get().outcome, invariants.check()) == ("default_undone", [])
+    # It was another's: the grace runs again, and what was told of the first default is told of no other.
+    asked = corrections.ask_reversal(late, cause="wrong", reason="Quayside's", maker=desk.operations, now=desk.now)
+    approvals.decide(asked, checker=staff(Role.OPERATIONS), approve=True, now=desk.now)
+    row.refresh_from_db()
+    desk.now = row.default_at
+    dunning.work_due(now=desk.now)
+    loan.refresh_from_db()
+    assert loan.state == LoanState.DEFAULTED
+    with pytest.raises(default_sales.UnableToSell, match="no evidence of delivery on two channels"):
+        default_sales.ask(loan, reason="Again", maker=desk.risk, now=desk.now)
 
 
 def test_what_restores_the_margin_of_a_pool_comes_before_it(desk: Desk) -> None:
