@@ -76,7 +76,7 @@ _BROKEN: tuple[tuple[str, str, str], ...] = (
         SELECT 'cause', id FROM risk_salecause
             WHERE closed_at IS NOT NULL
               AND outcome NOT IN ('target_restored', 'debt_gone', 'below_clear', 'paid_in_time', 'shortfall',
-                                  'level_left')
+                                  'level_left', 'default_undone')
         UNION ALL
         SELECT 'cause', c.id FROM risk_salecause c
             CROSS JOIN (SELECT max(last_round_at) - interval '1 hour' AS hour_ago FROM risk_shardlease) r
