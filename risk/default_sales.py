@@ -39,12 +39,13 @@ def default_of(loan: Loan) -> Obligation | None:
     """
     Return what a loan's default rests on: what it was to pay and has not paid by the end of its grace.
 
-    `told` says whether its client has received the letter of it.
+    `told` says whether its client has received the letter of it: not of an earlier default that was undone.
     """
     letter = Concat(Value(f"loan_default:{loan.public_id}:"), Cast("due_date", CharField()), Value(":"))
     received = Notice.objects.filter(client=loan.client_id, kind="loan_default", deemed_received_at__isnull=False)
     rows = Obligation.objects.filter(loan=loan, state=Obligation.State.DEFAULTED).annotate(letter=letter)
-    told = rows.annotate(told=Exists(received.filter(key__startswith=OuterRef("letter"))))
+    of_it = received.filter(key__startswith=OuterRef("letter"), created_at__gte=OuterRef("default_at"))
+    told = rows.annotate(told=Exists(of_it))
     return told.order_by("-default_at", "-pk").first()
 
 

@@ -87,8 +87,6 @@ class RawDefaults:
         loan, kind, declared_at, grace_days, agreed = sale
         if not agreed:
             return "no two persons had agreed to a sale for the default"
-        if not any(at <= declared_at for at in self._told[loan]):
-            return "the letter of the default has no evidence of delivery on two channels before the sale"
         over = [
             asked
             for asked in self._asked[loan]
@@ -98,6 +96,9 @@ class RawDefaults:
         ]
         if not over:
             return f"nothing was asked for whose grace was over: no {kind}"
+        first = min(asked.default_at for asked in over)
+        if not any(first <= at <= declared_at for at in self._told[loan]):
+            return "the letter of the default has no evidence of delivery on two channels before the sale"
         if not any(self._unpaid(loan, asked) for asked in over):
             return "what was asked for had been paid within its grace"
         return ""
