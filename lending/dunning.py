@@ -186,8 +186,8 @@ def _and_fee(loan: Loan, row: Obligation) -> str:
 def _defaulted(loan: Loan, row: Obligation) -> str:
     charged = f" A late fee of {_money(loan, row.late_fee)} was charged." if row.late_fee else ""
     return (
-        f"What was to be paid on {row.due_at:%d %b %Y} has not arrived. The whole loan is due now, at the default rate "
-        f"of {loan.default_rate:.2%} a year from {interest.default_at(loan):%d %b %Y %H:%M} UTC on.{charged}"
+        f"What was to be paid on {row.due_at:%d %b %Y} has not all arrived. The whole loan is due now, at the default "
+        f"rate of {loan.default_rate:.2%} a year from {interest.default_at(loan):%d %b %Y %H:%M} UTC on.{charged}"
     )
 
 

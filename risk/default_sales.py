@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Concat
 from lending import access, approvals, events, loans, notices
 from lending.engine import figures, money
 from lending.interest import Debt
-from lending.models import Approval, Loan, LoanState, Notice, Obligation, User
+from lending.models import WHOLE, Approval, Loan, LoanState, Notice, Obligation, User
 from lending.notices import Letter
 from risk import exposures, incidents, letters, margin_calls, prices
 from risk.exposures import AccountFacts
@@ -191,14 +191,19 @@ def _episode(facts: AccountFacts, *, now: datetime) -> int:
 
 def _letter(loan: Loan, row: Obligation, owed: Decimal, *, key: str) -> Letter:
     name, code = str(loan.public_id)[:8], loan.asset.code
-    asked, now_owed = (
-        figures.amount(money.quantize_up(value, loan.asset.decimals), code) for value in (row.asks, owed)
+    with money.exact():
+        missing = row.asks - row.paid
+    asked, missing_, now_owed = (
+        figures.amount(money.quantize_up(value, loan.asset.decimals), code) for value in (row.asks, missing, owed)
     )
+    unpaid = f"{missing_} of it has not arrived" if row.paid else "it has not arrived"
+    if row.kind in WHOLE:  # parts of what ends a loan are counted as payments before their time
+        unpaid = "it has not arrived in full"
     return Letter(
         client=loan.client,
         kind="default_sale",
         subject=f"Loan {name} is in default: collateral will be sold",
-        body=f"{asked} was to be paid on {row.due_at:%d %b %Y} on your loan {name} and has not arrived; it has been in "
+        body=f"{asked} was to be paid on {row.due_at:%d %b %Y} on your loan {name}; {unpaid}. The loan has been in "
         f"default since {row.default_at:%d %b %Y %H:%M} UTC, and all of it is due. Two persons of the desk have agreed "
         f"to sell as much of its collateral as pays it off: {now_owed} at this instant.\n"
         "What you pay before that is not sold for. What a sale brings beyond what is owed is yours at once.",
