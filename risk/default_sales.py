@@ -206,7 +206,8 @@ def _letter(loan: Loan, row: Obligation, owed: Decimal, *, key: str) -> Letter:
         body=f"{asked} was to be paid on {row.due_at:%d %b %Y} on your loan {name}; {unpaid}. The loan has been in "
         f"default since {row.default_at:%d %b %Y %H:%M} UTC, and all of it is due. Two persons of the desk have agreed "
         f"to sell as much of its collateral as pays it off: {now_owed} at this instant.\n"
-        "What you pay before that is not sold for. What a sale brings beyond what is owed is yours at once.",
+        "What you pay before that is not sold for; what is free of yours, or set aside for a margin call, pays it only "
+        "when you say so. What a sale brings beyond what is owed is yours at once.",
         key=key,
         margin_account=loan.margin_account,
     )

@@ -208,7 +208,8 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     if unpaid and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, unpaid, now=now)
     judged = exposures.judge(facts, marks)
-    if unpaid and (reason := endings.gives_way(cause) or restraints.on_sale(facts, judged, cause.episode, now=now)):
+    put_off = endings.gives_way(cause) or restraints.on_default(cause, now=now)
+    if unpaid and (reason := put_off or restraints.on_sale(facts, judged, cause.episode, now=now)):
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False
     if ending := endings.outcome(cause, facts, judged):

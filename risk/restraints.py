@@ -8,7 +8,9 @@ from risk import incidents, two_keys
 from risk.clocks import MAX_PAUSE_S
 from risk.engine.ladder import past_gap_limit
 from risk.exposures import AccountFacts, Judgement
-from risk.models import MarginCall, Quality
+from risk.models import MarginCall, Quality, SaleCause
+
+UNHEARD = "what had arrived when two persons agreed is not credited yet, or not known"
 
 
 def on_sale(facts: AccountFacts, judged: Judgement, episode: int, *, now: datetime) -> str:
@@ -44,6 +46,18 @@ def by_default(facts: AccountFacts, judged: Judgement, sold_for: Collection[int 
     pays_all = bool(in_default) and in_default.issuperset(loan.pk for loan in facts.loans)
     waits = facts.account.frozen or not judged.good or judged.in_grace
     return incidents.FOR_DEFAULT if pays_all and not waits else ""
+
+
+def on_default(cause: SaleCause, *, now: datetime) -> str:
+    """
+    Return why nothing is sold for a default yet; "" when it may be, and for any other sale.
+
+    What had arrived when two persons agreed may be known to the custodian alone: its word is waited for, as with a
+    deadline, for at most six hours.
+    """
+    if cause.loan_id is None or now - cause.declared_at >= timedelta(seconds=MAX_PAUSE_S):
+        return ""
+    return UNHEARD if custody.unheard(cause.margin_account_id, cause.declared_at) else ""
 
 
 def on_expiry(call: MarginCall, *, now: datetime) -> str:
