@@ -228,9 +228,7 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     # What made good a loss, and is taken back, leaves it unpaid again.
     *((LoanState.RECOVERED, after) for after in (LoanState.WORKOUT, LoanState.WRITTEN_OFF)),
     # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
-    (LoanState.DEFAULTED, LoanState.ACTIVE),
-    (LoanState.DEFAULTED, LoanState.RECALLED),
-    (LoanState.DEFAULTED, LoanState.MATURED),
+    *((LoanState.DEFAULTED, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     # A later maturity that both sides agree on before a default. The database asks for that agreement.
     (LoanState.MATURED, LoanState.ACTIVE),
     (LoanState.RECOVERED, LoanState.CLOSED),
