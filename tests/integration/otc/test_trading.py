@@ -228,7 +228,10 @@ def test_a_sale_pays_the_loans_of_a_pool_by_maturity(desk):
     offers.approve(early, by=make.staff("rhea"), now=desk.now)
     offers.collateral_pending(early, actor=None, now=desk.now)
     make.capital("USDC", "100000", now=desk.now)
+    # It was lent before the other was for sale: nothing is lent beside that.
+    loans.transition(desk.loan, LoanState.ACTIVE, actor=None, cause="before its sale", now=desk.now)
     loans.fund(early, permit=make.draw_permit(early, now=desk.now), actor=make.staff("olga"), now=desk.now)
+    loans.transition(desk.loan, LoanState.LIQUIDATING, actor=None, cause="two_key 1", now=desk.now)
     desk.until_quoted()
     mark("USDC", "0.98", now=desk.now)
     desk.step()
