@@ -86,6 +86,11 @@ class Site(UnfoldAdminSite):
         if getattr(admin_class, "seen_by", None) is not None:
             super().register(model_or_iterable, admin_class, **options)
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what every page knows: also whether requests about no client are shown to its reader."""
+        every = bool(roles(request) & access.SEES_EVERY_CLIENT)
+        return {**super().each_context(request), "sees_every_client": every}
+
     def has_permission(self, request: HttpRequest) -> bool:
         """Let in whoever holds a role of the desk."""
         return bool(roles(request) & access.STAFF_ROLES)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 from django.urls import Resolver404, resolve
 
@@ -47,13 +47,11 @@ def pages(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
 
 
 def papers(fetch: Callable[[str], Answer], door: str) -> Iterator[Page]:
-    """Yield one paper (PDF) of every kind, from a door on, as `pages` does pages; also those to be kept as files."""
-    return (
-        page for page, content_type in _walk(fetch, door, downloads=True) if content_type.startswith("application/pdf")
-    )
+    """Yield one paper (PDF) of every kind, from a door on, as `pages` does pages."""
+    return (page for page, content_type in _walk(fetch, door) if content_type.startswith("application/pdf"))
 
 
-def _walk(fetch: Callable[[str], Answer], door: str, *, downloads: bool = False) -> Iterator[tuple[Page, str]]:
+def _walk(fetch: Callable[[str], Answer], door: str) -> Iterator[tuple[Page, str]]:
     """Yield one of every kind that links lead to, and what it is."""
     seen: set[str] = set()
     met = {door}
@@ -70,7 +68,7 @@ def _walk(fetch: Callable[[str], Answer], door: str, *, downloads: bool = False)
         yield Page(kind, path), answer.content_type
         if not answer.content_type.startswith("text/html"):
             continue
-        links = dict.fromkeys(_links(path, answer.text, downloads=downloads))
+        links = dict.fromkeys(_links(path, answer.text))
         ahead += [(link, path) for link in links if link not in met]
         met |= links.keys()
 
@@ -81,18 +79,20 @@ def shape(text: str) -> str:
     return _PASSING.sub("", own[0] if own else text)
 
 
-def _links(path: str, text: str, *, downloads: bool) -> Iterator[str]:
+def _links(path: str, text: str) -> Iterator[str]:
     for tag in _LINK.findall(text):
         href = _HREF.search(tag)
-        if href and (downloads or " download" not in tag):
+        if href and " download" not in tag:
             parts = urlsplit(urljoin(path, unescape(href[1])))
             if not parts.netloc and parts.path:
                 yield f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _kind(path: str) -> str | None:
+    asked = urlsplit(path)
     try:
-        match = resolve(urlsplit(path).path)
+        match = resolve(asked.path)
     except Resolver404:
         return None
-    return match.view_name or match.route
+    # What a page hands out in another form, such as a statement's PDF, is of a kind of its own.
+    return "-".join([match.view_name or match.route, *parse_qs(asked.query).get("format", [])])

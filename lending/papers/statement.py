@@ -53,7 +53,7 @@ def _held(statement: Statement) -> Iterator[Flowable]:
     yield words(f"Collateral held at {figures.instant(statement.valued_at)}", HEAD)
     yield table(
         ("Asset", "Secures", "Quantity", "Mark", "Its quality and age", "Value"),
-        rows, widths=(6, 19, 15, 17, 24, 19), figures=4,
+        rows, widths=(6, 18, 15, 24, 18, 19), figures=4,
     )  # fmt: skip
 
 

@@ -59,4 +59,9 @@ def test_they_meet_a_line_a_signature_and_a_policy(client: Browser, django_asser
     page = client.get("/admin/conditional-credit/").content.decode()
     for words in ("Four blocks were never undone", "A transfer in a block, from an address that we know"):
         assert words in page
+    assert "Open the request" in page
+    client.force_login(User.objects.get(email="robin@plimsoll.example"))  # who is shown no requests about no client
+    page = client.get("/admin/conditional-credit/").content.decode()
+    assert "Waits for a second person" in page
+    assert "Open the request" not in page
     assert invariants.check() == []
