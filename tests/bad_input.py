@@ -42,6 +42,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "tests/functional/test_custodian_misbehaves.py::test_what_is_not_the_custodians_word_is_refused_in_words",
     ),
     COMMANDS: (
+        "tests/integration/deploy/test_set_up.py",
         "tests/integration/lending/test_grant.py",
         "tests/unit/deploy/test_run.py",
         "tests/unit/risk/scenarios/test_may_2021.py",

@@ -1,27 +1,28 @@
 """What a desk sets up before its first client: assets, price policies, ladders, products, dealers and people."""
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
+from deploy import set_up
 from lending import ids
 from lending.engine.chart import AccountKind
 from lending.models import (
     Asset,
-    AssetNetwork,
     Book,
     Calendar,
     DayCount,
     GlCode,
     LadderTerms,
-    Pair,
     Prepayment,
     Product,
     Role,
@@ -30,8 +31,6 @@ from lending.models import (
     Tenor,
     User,
 )
-from otc.models import Dealer
-from risk.models import AssetPolicy, PriceFeed, Source
 from risk.scenarios import Scenario
 
 BOOK = "otc-lending"
@@ -46,8 +45,11 @@ ASSETS = (
     ("LINK", "Chainlink", "crypto", 18, "ethereum", 12, 12),
 )
 
-# Rounded figures for May 2021 of what one desk could reach. Columns: code, quorum, clamp, largest spread, band, daily
-# volume in USD, daily volatility, half spread, lot, largest clip in USD, throttle in USD a minute.
+# Rounded figures for May 2021 of what one desk could reach.
+_LIMITS = (
+    "quorum", "clamp", "max_spread", "band", "daily_volume_usd", "daily_volatility", "half_spread", "lot", "clip_usd",
+    "throttle_usd_per_minute",
+)  # fmt: skip
 POLICIES = (
     ("USDC", 2, "0.005", "0.02", "0.05", "500000000", "0.003", "0.0002", "0.01", "5000000", "50000000"),
     ("USDT", 2, "0.005", "0.02", "0.05", "5000000000", "0.003", "0.0002", "0.01", "5000000", "50000000"),
@@ -199,54 +201,41 @@ def demo_password() -> str:
 @transaction.atomic
 def load(scenario: Scenario, *, now: datetime) -> None:
     """Write the desk's reference data; a second call changes nothing."""
-    _assets()
-    _prices(scenario)
-    book, _ = Book.objects.get_or_create(code=BOOK, defaults={"name": "OTC lending"})
-    _products(book)
+    set_up.set_up(json.dumps(_file(scenario)).encode(), now=now)
+    _products(Book.objects.get(code=BOOK))
     for kind, (code, name) in GL_CODES.items():
         GlCode.objects.get_or_create(kind=kind, asset=None, defaults={"code": code, "name": name})
-    for code, name in DEALERS:
-        Dealer.objects.get_or_create(
-            code=code,
-            defaults={"name": name, "simulated": True, "settlement_address": f"paper:dealer:{code}"},
-        )
     _staff(now)
 
 
-def _assets() -> None:
-    for code, name, kind, decimals, chain, confirmations, block_s in ASSETS:
-        asset, _ = Asset.objects.get_or_create(code=code, defaults={"name": name, "kind": kind, "decimals": decimals})
-        AssetNetwork.objects.get_or_create(
-            asset=asset, chain=chain, defaults={"confirmations": confirmations, "block_s": block_s}
-        )
-    for code, quorum, clamp, spread, band, volume, volatility, half_spread, lot, clip, throttle in POLICIES:
-        AssetPolicy.objects.get_or_create(
-            asset=Asset.objects.get(code=code),
-            defaults={
-                "quorum": quorum,
-                "clamp": Decimal(clamp),
-                "max_spread": Decimal(spread),
-                "band": Decimal(band),
-                "daily_volume_usd": Decimal(volume),
-                "daily_volatility": Decimal(volatility),
-                "half_spread": Decimal(half_spread),
-                "lot": Decimal(lot),
-                "clip_usd": Decimal(clip),
-                "throttle_usd_per_minute": Decimal(throttle),
-            },
-        )
-
-
-def _prices(scenario: Scenario) -> None:
-    assets = {asset.code: asset for asset in Asset.objects.all()}
+def _file(scenario: Scenario) -> dict[str, Any]:
+    """Return what the desk sets up from a file: what it deals in, and the sources that a scenario has prices of."""
+    policies = {code: dict(zip(_LIMITS, limits, strict=True)) for code, *limits in POLICIES}
+    sources: dict[str, dict[str, Any]] = {}
     for feed in scenario.feeds:
-        source, _ = Source.objects.get_or_create(
-            code=feed.source, defaults={"name": feed.source_name, "synthetic": feed.synthetic}
+        named = {"code": feed.source, "name": feed.source_name, "synthetic": feed.synthetic, "feeds": []}
+        sources.setdefault(feed.source, named)["feeds"].append(
+            {"base": feed.base, "quote": feed.quote, "weight": str(feed.weight), "stale_after_s": feed.stale_after_s}
         )
-        pair, _ = Pair.objects.get_or_create(base=assets[feed.base], quote=assets[feed.quote])
-        PriceFeed.objects.get_or_create(
-            source=source, pair=pair, defaults={"weight": feed.weight, "stale_after_s": feed.stale_after_s}
-        )
+    return {
+        "books": [{"code": BOOK, "name": "OTC lending"}],
+        "assets": [
+            {
+                "code": code,
+                "name": name,
+                "kind": kind,
+                "decimals": decimals,
+                "networks": [{"chain": chain, "confirmations": confirmations, "block_s": block_s}],
+                **({"policy": policies[code]} if code in policies else {}),
+            }
+            for code, name, kind, decimals, chain, confirmations, block_s in ASSETS
+        ],
+        "sources": list(sources.values()),
+        "dealers": [
+            {"code": code, "name": name, "simulated": True, "settlement_address": f"paper:dealer:{code}"}
+            for code, name in DEALERS
+        ],
+    }
 
 
 def _products(book: Book) -> None:

@@ -24,7 +24,7 @@ LISTED = {
     ),
     bad_input.DOORS: ("Every address", "Webhooks of the custodian"),
     bad_input.COMMANDS: (
-        "bank_statement", "grant", "import_clients", "import_sanctions", "parallel_run", "replay", "run",
+        "bank_statement", "grant", "import_clients", "import_sanctions", "parallel_run", "replay", "run", "set_up",
     ),
 }  # fmt: skip
 # They take nothing, or numbers and names that the parser of arguments refuses by itself; other processes start them.
