@@ -126,6 +126,7 @@ def _collateral(drawn: term_sheets.Drawn) -> Iterator[Flowable]:
     ]
     if rows:
         yield table(("Asset", "Quantity", "Haircut"), rows, widths=(4, 4, 2), figures=2)
+        yield words("Of any other asset that the desk takes as collateral, no haircut is taken off.", SMALL)
     else:
         yield words("None is named: any asset that the desk takes, up to the highest LTV when paid out.")
 
