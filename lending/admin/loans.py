@@ -28,7 +28,7 @@ from lending import (
 )
 from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
-from lending.admin.steps import next_step, signers_of
+from lending.admin.steps import next_step, signers_of, waits_for_a_signature
 from lending.models import (
     Correction,
     Loan,
@@ -154,7 +154,7 @@ class LoanAdmin(Table):
 def _whole(request: HttpRequest, shown: Loan) -> dict[str, Any]:
     """Return what a loan is and needs now, with what higher apps add."""
     now = staff.now(request)
-    signers = signers_of([shown.client]) if shown.state == LoanState.QUOTED else {}
+    signers = signers_of([shown.client]) if waits_for_a_signature(shown) else {}
     return {
         "loan": shown,
         "now": now,

@@ -63,6 +63,12 @@ def signers_of(clients: Iterable[Client]) -> Mapping[int, Sequence[str]]:
     return found
 
 
+def waits_for_a_signature(loan: Loan) -> bool:
+    """Return whether the client is to sign next: an offer, or other terms that the desk has approved."""
+    amendment: Mapping[str, Any] = getattr(loan, "amendment", None) or {}
+    return loan.state == LoanState.QUOTED or amendment.get("state") == Amendment.State.APPROVED
+
+
 def next_step(
     loan: Loan, *, signers: Mapping[int, Sequence[str]], held: Collection[Role], reader_id: int, now: datetime
 ) -> Step | None:

@@ -70,6 +70,9 @@ def test_an_amendment_goes_from_the_manager_to_risk_to_the_client(cast: Cast) ->
     assert "Approve other terms as the second person <strong>(you may)</strong>" in home
     answer = rhea.post(f"/admin/lending/amendment/{row.pk}/approve/", follow=True)
     assert "The client is asked to sign" in answer.content.decode()
+    # Who is to sign reads the same in the pipeline and on the loan's page.
+    assert f'data-label="Waits for"><span>{cast.alice}</span>' in read(cast.robin, "/admin/")
+    assert f"<dt>Waits for</dt><dd>{cast.alice}</dd>" in read(cast.robin, f"/admin/lending/loan/{loan.pk}/change/")
     # The client finds it on the home page, reads both versions of each term, and signs by the hash.
     assert f"/portal/amendments/{row.public_id}/" in read(cast.alice, "/portal/")
     assert f"/portal/amendments/{row.public_id}/" in read(cast.alice, f"/portal/loans/{loan.public_id}/")
