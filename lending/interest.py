@@ -11,16 +11,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from operator import attrgetter, itemgetter
 
 from django.db import transaction
 from django.db.models import F, QuerySet, Value
 
-from lending import bulk, ids, ledger, margin_accounts
+from lending import bulk, ids, ledger, margin_accounts, one_by_one
 from lending.engine import entries, interest, money
 from lending.engine.chart import Category
 from lending.engine.interest import Step
-from lending.models import Capitalisation, Draw, Loan, LoanState, RateStep, Repayment, ScheduleRow, SplitChange
+from lending.models import (
+    Capitalisation,
+    Draw,
+    Loan,
+    LoanState,
+    Overdue,
+    RateStep,
+    Repayment,
+    ScheduleRow,
+    SplitChange,
+)
 from lending.models.fields import AmountField
 
 DEFAULT_AFTER = timedelta(days=1)  # a loan that fell due and is unpaid so much later is in default
@@ -160,17 +171,22 @@ def accrue_due(*, now: datetime) -> int:
     """
     Post the interest of every day that has ended and is not yet posted, and return the number of loan days.
 
-    Idempotent per loan and day by the entry's key; a loan whose margin account is busy is left to the next call.
+    Idempotent per loan and day by the entry's key; a loan whose margin account is busy is left to the next call. A loan
+    of which it can not be posted is kept as overdue, and holds back no other.
     """
     midnight = _midnight(now.astimezone(UTC).date())
-    total, after = 0, 0
-    while True:
-        due = Loan.objects.filter(state__in=ACCRUING, accrued_at__lt=midnight, margin_account_id__gt=after)
-        ids = list(due.order_by("margin_account_id").values_list("margin_account_id", flat=True).distinct()[:BATCH])
-        if not ids:
-            return total
-        after = ids[-1]
-        total += _accrue_batch(ids, midnight, now)
+    due = Loan.objects.filter(state__in=ACCRUING, accrued_at__lt=midnight)
+    total, ids, failing, more = 0, [0], list[int](), True
+    while more:
+        later = due.filter(margin_account_id__gt=ids[-1]).order_by("margin_account_id")
+        ids = list(later.values_list("margin_account_id", flat=True).distinct()[:BATCH])
+        days, failed = one_by_one.halved(ids, lambda some: _accrue_batch(some, due, midnight, now))
+        total, failing, more = total + days, failing + failed, len(ids) == BATCH
+    rest = due.filter(margin_account__in=failing).order_by("pk") if failing else ()
+    alone = (
+        (loan, partial(_accrue_batch, [loan.margin_account_id], due.filter(pk=loan.pk), midnight, now)) for loan in rest
+    )
+    return total + one_by_one.work(Overdue.Kind.ACCRUAL, alone, now=now)
 
 
 def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None:
@@ -191,12 +207,10 @@ def catch_up(loan: Loan, *, until: datetime, reason: str, now: datetime) -> None
 
 
 @transaction.atomic
-def _accrue_batch(margin_account_ids: list[int], midnight: datetime, now: datetime) -> int:
+def _accrue_batch(margin_account_ids: list[int], due: QuerySet[Loan], midnight: datetime, now: datetime) -> int:
     locked = margin_accounts.lock_many(margin_account_ids, skip_locked=True)
-    due = Loan.objects.filter(
-        margin_account__in=[account.pk for account in locked], state__in=ACCRUING, accrued_at__lt=midnight
-    )
-    loans = list(due.select_related("asset").order_by("pk"))
+    found = due.filter(margin_account__in=[account.pk for account in locked])
+    loans = list(found.select_related("asset").order_by("pk"))
     known = histories(loan.pk for loan in loans)
     days, end = 0, _first_end(min(map(_accrued_at, loans), default=midnight))
     while end <= midnight:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+from django.db import InterfaceError, OperationalError
+
 from lending.models import Loan, Overdue
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,27 @@ def work(kind: Overdue.Kind, due: Iterable[tuple[Loan, Callable[[], int]]], *, n
     known = Overdue.objects.filter(kind=kind, done_at=None, since__lte=now)
     known.exclude(loan__in=failed).update(done_at=now)
     return done
+
+
+def halved(keys: list[int], act: Callable[[list[int]], int]) -> tuple[int, list[int]]:
+    """
+    Do what is due of many at once, or of each half where that fails; return how much was done, and of which it fails.
+
+    `act` is a transaction of its own. What ails the database itself is nobody's doing, and is raised.
+    """
+    if not keys:
+        return 0, []
+    try:
+        return act(keys), []
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        if len(keys) == 1:
+            return 0, keys
+        log.exception("one of %d fails: each half is tried by itself", len(keys))
+    middle = len(keys) // 2
+    (done, failing), (more, others) = halved(keys[:middle], act), halved(keys[middle:], act)
+    return done + more, failing + others
 
 
 def keep(loan: Loan, kind: Overdue.Kind, at: Sequence[datetime], reason: str, now: datetime) -> None:

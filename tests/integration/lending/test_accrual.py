@@ -5,21 +5,21 @@ from decimal import Decimal
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from deploy.benches import desk as desks
-from lending import interest, ledger, repayments
+from lending import interest, ledger, overdue, repayments
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
 from lending.engine.interest import Step, cumulative, round_up
-from lending.models import Entry, Loan, LoanState, MarginAccount, Product
+from lending.models import Entry, Loan, LoanState, MarginAccount, Overdue, Product
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
 NOW = make.NOW  # 08:00
 MIDNIGHT = dt.datetime(2021, 5, 20, tzinfo=dt.UTC)
-DAY = dt.timedelta(days=1)
+DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
 
 
 def running(number: int, product: Product) -> list[Loan]:
@@ -91,6 +91,41 @@ def test_a_batch_asks_as_often_for_a_hundred_loans_as_for_two(
     assert few == many == (few[0], days), "a statement of postings a day, whatever the number of loans"
     assert few[0] < 10
     assert interest.BATCH >= 10_000
+
+
+def test_a_loan_of_which_interest_can_not_be_posted_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    loans = running(7, make.ProductFactory())
+    broken, honest = loans[3], interest.earned
+
+    def fails(loan: Loan, known: interest.History, until: dt.datetime) -> Decimal:
+        if loan.pk == broken.pk:
+            raise ZeroDivisionError
+        return honest(loan, known, until)
+
+    monkeypatch.setattr(interest, "earned", fails)
+    assert [interest.accrue_due(now=MIDNIGHT + DAY + minute) for minute in (MINUTE, 2 * MINUTE)] == [12, 0]
+    posted = Loan.objects.filter(accrued_at=MIDNIGHT + DAY).values_list("pk", flat=True)
+    assert set(posted) == {loan.pk for loan in loans} - {broken.pk}
+    [late] = overdue.failing(before=MIDNIGHT + DAY + MINUTE)
+    assert late.loan == broken
+    assert "its daily interest failed" in late.reason
+    monkeypatch.undo()
+    assert interest.accrue_due(now=MIDNIGHT + DAY + 3 * MINUTE) == 2
+    assert overdue.failing(before=MIDNIGHT + DAY + 3 * MINUTE) == []
+    keys = Entry.objects.filter(idempotency_key__startswith=f"accrual:{broken.public_id}")
+    assert keys.count() == 2
+
+
+def test_what_ails_the_database_is_no_loans_doing(monkeypatch: pytest.MonkeyPatch) -> None:
+    running(2, make.ProductFactory())
+
+    def lost(*args: object, **kwargs: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(ledger, "post_many", lost)
+    with pytest.raises(OperationalError):
+        interest.accrue_due(now=MIDNIGHT)
+    assert not Overdue.objects.exists()
 
 
 def test_a_batch_posts_what_each_loan_earned_and_each_day_once() -> None:
