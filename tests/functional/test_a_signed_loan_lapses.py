@@ -35,6 +35,8 @@ def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_bac
         assert "02 Jun 2021 12:00:00 UTC" in shown
         browser.force_login(cast.robin)
         assert "02 Jun 2021 12:00:00 UTC" in browser.get(f"/admin/lending/loan/{accepted.pk}/change/").content.decode()
+        row = browser.get("/admin/").content.decode().split(f'data-loan="{accepted.public_id}"')[1].split("</tr>")[0]
+        assert "02 Jun 2021 12:00:00 UTC" in row
     assert lapses.work_due(now=LATER - AS_EVER) == 0
     # Nobody pays it out in the moment in which it ends.
     permit = make.draw_permit(waits, now=LATER)
