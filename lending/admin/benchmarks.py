@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, benchmarks, csv_tables, outlook, overdue, resets, staff
+from lending import benchmarks, csv_tables, outlook, overdue, resets, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.benchmarks import Reading, UnableToRecord
 from lending.interest import ACCRUING
@@ -73,7 +73,7 @@ def page(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Benchmarks", "form": form if may else None, "now": now,
         "rows": [(row, fixings[row.pk]) for row in rows], "reading": reading,
-        "waiting": benchmarks.waiting("", now=now), "opens": bool(roles(request) & access.SEES_EVERY_CLIENT),
+        "waiting": benchmarks.waiting("", now=now),
     }  # fmt: skip
     bad = bool(form.errors or (reading and reading.problems))
     return TemplateResponse(request, "admin/benchmarks.html", frame, status=422 if bad else 200)

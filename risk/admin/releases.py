@@ -17,7 +17,7 @@ from lending import allow_list, staff
 from lending.admin import acts
 from lending.models import Asset, Loan, Pledge
 from lending.staff import Page, roles
-from lending.typed import Figure, first_error
+from lending.typed import Figure, first_error, key_of
 from risk import releases, substitutions
 
 
@@ -116,8 +116,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _revoke(request: HttpRequest, loan: Loan, now: datetime) -> str:
-    chosen = request.POST.get("row", "")
-    row = allow_list.standing(loan.client).filter(pk=chosen).first() if chosen.isdecimal() else None
+    row = allow_list.standing(loan.client).filter(pk=key_of(request.POST.get("row", ""))).first()
     if row is None:
         raise allow_list.UnableToAllow("it is not on the list")
     by: Any = request.user
