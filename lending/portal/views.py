@@ -56,9 +56,12 @@ def home(request: SignedIn) -> HttpResponse:
     """Show every client of the reader: debts, safety, duties."""
     now = request.reading.now
     clients = clients_of(request)
-    # An offer that came to nothing is gone from here, unless collateral was sent for it.
+    # An offer that came to nothing is gone from here, unless it alone leads to the collateral that was sent for it.
     pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
-    rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
+    leads_there = ~Q(state=LoanState.CANCELLED) | Q(pk__gt=OuterRef("pk"))
+    others = Loan.objects.filter(leads_there, margin_account=OuterRef("margin_account")).exclude(pk=OuterRef("pk"))
+    kept = ~Q(state=LoanState.CANCELLED) | Exists(pledged) & ~Exists(others)
+    rows = Loan.objects.filter(kept, client__in=clients)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
     shown = list(draws.beside(workouts.beside(amendments.beside(whole))).order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)

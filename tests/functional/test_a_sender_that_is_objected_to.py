@@ -94,6 +94,19 @@ def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian
     assert not Incident.objects.filter(closed_at=None).exists()
 
 
+def test_its_client_reads_that_a_person_looks_at_it(cast: Cast, custodian: PaperCustodian) -> None:
+    loan = stories.awaited(cast)
+    DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=make.asset("BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL, address="bc1-theirs", created_at=NOW,
+    )  # fmt: skip
+    assert send(custodian, "tainted", "bc1-theirs").state == "held"
+    shown = page(cast.alice, f"/portal/loans/{loan.public_id}/").partition("tainted")[2]
+    assert '<span class="badge warn pending">a person looks at it before it counts</span>' in shown
+    assert "and no person has still to look at it" in shown
+    assert "held" not in shown.partition("</tr>")[0]
+
+
 def test_it_is_let_in_by_itself_once_the_custodian_objects_no_more(cast: Cast, custodian: PaperCustodian) -> None:
     loan = stories.running(cast)
     DepositAddress.objects.create(
