@@ -48,7 +48,8 @@ def versions(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Master agreement", "form": form, "today": now.date(),
         "rows": agreements.with_signed().order_by("-start_date", "-pk"), "publishes": publishes,
-        "end_form": end_form, "foreseen": foreseen, "end_it": end_it, "asked": end_form.cleaned_data if foreseen else None,
+        "end_form": end_form, "foreseen": foreseen, "end_it": end_it,
+        "asked": end_form.cleaned_data if foreseen else None,
     }  # fmt: skip
     wrong = form.errors or end_form.errors
     return TemplateResponse(request, "admin/onboarding/versions.html", frame, status=422 if wrong else 200)

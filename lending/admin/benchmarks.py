@@ -24,6 +24,7 @@ from lending.staff import Page, roles
 from lending.typed import TableForm
 
 _SHOWN = 12
+_RATE = "components/rate.html"
 
 
 class FixingsForm(TableForm):
@@ -116,9 +117,9 @@ def rate(request: HttpRequest, pk: int) -> HttpResponse:
         "ahead": outlook.ahead(loan, now=now) if loan.floats and runs else [], "staff": True,
     }  # fmt: skip
     if request.headers.get("HX-Request"):
-        return TemplateResponse(request, "components/rate.html", facts)
-    frame = {**admin.site.each_context(request), "title": f"The rate of {loan}", **facts}
-    return TemplateResponse(request, "admin/rate_page.html", frame)
+        return TemplateResponse(request, _RATE, facts)
+    frame = {**admin.site.each_context(request), "title": f"The rate of {loan}", "part": _RATE, **facts}
+    return TemplateResponse(request, "admin/loan_part_page.html", frame)
 
 
 def _seen(request: HttpRequest) -> QuerySet[Loan]:

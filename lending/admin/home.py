@@ -142,7 +142,7 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         agreements.lapsing(mine, until=until),
         resets.ahead(mine, until=now + AHEAD),
     )
-    looks = checklists.due(mine, *others, now=now, limit=_LOOKS + 1)
+    looks = checklists.due(mine, *others, until=until, limit=_LOOKS + 1)
     context = {
         "rows": [(row, row.loan, _a_day(row.loan, now.date())) for row in due],
         "now": now,

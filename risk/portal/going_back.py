@@ -59,9 +59,9 @@ def going_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             return _answered(request, loan, asked)
     held_back = obligations.holds_back(loan.client, pledged_to=loan.margin_account) if pledged else ""
     context = {
-        "now": now, "loan": loan, "held_back": held_back, "pledged": pledged, "addresses": addresses, "usable": usable, "back": back,
+        "now": now, "loan": loan, "pledged": pledged, "addresses": addresses, "usable": usable, "back": back,
         "signs": signs_for(request, loan.client), "waiting": releases.waiting(loan.margin_account),
-        "named": allow_list.waiting(loan.client, now=now),
+        "named": allow_list.waiting(loan.client, now=now), "held_back": held_back,
     }  # fmt: skip
     return render(request, "portal/back.html", context, status=422 if wanted else 200)
 
