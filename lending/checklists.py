@@ -7,7 +7,7 @@ A line begins, changes and ends by two persons; a change ends the old line on th
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,6 @@ RULES = Rulebook(
     table=ChecklistItem, begins="checklist_item", ends="end_checklist_item", began="checklist_item_begun",
     ended="checklist_item_ended", makers=frozenset({Role.COMPLIANCE}),
 )  # fmt: skip
-SOON = timedelta(days=30)
 _NOBODY = Value(UUID(int=0))
 _COLUMNS = ("client_kind", "jurisdiction", "rating", "kind", "about", "code", "label", "help", "expires")
 _BEHIND_ENTITIES = (ChecklistItem.About.OWNER, ChecklistItem.About.DIRECTOR)
@@ -106,13 +105,12 @@ class Due:
     loan_pk: int | None = None
 
 
-def due(clients: QuerySet[Client], *others: QuerySet[Any], now: datetime, limit: int) -> list[Due]:
+def due(clients: QuerySet[Client], *others: QuerySet[Any], until: date, limit: int) -> list[Due]:
     """
-    Return what clients' cases miss within thirty days, or miss already, the first on top and in one query.
+    Return what clients' cases miss by a day, or miss already, the first on top and in one query.
 
     A paper that a newer one of its kind replaces is not missed. `others` are rows with the columns of `Due`.
     """
-    until = (now + SOON).date()
     used = Document.objects.filter(withdrawn_at=None).alias(whose=Coalesce("person", _NOBODY))
     heirs = used.filter(
         client=OuterRef("client"), kind=OuterRef("kind"), whose=OuterRef("whose"), pk__gt=OuterRef("pk")

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from lending import (
     access,
@@ -52,6 +53,17 @@ def available(loan: Loan) -> Decimal:
 def waiting(loan: Loan) -> Draw | None:
     """Return the draw of a line that is proposed or asked for and not yet paid out."""
     return Draw.objects.filter(loan=loan, state__in=_OPEN).select_related("asked_by").first()
+
+
+def beside(rows: QuerySet[Loan]) -> QuerySet[Loan]:
+    """Return loans with how much of them is `proposed` and waits for a signature, in the query that reads them."""
+    proposed = Draw.objects.filter(loan=OuterRef("pk"), loan__state__in=_DRAWN_ON, state=Draw.State.PROPOSED)
+    return rows.annotate(proposed=Subquery(proposed.values("amount")[:1]))
+
+
+def signed_first(loan: Loan, *, now: datetime) -> JointSignature | None:
+    """Return the signature under a draw of a line that waits for a second one."""
+    return authority.waiting([loan.client], now=now).filter(loan=loan, act=_ACT).first()
 
 
 def signed(loan: Loan) -> Draw:

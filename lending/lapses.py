@@ -21,9 +21,11 @@ SIGNED = (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
 
 
 def ends_at(loan: Loan) -> datetime | None:
-    """Return when a signed loan ends unless it is paid out before; its sheet was read beside it."""
-    sheet: Mapping[str, Any] | None = getattr(loan, "sheet", None)
-    if loan.state not in SIGNED or not sheet or not sheet["accepted_at"]:
+    """Return when a signed loan ends unless it is paid out before; its sheet is read beside it."""
+    if loan.state not in SIGNED:
+        return None
+    sheet: Mapping[str, Any] | None = loan.sheet  # type: ignore[attr-defined]
+    if not sheet or not sheet["accepted_at"]:
         return None
     return datetime.fromisoformat(sheet["accepted_at"]) + loans.PAID_OUT_WITHIN
 

@@ -63,10 +63,12 @@ def carry_out(approval: Approval, *, now: datetime) -> Deposit:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it is not kept apart any more, or its network has dropped it.
+        If it is not kept apart any more, its network has dropped it, or the checker manages the client that it is for.
     """
     asked, by = approval.payload, approval.checker
-    found = Deposit.objects.get(public_id=asked["deposit"])
+    found = Deposit.objects.select_related("client").get(public_id=asked["deposit"])
+    if by is not None and found.client is not None and found.client.relationship_manager_id == by.pk:
+        raise approvals.UnableToApprove(f"{by} manages {found.client} and can not let its transfer in")
     deposit = arrivals.let_in(found.pk, by=by, now=now) if by is not None else None
     if deposit is None:
         found.refresh_from_db()

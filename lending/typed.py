@@ -13,6 +13,7 @@ from lending.engine import countries, names
 from lending.models import WithdrawalAddress
 
 FIRST_YEAR, LAST_YEAR = 1900, 2200  # of what is typed: with any other year the calendar itself could end
+_MOST_DIGITS = 18  # of a key: all of them are bigints, and Python reads no number of thousands of digits
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
@@ -104,6 +105,11 @@ class TableForm(forms.Form):
         except csv_tables.UnableToRead as refusal:
             raise forms.ValidationError(f"The file can not be read: {refusal}.") from refusal
         return given
+
+
+def key_of(text: str) -> int:
+    """Return the key that a text names: 0, which no row has, where it is none, however long it is."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0
 
 
 def first_error(form: forms.Form) -> str:

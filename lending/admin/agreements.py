@@ -1,4 +1,8 @@
-"""Versions of the master agreement: published and ended by compliance, who reads beforehand what an end does."""
+"""
+Versions of the master agreement: published and ended by compliance.
+
+What an end does is read beforehand, and what is ended is what was read: another day or version is foreseen anew.
+"""
 
 from typing import Any
 
@@ -28,7 +32,7 @@ def versions(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     form = VersionForm(*((request.POST, request.FILES) if act == "publish" else (None, None)), today=now.date())
     end_form = EndVersionForm(request.POST if act in _ENDS else None, auto_id="end_%s")
-    foreseen = None
+    foreseen, end_it = None, None
     if (act == "publish" and form.is_valid() and _published(request, form)) or (
         act == "end" and end_form.is_valid() and _ended(request, end_form)
     ):
@@ -39,10 +43,13 @@ def versions(request: HttpRequest) -> HttpResponse:
             foreseen = agreements.foreseen(asked["version"], on=asked["end_date"], now=now)
         except agreements.UnableToPublish as refusal:
             end_form.add_error(None, f"Not ended: {refusal}.")
+        else:
+            end_it = EndVersionForm(request.POST, auto_id="end_it_%s")
     frame = {
         **admin.site.each_context(request), "title": "Master agreement", "form": form, "today": now.date(),
         "rows": agreements.with_signed().order_by("-start_date", "-pk"), "publishes": publishes,
-        "end_form": end_form, "foreseen": foreseen, "asked": end_form.cleaned_data if foreseen else None,
+        "end_form": end_form, "foreseen": foreseen, "end_it": end_it,
+        "asked": end_form.cleaned_data if foreseen else None,
     }  # fmt: skip
     wrong = form.errors or end_form.errors
     return TemplateResponse(request, "admin/onboarding/versions.html", frame, status=422 if wrong else 200)

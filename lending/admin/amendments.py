@@ -23,7 +23,7 @@ from lending.engine import money, terms
 from lending.models import Amendment, Loan, Role
 from lending.other_terms import Preview, UnableToAmend, Wanted
 from lending.staff import Page, roles
-from lending.typed import Day, Figure, Instant
+from lending.typed import Day, Figure, Instant, key_of
 
 _PROPOSES = frozenset({Role.RELATIONSHIP_MANAGER})
 _NUMBER = {"inputmode": "decimal", "autocomplete": "off"}
@@ -209,7 +209,7 @@ class AmendmentAdmin(Table):
             "signer", "ended_by",
             "client__relationship_manager",
         )  # fmt: skip
-        shown: Amendment | None = rows.filter(pk=object_id).first() if object_id.isdecimal() else None
+        shown: Amendment | None = rows.filter(pk=key_of(object_id)).first()
         if shown is None or request.method == "POST":
             return super().change_view(request, object_id, form_url, extra_context)
         if not self.has_view_permission(request, shown):

@@ -20,7 +20,7 @@ from lending.admin import acts
 from lending.admin.base import SEE_BOOKS, Lines, Table
 from lending.models import BankAccount, BankLine, BankStatement, Entry, Loan, Role
 from lending.staff import Page, roles
-from lending.typed import first_error
+from lending.typed import first_error, key_of
 
 # Whoever sets the limit does not work the lines.
 LIMIT_SETTERS = frozenset({Role.RISK_HEAD})
@@ -208,7 +208,7 @@ class BankLineAdmin(Table):
         """Return a line with all that its page names."""
         named = ("account__asset", "asset", "statement__account", "entry", "maker", "checker")
         rows = self.get_queryset(request).select_related(*named)
-        return rows.filter(pk=object_id).first() if object_id.isdecimal() else None
+        return rows.filter(pk=key_of(object_id)).first()
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

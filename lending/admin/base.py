@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import JSONField, Model, QuerySet
+from django.db.models import JSONField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -146,10 +146,12 @@ class Table(_Looking, ModelAdmin):
     """
     A table to look at.
 
-    `client_path` is the lookup from a row to its client: a relationship manager sees the rows of their own clients.
+    `client_path` is the lookup from a row to its client: a relationship manager sees the rows of their own clients, but
+    for those `kept_from_managers`, of which nobody who meets the client is to read.
     """
 
     client_path: str | None = None
+    kept_from_managers = Q(pk=None)
     list_reads: tuple[str, ...] = ()  # what a list's own columns read beside the row's links
     list_per_page = 50
     show_full_result_count = False
@@ -161,7 +163,7 @@ class Table(_Looking, ModelAdmin):
         rows = super().get_queryset(request)
         if self.client_path is None or roles(request) & access.SEES_EVERY_CLIENT:
             return rows
-        return rows.filter(**{f"{self.client_path}__in": staff.clients(request)})
+        return rows.exclude(self.kept_from_managers).filter(**{f"{self.client_path}__in": staff.clients(request)})
 
     def get_list_select_related(self, request: HttpRequest) -> list[str]:
         """Return what a list reads along with its rows: no more than it shows, a row of everything is slow to make."""

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
-from lending import access, benchmarks, csv_tables, outlook, overdue, resets, staff
+from lending import benchmarks, csv_tables, outlook, overdue, resets, staff
 from lending.admin.base import SEE_CLIENTS
 from lending.benchmarks import Reading, UnableToRecord
 from lending.interest import ACCRUING
@@ -24,6 +24,7 @@ from lending.staff import Page, roles
 from lending.typed import TableForm
 
 _SHOWN = 12
+_RATE = "components/rate.html"
 
 
 class FixingsForm(TableForm):
@@ -73,7 +74,7 @@ def page(request: HttpRequest) -> HttpResponse:
     frame = {
         **admin.site.each_context(request), "title": "Benchmarks", "form": form if may else None, "now": now,
         "rows": [(row, fixings[row.pk]) for row in rows], "reading": reading,
-        "waiting": benchmarks.waiting("", now=now), "opens": bool(roles(request) & access.SEES_EVERY_CLIENT),
+        "waiting": benchmarks.waiting("", now=now),
     }  # fmt: skip
     bad = bool(form.errors or (reading and reading.problems))
     return TemplateResponse(request, "admin/benchmarks.html", frame, status=422 if bad else 200)
@@ -116,9 +117,9 @@ def rate(request: HttpRequest, pk: int) -> HttpResponse:
         "ahead": outlook.ahead(loan, now=now) if loan.floats and runs else [], "staff": True,
     }  # fmt: skip
     if request.headers.get("HX-Request"):
-        return TemplateResponse(request, "components/rate.html", facts)
-    frame = {**admin.site.each_context(request), "title": f"The rate of {loan}", **facts}
-    return TemplateResponse(request, "admin/rate_page.html", frame)
+        return TemplateResponse(request, _RATE, facts)
+    frame = {**admin.site.each_context(request), "title": f"The rate of {loan}", "part": _RATE, **facts}
+    return TemplateResponse(request, "admin/loan_part_page.html", frame)
 
 
 def _seen(request: HttpRequest) -> QuerySet[Loan]:

@@ -16,6 +16,7 @@ from lending.checklists import Line
 from lending.models import ChecklistItem, Document
 from lending.onboarding import Path
 from lending.staff import Page
+from lending.typed import key_of
 
 
 @FORM
@@ -77,9 +78,8 @@ def _answered(request: HttpRequest, path: Path) -> str:
 
 
 def _withdrawn(request: HttpRequest, path: Path) -> str:
-    row = request.POST.get("row", "")
     mine = Document.objects.filter(client=path.client).exclude(agreement__isnull=False)
-    paper = get_object_or_404(mine.select_related("client"), pk=int(row) if row.isdecimal() else 0)
+    paper = get_object_or_404(mine.select_related("client"), pk=key_of(request.POST.get("row", "")))
     by: Any = request.user
     documents.withdraw(paper, by=by, now=staff.now(request))
     return "Withdrawn: the file stays, and nothing rests on it any more."

@@ -18,7 +18,7 @@ from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
 from lending.models import Approval, Correction, Loan, Repayment, SplitChange
 from lending.staff import Page, roles
-from lending.typed import Figure, Instant, first_error
+from lending.typed import Figure, Instant, first_error, key_of
 
 _FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 _CAUSES = [(cause.value, cause.label) for cause in (Correction.Cause.WRONG, Correction.Cause.BOUNCED)]
@@ -96,7 +96,7 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
             "recovered": workouts.recoveries(loan) if loan.state in workouts.LOST else [],
             "cost": [(row, part) for row, part, gone in paid if part.make_whole and not gone],
             "refusal": refusal,
-            "typed": request.POST,
+            "typed": {request.resolver_match.url_name: request.POST} if request.resolver_match else {},  # by its form
         },
         status=422 if refusal else 200,
     )
@@ -127,8 +127,7 @@ def _take_back(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 def _take_back_recovery(request: HttpRequest, loan: Loan, now: datetime) -> str:
     maker: Any = request.user
-    chosen, cause = request.POST.get("recovery", ""), request.POST.get("cause", "")
-    entry = int(chosen) if chosen.isdecimal() and len(chosen) < 19 else 0
+    entry, cause = key_of(request.POST.get("recovery", "")), request.POST.get("cause", "")
     recoveries.ask(loan, entry, cause=cause, reason=request.POST.get("reason", ""), maker=maker, now=now)
     return "Asked: it waits on the page Approvals for a second person."
 
@@ -140,8 +139,7 @@ def _waive(request: HttpRequest, loan: Loan, now: datetime) -> str:
 
 
 def _chosen(request: HttpRequest, loan: Loan) -> Repayment:
-    chosen = request.POST.get("payment", "")
-    payment: Repayment | None = loan.repayments.filter(pk=chosen).first() if chosen.isdecimal() else None
+    payment: Repayment | None = loan.repayments.filter(pk=key_of(request.POST.get("payment", ""))).first()
     if payment is None:
         raise corrections.UnableToCorrect("choose one of the loan's payments")
     return payment

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 
@@ -31,6 +32,7 @@ class MatchForm(forms.Form):
 @admin.register(Deposit)
 class DepositAdmin(Table):
     client_path = "client"
+    kept_from_managers = Q(state=Deposit.State.HELD)
     list_display = ("custodian_ref", "client", "asset", "quantity", "confirmations", "state", "seen_at", "credited_at")
     list_filter = ("state", "asset")
     search_fields = ("custodian_ref", "address__address")

@@ -23,6 +23,7 @@ from lending import (
     perfections,
     resets,
     staff,
+    term_sheets,
 )
 from lending.admin.base import SEE_CLIENTS
 from lending.admin.steps import PIPELINE, next_step, signers_of
@@ -69,7 +70,7 @@ def pipeline(request: HttpRequest, subject: access.AnyUser, *, now: datetime) ->
     if not roles(request) & SEE_CLIENTS:
         return SafeString("")
     clients = staff.clients(request)
-    rows = amendments.with_open(Loan.objects.filter(client__in=clients), PIPELINE)
+    rows = amendments.with_open(term_sheets.beside(Loan.objects.filter(client__in=clients)), PIPELINE)
     rows = rows.select_related("client", "asset", "product", "made_by", "approved_by").order_by("-pk")
     waiting = list(rows[:_ROWS])
     signers = signers_of(clients)
@@ -141,7 +142,7 @@ def ahead(request: HttpRequest, subject: access.AnyUser, *, now: datetime) -> Sa
         agreements.lapsing(mine, until=until),
         resets.ahead(mine, until=now + AHEAD),
     )
-    looks = checklists.due(mine, *others, now=now, limit=_LOOKS + 1)
+    looks = checklists.due(mine, *others, until=until, limit=_LOOKS + 1)
     context = {
         "rows": [(row, row.loan, _a_day(row.loan, now.date())) for row in due],
         "now": now,

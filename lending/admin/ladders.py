@@ -22,7 +22,7 @@ from lending.ladder_presets import UnableToOffer
 from lending.models import Approval, LadderTerms
 from lending.staff import roles
 from lending.templatetags.plimsoll import amount, percent, span
-from lending.typed import Figure
+from lending.typed import Figure, key_of
 
 _MINUTE_S = 60
 _ASKED = "Asked: it waits on the page Approvals for the head of the desk or of risk."
@@ -128,8 +128,7 @@ class LadderTermsAdmin(Table):
         """Ask for a ladder that products can stand on; `like` names the one whose figures the form begins with."""
         if not _may(request):
             raise PermissionDenied
-        key = request.GET.get("like", "")
-        like = LadderTerms.objects.filter(pk=int(key)).first() if key.isdecimal() and len(key) < 19 else None
+        like = LadderTerms.objects.filter(pk=key_of(request.GET.get("like", ""))).first()
         form = LadderForm(request.POST if request.method == "POST" else None, like=like)
         if form.is_valid() and _asked(request, form):
             messages.success(request, _ASKED)

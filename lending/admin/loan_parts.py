@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -41,12 +42,22 @@ class LoanPart:
         site: Any = admin.site
         site.add_page(Page(f"{address}/<int:pk>/", name, page, seen_by, area))
 
+    def button(self, act: acts.Act, refusals: tuple[type[Exception], ...]) -> Callable[..., HttpResponse]:
+        """Return the view of another button of the part, which shows the part again where it is refused."""
+
+        def pressed(request: HttpRequest, pk: int) -> HttpResponse:
+            return acts.perform(request, self._seen(request), pk, act, refusals=refusals, again=self._shown)
+
+        return pressed
+
     def _page(self, request: HttpRequest, pk: int) -> HttpResponse:
-        mine = Loan.objects.filter(client__in=staff.clients(request))
-        seen = mine.select_related("client", "asset", *self.reads)
         if request.method == "POST":
-            return acts.perform(request, seen, pk, self.act, refusals=self.refusals, again=self._shown)
-        return self._shown(request, get_object_or_404(seen, pk=pk))
+            return self.button(self.act, self.refusals)(request, pk)
+        return self._shown(request, get_object_or_404(self._seen(request), pk=pk))
+
+    def _seen(self, request: HttpRequest) -> QuerySet[Loan]:
+        mine = Loan.objects.filter(client__in=staff.clients(request))
+        return mine.select_related("client", "asset", *self.reads)
 
     def _shown(self, request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
         told = {

@@ -42,6 +42,7 @@ from lending.models import (
 )
 from lending.papers import files
 from lending.staff import roles
+from lending.typed import key_of
 
 _NOTICES = 25
 _REFUSALS = (loans.UnableToMove, loans.UnableToFund)
@@ -72,7 +73,7 @@ class LoanAdmin(Table):
         )
         rows = self.get_queryset(request).select_related(*named, *account)
         found = amendments.beside(term_sheets.beside(rows))
-        return found.filter(pk=object_id).first() if object_id.isdecimal() else None
+        return found.filter(pk=key_of(object_id)).first()
 
     def get_urls(self) -> list[URLPattern]:
         """Return the addresses of the buttons before those of the table."""

@@ -20,6 +20,7 @@ from lending.engine import money
 from lending.models import Client, KycCase, Loan, RelatedParty, Role, SignedAgreement, SigningRule
 from lending.onboarding import Path, Step
 from lending.staff import Page, roles
+from lending.typed import key_of
 
 FORM = require_http_methods(["GET", "HEAD", "POST"])
 REFUSALS = (
@@ -149,8 +150,7 @@ def _typed(form: RuleForm) -> dict[str, Any]:
 
 def _taken_out(request: HttpRequest, path: Path, act: str) -> str:
     by: Any = request.user
-    row, now = request.POST.get("row", ""), staff.now(request)
-    key = int(row) if row.isdecimal() else 0
+    key, now = key_of(request.POST.get("row", "")), staff.now(request)
     if act == "remove":
         parties.remove_party(get_object_or_404(RelatedParty, pk=key, case=path.case), by=by, now=now)
         return "Taken out of the case."

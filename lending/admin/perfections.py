@@ -13,6 +13,7 @@ from lending.admin.base import SEE_CLIENTS
 from lending.admin.loan_parts import LoanPart
 from lending.models import Document, Loan, Perfection
 from lending.staff import roles
+from lending.typed import Day
 
 
 class PerfectionForm(forms.Form):
@@ -21,11 +22,10 @@ class PerfectionForm(forms.Form):
     kind = forms.ChoiceField(choices=Perfection.Kind.choices, label="What it is")
     reference = forms.CharField(max_length=80, label="Number, or what it is called")
     held_with = forms.CharField(max_length=120, label="Registry, or custodian that agreed")
-    from_date = forms.DateField(label="Holds from", widget=forms.DateInput(attrs={"type": "date"}))
-    lapse_date = forms.DateField(
-        label="Lapses on", required=False, widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="Of a filing; an agreement may hold until it is ended.",
-    )  # fmt: skip
+    from_date = Day(label="Holds from")
+    lapse_date = Day(
+        label="Lapses on", required=False, help_text="Of a filing; an agreement may hold until it is ended."
+    )
     document = forms.ModelChoiceField(
         queryset=Document.objects.none(),
         required=False,

@@ -25,7 +25,7 @@ from lending.models import (
     SanctionsVersion,
 )
 from lending.staff import roles
-from lending.typed import Day, first_error
+from lending.typed import Day, first_error, key_of
 
 SEE_SCREENING = frozenset({Role.COMPLIANCE, Role.AUDITOR})
 _SHOWN = 100  # of what a version changed; the list of entries holds the rest
@@ -76,7 +76,7 @@ class SanctionsListAdmin(Table):
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> SanctionsList | None:
         """Return a list alone: its page reads of the versions what it shows."""
-        return SanctionsList.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+        return SanctionsList.objects.filter(pk=key_of(object_id)).first()
 
     @admin.display(description="stands")
     def stands(self, row: SanctionsList) -> str:

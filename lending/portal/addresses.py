@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from lending import access, allow_list, authority
 from lending.models import Asset, Client
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
+from lending.typed import key_of
 
 
 class AddressForm(forms.Form):
@@ -66,9 +67,9 @@ def _answered(request: SignedIn, client: Client, *, whole: bool) -> HttpResponse
 @borrower_only
 def strike_off(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     """Strike an address of a client off, at once."""
-    client, chosen = _own(request, public_id), request.POST.get("row", "")
+    client = _own(request, public_id)
     access.require_signer(request.user, client)
-    row = allow_list.standing(client).filter(pk=chosen).first() if chosen.isdecimal() else None
+    row = allow_list.standing(client).filter(pk=key_of(request.POST.get("row", ""))).first()
     if row is None:
         messages.error(request, "Not struck off: it is not on the list.")
     else:

@@ -87,13 +87,15 @@ def drop(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
 
 
 def _shown(request: SignedIn, shown: Loan, form: DrawForm) -> HttpResponse:
-    rows = list(shown.draws.select_related("asked_by").order_by("-pk")[:_SHOWN])
+    now = request.reading.now
+    rows = list(shown.draws.select_related("asked_by", "signed_by").order_by("-pk")[:_SHOWN])
     context = {
-        "now": request.reading.now,
+        "now": now,
         "loan": shown,
         "available": draws.available(shown),
         "rows": rows,
         "waits": next((row for row in rows if row.state in (Draw.State.PROPOSED, Draw.State.REQUESTED)), None),
+        "unsigned": draws.signed_first(shown, now=now),
         "form": form,
         "may_sign": signs_for(request, shown.client),
     }

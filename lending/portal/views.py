@@ -18,6 +18,7 @@ from lending import (
     amendments,
     authority,
     deposits,
+    draws,
     interest,
     lapses,
     ledger,
@@ -55,11 +56,14 @@ def home(request: SignedIn) -> HttpResponse:
     """Show every client of the reader: debts, safety, duties."""
     now = request.reading.now
     clients = clients_of(request)
-    # An offer that came to nothing is gone from here, unless collateral was sent for it.
+    # An offer that came to nothing is gone from here, unless it alone leads to the collateral that was sent for it.
     pledged = Pledge.objects.filter(margin_account=OuterRef("margin_account"), quantity__gt=0)
-    rows = Loan.objects.filter(~Q(state=LoanState.CANCELLED) | Exists(pledged), client__in=clients)
+    leads_there = ~Q(state=LoanState.CANCELLED) | Q(pk__gt=OuterRef("pk"))
+    others = Loan.objects.filter(leads_there, margin_account=OuterRef("margin_account")).exclude(pk=OuterRef("pk"))
+    kept = ~Q(state=LoanState.CANCELLED) | Exists(pledged) & ~Exists(others)
+    rows = Loan.objects.filter(kept, client__in=clients)
     whole = rows.select_related("asset", "product", "margin_account__terms", "margin_account__client")
-    shown = list(workouts.beside(amendments.beside(whole)).order_by(loans.END, "pk"))
+    shown = list(draws.beside(workouts.beside(amendments.beside(whole))).order_by(loans.END, "pk"))
     payoffs = interest.payoffs([loan for loan in shown if _owes(loan)], now=now)
     subjects = [
         panels.Indebted(
@@ -95,9 +99,10 @@ def _unsigned(request: SignedIn, now: datetime) -> list[dict[str, Any]]:
 
 
 def _awaited(loan: Loan, now: datetime) -> bool:
-    """Return whether a loan waits for its borrower: an offer to decide, or collateral to send."""
+    """Return whether a loan waits for its borrower: an offer to decide, collateral to send, or a draw to sign."""
     offered = loan.state == LoanState.QUOTED and loan.quoted_until > now
-    return offered or loan.state == LoanState.COLLATERAL_PENDING
+    proposed = loan.proposed is not None  # type: ignore[attr-defined]
+    return offered or proposed or loan.state == LoanState.COLLATERAL_PENDING
 
 
 def _owes(loan: Loan) -> bool:

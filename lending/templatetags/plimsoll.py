@@ -145,6 +145,15 @@ def badge(state: Any, label: str = "") -> SafeString:
     return format_html('<span class="badge {} {}">{}</span>', tone, text, label or text.replace("_", " "))
 
 
+_WAITS_FOR = {"held": "a person looks at it before it counts", "unmatched": "waits for a person to match it"}
+
+
+@register.filter
+def waits_for(state: str) -> str:
+    """Write for its client what becomes of a transfer that has arrived and waits for a person; nothing of others."""
+    return _WAITS_FOR.get(str(state), "")
+
+
 @register.filter
 def words(name: str) -> str:
     """Write the name of a kind as words: cure_due_at, call_issued."""

@@ -88,6 +88,7 @@ class TermsForm(forms.Form):
         super().__init__(data)
         self.now = now
         self.first_rate: Decimal | None = None  # a year until the first reset, as a ratio, once it is known
+        self.in_default: Decimal | None = None  # the same in default
         self.no_rate = ""  # why not, where that is another's to mend
         self.pools = {str(pool.public_id): pool for pool in margin_accounts.pools_of(client)}
         ways = [
@@ -169,7 +170,7 @@ class TermsForm(forms.Form):
         if "default_rate" not in self.cleaned_data:
             return
         try:
-            self.cleaned_data["in_default"] = offers.rate_in_default(self.first_rate, typed["default_rate"])
+            self.in_default = offers.rate_in_default(self.first_rate, typed["default_rate"])
         except offers.UnableToQuote as refusal:
             self.add_error("default_rate", f"Not offered: {refusal}.")
 

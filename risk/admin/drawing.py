@@ -41,7 +41,7 @@ def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
 
 
 def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
-    rows = list(loan.draws.select_related("asked_by").order_by("-pk")[:_SHOWN])
+    rows = list(loan.draws.select_related("asked_by", "signed_by").order_by("-pk")[:_SHOWN])
     held = roles(request)
     return {
         "asset": loan.asset.code,

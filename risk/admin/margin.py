@@ -1,8 +1,10 @@
 """Margin states, calls, causes, orders, incidents and decisions, to be read."""
 
 from django.contrib import admin
+from django.db.models import Q
 
 from lending.admin.base import Lines, Table
+from risk import incidents
 from risk.models import (
     CallEvent,
     CollateralCure,
@@ -90,6 +92,7 @@ class LiquidationOrderAdmin(Table):
 @admin.register(Incident)
 class IncidentAdmin(Table):
     client_path = "client"
+    kept_from_managers = Q(kind=incidents.TRANSFER_HELD)
     list_display = ("opened_at", "kind", "summary", "asset", "client", "closed_at", "acknowledged_by")
     list_filter = ("kind", "asset")
     ordering = ("-opened_at", "-pk")

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from lending import access, allow_list, authority
+from lending import access, allow_list, authority, obligations
 from lending.models import Approval, Loan, Pledge, WithdrawalAddress
 from lending.portal.doors import SignedIn, borrower_only, signs_for
 from lending.portal.views import own_loan
@@ -57,10 +57,11 @@ def going_back(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
             back.add_error(None, f"Not asked: {refusal}.")
         else:
             return _answered(request, loan, asked)
+    held_back = obligations.holds_back(loan.client, pledged_to=loan.margin_account) if pledged else ""
     context = {
         "now": now, "loan": loan, "pledged": pledged, "addresses": addresses, "usable": usable, "back": back,
         "signs": signs_for(request, loan.client), "waiting": releases.waiting(loan.margin_account),
-        "named": allow_list.waiting(loan.client, now=now),
+        "named": allow_list.waiting(loan.client, now=now), "held_back": held_back,
     }  # fmt: skip
     return render(request, "portal/back.html", context, status=422 if wanted else 200)
 

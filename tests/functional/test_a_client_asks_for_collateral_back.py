@@ -109,7 +109,7 @@ def test_a_signer_strikes_an_address_off_at_once(cast: Cast, client: Browser, wh
         own = f"/portal/addresses/{cast.quayside.public_id}/strike-off/"
         assert "it is not on the list" in client.post(own, {"row": row.pk}, follow=True).content.decode()
         client.force_login(cast.alice)
-        for wrong in ("", "x", "0"):
+        for wrong in ("", "x", "0", "9" * 5000):
             answer = client.post(f"{where}strike-off/", {"row": wrong}, follow=True)
             assert "it is not on the list" in answer.content.decode()
         answer = client.post(f"{where}strike-off/", {"row": row.pk}, follow=True).content.decode()
@@ -145,3 +145,18 @@ def test_the_door_stands_open_when_nothing_is_owed_any_more(cast: Cast, client: 
         shown = client.get(f"/admin/releases/{paid.pk}/").content.decode()
         assert "Allow an address" in shown
         assert '<option value="USD">USD</option>' in shown
+
+
+def test_of_the_offers_of_a_pool_that_all_came_to_nothing_one_leads_to_what_was_sent(cast: Cast) -> None:
+    first = stories.awaited(cast, opens_pool=True)
+    second = stories.awaited(cast, margin_account=first.margin_account)
+    stories.deposited(cast.harbourside, "BTC", Decimal(1))
+    collateral.pledge(first.margin_account, asset("BTC"), Decimal(1), key="early", now=NOW)
+    for loan in (first, second):
+        lapses.cancel(loan, actor=cast.robin, cause="not wanted any more", now=NOW)
+    browser = Browser()
+    browser.force_login(cast.alice)
+    with time_machine.travel(NOW, tick=False):
+        home = browser.get("/portal/").content.decode()
+    assert f"/portal/loans/{first.public_id}/" not in home
+    assert f"/portal/loans/{second.public_id}/" in home

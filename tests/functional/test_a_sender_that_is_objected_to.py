@@ -66,17 +66,25 @@ def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian
     its_page = f"/admin/lending/deposit/{held.pk}/change/"
     assert its_page in page(cast.cora, "/admin/")
     assert "The custodian objects to its sender" in page(cast.cora, its_page)
-    assert "Ask a second person to let it in" not in page(cast.robin, its_page)
+    assert "tainted" in page(cast.cora, "/admin/lending/deposit/")
+    assert "kept apart" in page(cast.rhea, f"/admin/risk/incident/{seen.pk}/change/")
+    # Who meets the client reads nothing of it.
+    assert "objects to its sender" not in page(cast.robin, its_page)
+    assert "tainted" not in page(cast.robin, "/admin/lending/deposit/")
+    assert "kept apart" not in page(cast.robin, "/admin/risk/incident/")
+    assert "kept apart" not in page(cast.robin, f"/admin/risk/incident/{seen.pk}/change/")
 
     door = f"/admin/lending/deposit/{held.pk}/let-in/"
     assert "say what is known of its sender" in page(cast.olga, door, reason=" ")
     assert "and 400 are kept" in page(cast.olga, door, reason="x" * 401)
-    assert "does not hold the role" in page(cast.robin, door, reason="a friend")
+    assert "does not hold the role" in page(cast.rhea, door, reason="a friend")
     assert "Asked: it waits" in page(cast.olga, door, reason="its exchange has said who sent it")
     assert "it was asked for already" in page(cast.cora, door, reason="again")
     asked = Approval.objects.get()
     approve = f"/admin/lending/approval/{asked.pk}/approve/"
     assert "does not hold the role" in page(cast.rhea, approve, reason="")
+    RoleGrant.objects.create(user=cast.robin, role=Role.COMPLIANCE, granted_at=NOW)
+    assert "and can not let its transfer in" in page(cast.robin, approve, reason="")
     assert "Approved by you" in page(cast.cora, approve, reason="")
     held.refresh_from_db()
     assert (held.state, held.credited_at) == ("credited", LATER)
@@ -84,6 +92,19 @@ def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian
     assert "the deposit is credited, not held" in page(cast.olga, door, reason="again")
     assert held_transfers.watch_due(now=LATER) == 1
     assert not Incident.objects.filter(closed_at=None).exists()
+
+
+def test_its_client_reads_that_a_person_looks_at_it(cast: Cast, custodian: PaperCustodian) -> None:
+    loan = stories.awaited(cast)
+    DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=make.asset("BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL, address="bc1-theirs", created_at=NOW,
+    )  # fmt: skip
+    assert send(custodian, "tainted", "bc1-theirs").state == "held"
+    shown = page(cast.alice, f"/portal/loans/{loan.public_id}/").partition("tainted")[2]
+    assert '<span class="badge warn pending">a person looks at it before it counts</span>' in shown
+    assert "and no person has still to look at it" in shown
+    assert "held" not in shown.partition("</tr>")[0]
 
 
 def test_it_is_let_in_by_itself_once_the_custodian_objects_no_more(cast: Cast, custodian: PaperCustodian) -> None:

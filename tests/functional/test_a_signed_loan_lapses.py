@@ -33,8 +33,11 @@ def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_bac
         shown = browser.get(page(accepted)).content.decode()
         assert "It is signed. Not paid out by" in shown
         assert "02 Jun 2021 12:00:00 UTC" in shown
+        assert "it ends, and what was sent for it secures your other loans of its pool" in shown
         browser.force_login(cast.robin)
         assert "02 Jun 2021 12:00:00 UTC" in browser.get(f"/admin/lending/loan/{accepted.pk}/change/").content.decode()
+        row = browser.get("/admin/").content.decode().split(f'data-loan="{accepted.public_id}"')[1].split("</tr>")[0]
+        assert "02 Jun 2021 12:00:00 UTC" in row
     assert lapses.work_due(now=LATER - AS_EVER) == 0
     # Nobody pays it out in the moment in which it ends.
     permit = make.draw_permit(waits, now=LATER)
@@ -55,6 +58,9 @@ def test_what_was_signed_and_not_paid_out_ends_and_what_was_sent_for_it_goes_bac
     with time_machine.travel(LATER, tick=False):
         words = browser.get(page(accepted)).content.decode()
     assert "some of it may leave, to an address" in words
+    with time_machine.travel(LATER, tick=False):  # the pool's collateral is found at the loan that it secures
+        assert page(accepted) not in (home := browser.get("/portal/").content.decode())
+        assert page(pooled) in home
     assert "Nothing is owed on it" not in words
     browser.force_login(cast.charlie)
     with time_machine.travel(LATER, tick=False):

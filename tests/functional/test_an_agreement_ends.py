@@ -61,6 +61,12 @@ def test_a_version_ends_and_says_beforehand_for_whom(cast: Cast, client: Browser
             published_by=cast.cora, published_at=NOW,
         )  # fmt: skip
         assert "They can sign Master loan agreement, version second" in press(client, "foresee", **asked)
+        # What ends it holds what was read: what stands in the form beside it by then is read first.
+        page = client.post(PAGE, {"act": "foresee", **asked}).content.decode()
+        ends = next(form for form in page.split("<form")[1:] if 'value="end"' in form).split("</form>")[0]
+        for name, value in asked.items():
+            assert re.search(f'<input type="hidden" name="{name}" value="{value}"', ends), name
+        assert 'value="foresee"' not in ends
         assert AgreementVersion.objects.filter(end_date=None).count() == 2
         assert "version first ends on 10 Jun 2021" in press(client, "end", **asked)
         assert "Select a valid choice" in press(client, "end", **asked)

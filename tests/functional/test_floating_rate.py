@@ -108,6 +108,13 @@ def test_from_its_first_fixing_to_what_its_client_reads(cast: Cast) -> None:
             "product": str(product.pk), "principal": "600000", "spread": "2.5", "hours": "24", "payout_address": "",
             "collateral_BTC": "30", "maturity_date": "2021-11-19", "step_up": "1", "step_up_date": "2021-10-01",
         }  # fmt: skip
+        unfixed = ProductFactory(
+            code="unfixed-usd", benchmark="EURIBOR", spread=Decimal("0.02"), reset_months=1, asset=product.asset,
+            terms=product.terms,
+        )  # fmt: skip
+        before = press(cast.robin, door, act="review", **asked | {"product": str(unfixed.pk)})
+        assert "Rate – a year until its first reset; EURIBOR plus 2.50 %" in before
+        assert "In default – a year until its first reset" in before
         review = press(cast.robin, door, act="review", **asked)
         assert "7.81 % a year until its first reset; SOFR plus 2.50 %, at least 6.00 %, reset every month" in review
         assert "1 % more from 01 Oct 2021 on" in review

@@ -106,6 +106,7 @@ def test_an_interest_is_perfected_and_its_filing_lapses(desk: Desk) -> None:
     assert "Refused: a filing lapses: say on which day" in page(desk, desk.operations, door, **typed)
     assert 'value="2021-77"' in page(desk, desk.operations, door, **typed, lapse_date="soon")
     assert "Refused: " in page(desk, desk.risk, door, **typed, lapse_date="2021-06-05")
+    assert "The year 9999 is a slip" in page(desk, desk.operations, door, **typed, lapse_date="9999-12-31")
     assert not Perfection.objects.exists()
     lapses = (desk.now + timedelta(days=20)).date()
     assert "Recorded: filing 2021-77" in page(desk, desk.operations, door, **typed, lapse_date=lapses.isoformat())

@@ -70,7 +70,8 @@ def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> 
 
     assert "Asked: the desk checks" in press(cast.alice, f"{own}line/", amount="250,000")
     assert "250,000.00 USD is asked for and waits for the desk" in read(cast.alice, f"{own}line/")
-    assert "alice asked" in read(cast.robin, desk).lower()
+    assert "250,000.00 USD, signed by Alice 19 May 2021" in read(cast.robin, desk)
+    assert "Sign a draw" not in read(cast.alice, "/portal/")
     assert "Refused: robin does not hold the role operations" in press(cast.robin, desk, act="pay").replace(
         "Robin", "robin"
     )
@@ -88,6 +89,8 @@ def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> 
     draw = Draw.objects.get(state="proposed")
     sign = f"{own}line/{draw.public_id}/sign/"
     assert "Robin proposes a draw of 340,000.00 USD" in read(cast.alice, f"{own}line/")
+    assert "Sign a draw of 340,000.00 USD of your line" in read(cast.alice, "/portal/")
+    assert "340,000.00 USD, proposed by Robin 19 May 2021" in read(cast.olga, desk)
     assert "Not signed: Bob may not sign" in press(cast.bob, sign)
     assert "There is nothing here" in press(cast.charlie, sign)
     with pytest.raises(DatabaseError), transaction.atomic():
@@ -96,6 +99,9 @@ def test_a_draw_is_asked_for_and_paid_out_by_another(cast: Cast, line: Loan) -> 
         Draw.objects.filter(pk=draw.pk).update(state="paid_out")
     assert "Asked: the desk checks" in press(cast.alice, sign)
     assert "Not signed: it is signed and waits for the desk" in press(cast.alice, sign)
+    for who, address in ((cast.olga, desk), (cast.alice, f"{own}line/")):
+        assert re.search(r"proposed by Robin 19 May 2021 [^a-z]*, signed by Alice 19 May 2021", read(who, address))
+    assert "Sign a draw" not in read(cast.alice, "/portal/")
     assert "Refused: the LTV after it would be" in press(cast.olga, desk, act="pay")
     assert "Dropped." in press(cast.robin, desk, act="drop")
     assert list(Draw.objects.order_by("pk").values_list("state", flat=True)) == ["paid_out", "cancelled"]
@@ -119,6 +125,10 @@ def test_where_two_sign_a_draw_takes_both_whoever_began_it(cast: Cast, line: Loa
     assert "Signed by you." in press(dora, f"{own}line/{draw.public_id}/sign/")
     draw.refresh_from_db()
     assert (draw.state, draw.signed_by) == ("proposed", None)
+    begun = read(dora, f"{own}line/")
+    assert "Dora has signed for 2,000.00 USD" in begun
+    assert "Sign it" not in begun
+    assert "Sign it too" in read(cast.alice, f"{own}line/")
     # What one has signed goes with the draw that is dropped, and what they signed of a change of the line stays.
     first, content = _waits(), {"sheet": "the next one"}
     signed = {"words": "other terms", "content": content, "asset": line.asset, "amount": line.principal, "loan": line}

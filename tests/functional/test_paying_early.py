@@ -115,6 +115,14 @@ def test_two_persons_waive_it_at_their_doors(cast: Cast) -> None:
     assert "What a prepayment cost" in read(cast.robin, desk)
     assert "choose one of the loan's payments" in press(cast.robin, f"{desk}waive/", payment="0", reason="a friend")
     assert "say how it is known" in press(cast.robin, f"{desk}waive/", payment=str(row.pk), reason=" ")
+    refused = signed_in(cast.robin).post(f"{desk}waive/", {"payment": "9" * 5000, "reason": "a friend"})
+    _, _, waived = refused.content.decode().partition('id="waive"')
+    assert (refused.status_code, refused.content.decode().count('value="a friend"')) == (422, 1)
+    assert 'value="a friend"' in waived
+    long = {"payment": str(row.pk), "reason": "x" * 401}
+    again = signed_in(cast.robin).post(f"{desk}waive/", long).content.decode().partition('id="waive"')
+    assert "selected" not in again[0].partition('id="back"')[2]
+    assert f'<option value="{row.pk}" selected' in again[2]
     done = press(cast.robin, f"{desk}waive/", payment=str(row.pk), reason="They refinance with us")
     assert "Asked: it waits" in done
     assert "waive the make-whole of 1,000.00 USD, asked by Robin" in read(cast.robin, desk)
@@ -131,6 +139,16 @@ def test_two_persons_waive_it_at_their_doors(cast: Cast) -> None:
     told = read(cast.alice, "/portal/notices/")
     assert "1,000.00 USD was waived" in told
     assert "Make-whole waived" in read(cast.alice, f"/portal/loans/{loan.public_id}/activity/")
+
+
+def test_what_a_prepayment_of_a_broken_loan_cost_is_not_offered_to_be_waived(cast: Cast) -> None:
+    loan = running(cast)
+    repayments.record(loan, D(51_000), key="wire:1", received_at=LATER, now=LATER)
+    for state in ("liquidating", "workout"):
+        Loan.objects.filter(pk=loan.pk).update(state=state)
+    page = read(cast.robin, f"/admin/corrections/{loan.pk}/")
+    assert "A payment that was none" in page
+    assert "What a prepayment cost" not in page
 
 
 def test_a_cure_costs_nothing(cast: Cast) -> None:

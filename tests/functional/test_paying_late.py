@@ -70,6 +70,8 @@ def test_the_client_reads_it_before_it_is_charged_and_after(cast: Cast, product:
         own = f"/portal/loans/{loan.public_id}/"
         assert "late fee 254.17 USD" in read(cast.alice, f"{own}payments/")
         assert "Fees due 254.17 USD" in read(cast.bob, own)
+        assert "while nothing that was due is unpaid, some of it may leave" in read(cast.alice, own)
+        assert "None of it leaves while" in read(cast.alice, f"{own}back/")
         assert "Paid late 5.00 % of what its grace leaves unpaid, once" in read(cast.alice, own)
         assert signed_in(cast.charlie).get(f"{own}payments/").status_code == 404
         assert "late fee 254.17 USD" in read(cast.robin, f"/admin/lending/loan/{loan.pk}/payments/")

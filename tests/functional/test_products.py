@@ -76,6 +76,11 @@ def test_a_haircut_is_asked_for_and_approved_by_another_and_says_so(
     waits = client.get(page_of(product)).content.decode()
     assert "Rhea asked" in waits
     assert "Ask a second person" not in waits
+    assert "Open the request" in waits
+    client.force_login(cast.robin)  # who is not shown the request reads of it, without a way to it
+    waits = client.get(page_of(product)).content.decode()
+    assert "Rhea asked" in waits
+    assert "Open the request" not in waits
     client.force_login(cast.rolf)
     words = client.get(f"/admin/lending/approval/{approval.pk}/change/").content.decode()
     assert "Rhea asks to change what a product offers" in words

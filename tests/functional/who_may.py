@@ -141,7 +141,7 @@ PRESS = {
     "/admin/defaults/{loan_pk}/":               "rrr    rrr   rrr rrr     ?--   ??-  ??-  ??-  xxx  ??-",
     "/admin/perfections/{loan_pk}/":            "rrr    rrr   rrr rrr     ?--   ??-  ??-  ??-  xxx  ??-",
     "/admin/addresses/{loan_pk}/":              "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
-    "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     r--   rr-  xxx  xxx  xxx  xxx",
+    "/admin/addresses/{loan_pk}/revoke/":       "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/amend/{loan_pk}/":                  "rrr    rrr   rrr rrr     ?--   xxx  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/add/":        "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",
     "/admin/corrections/{loan_pk}/take-back/":  "rrr    rrr   rrr rrr     ?--   ??-  xxx  xxx  xxx  xxx",

@@ -6,7 +6,7 @@ import pytest
 from django import forms
 
 from lending.templatetags.plimsoll import price
-from lending.typed import Country, Day, Figure, Instant, PersonalName
+from lending.typed import Country, Day, Figure, Instant, PersonalName, key_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,10 @@ def test_a_name_that_can_not_be_compared_is_refused(typed: str, says: str) -> No
 )
 def test_a_price_near_a_dollar_shows_what_moves_in_it(value: str | None, written: str) -> None:
     assert written in price(value and Decimal(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("12", 12), ("", 0), ("-1", 0), ("1.5", 0), ("²", 0), ("9" * 18, 10**18 - 1), ("9" * 5000, 0)]
+)
+def test_a_key_is_a_number_that_a_row_can_have(text: str, key: int) -> None:
+    assert key_of(text) == key
