@@ -23,7 +23,7 @@ from lending.models import (
 from lending.notices import Letter
 from tests import stories
 from tests.cast import NOW, Cast
-from tests.factories.lending import asset, staff
+from tests.factories.lending import asset, borrower, staff
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_a_role_ends_at_once_and_with_the_last_one_the_way_in(cast: Cast) -> Non
     for typed, says in (
         ({"role": "risk", "reason": "gone"}, "Refused: choose a role that they hold"),
         ({"role": "operations", "reason": " "}, "Refused: say why"),
-        ({"role": "operations", "reason": "x" * 401}, "Refused: a reason has at most 400 characters"),
+        ({"role": "operations", "reason": "x" * 401}, "Refused: the reason has 401 characters, and 400 are kept"),
     ):
         assert says in press(cast.dirk, f"{page}end-role/", **typed)
     RoleGrant.objects.create(user=cast.olga, role=Role.AUDITOR, granted_at=NOW)
@@ -140,6 +140,16 @@ def test_the_last_who_signs_for_a_client_goes_by_two_persons_and_hears_of_it(cas
     )  # fmt: skip
     with pytest.raises(approvals.UnableToApprove, match="does not act for it any more"):
         approvals.decide(gone, checker=cast.cora, approve=True, now=NOW)
+
+
+def test_who_may_sign_in_as_a_signer_and_is_not_named_as_one_leaves_no_signer_behind(cast: Cast) -> None:
+    eve = ClientUser.objects.create(
+        client=cast.harbourside, user=borrower("eve", cast.quayside), role=Role.BORROWER_ADMIN, created_at=NOW
+    )
+    alice = ClientUser.objects.get(client=cast.harbourside, user=cast.alice)
+    assert departures.remove(alice, reason="left them", by=cast.robin, now=NOW) is not None
+    assert ClientUser.objects.filter(pk=alice.pk).exists()
+    assert departures.remove(eve, reason="a slip", by=cast.robin, now=NOW) is None
 
 
 def test_a_client_is_handed_over_by_two_persons(cast: Cast) -> None:
