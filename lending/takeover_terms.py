@@ -161,9 +161,15 @@ def next_due_date(
         cell.wrong("next_due_date", f"{said} is after its maturity")
     elif said > periods.due_date(today, frequency_months) + _WEEK:
         cell.wrong("next_due_date", f"{said} is more than a period after the cut-over")
+    elif product.floats and matures and said != (counted := _counted_back(began, matures, frequency_months, today)):
+        cell.wrong("next_due_date", f"its rate is reset on days counted from its maturity: this one ends on {counted}")
     else:
         return said
     return None
+
+
+def _counted_back(began: date, matures: date, frequency_months: int, today: date) -> date:
+    return next(day for day in periods.due_dates(began, matures, frequency_months) if day > today)
 
 
 def more(cell: Cells, product: Product) -> dict[str, Any]:
