@@ -26,7 +26,13 @@ _MADE = {
     Overdue.Kind.CAPITALISATION: Correction.Kind.CAPITALISED,
 }
 # What is due of a loan at each beat, and is tried anew at the next one.
-_STEPS = (Overdue.Kind.DUNNING, Overdue.Kind.ROLLING, Overdue.Kind.AMENDMENT, Overdue.Kind.CLOSING)
+_STEPS = (
+    Overdue.Kind.DUNNING,
+    Overdue.Kind.ROLLING,
+    Overdue.Kind.AMENDMENT,
+    Overdue.Kind.CLOSING,
+    Overdue.Kind.LAPSE,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Overdue(models.Model):
         ROLLING = "rolling", "what its next period asks for"
         AMENDMENT = "amendment", "a change of its terms"
         CLOSING = "closing", "its end"
+        LAPSE = "lapse", "its end without a payout"
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
     loan = models.ForeignKey(Loan, on_delete=models.PROTECT, related_name="overdue")
