@@ -143,8 +143,9 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "made_by", "book", "product")
     fresh = {row.pk: row for row in rows.filter(pk__in=[loan.pk for loan, _ in draws]).order_by("pk")}
     funded = [fresh[loan.pk] for loan, _ in draws]
-    for loan, (_, permit) in zip(funded, draws, strict=True):
-        loans.check_funding(accounts[loan.margin_account_id], loan, permit, actor, now=now)
+    permits = [permit for _, permit in draws]
+    wanted = [(accounts[loan.margin_account_id], loan, one) for loan, one in zip(funded, permits, strict=True)]
+    loans.check_funding(wanted, actor, now=now)
     loans.check_borrower(*funded, now=now)
     lent = [loans.disbursement(loan, now=now) for loan in funded]
     ledger.post_many((draft for draft, _ in lent if draft), now=now, actor=actor)

@@ -185,3 +185,14 @@ def test_one_bad_permit_and_nothing_is_funded() -> None:
     with pytest.raises(access.UnableToAccess, match="operations"):
         opening.fund_all([(first, mine)], actor=rhea, now=NOW)
     assert set(Loan.objects.values_list("state", flat=True)) == {LoanState.COLLATERAL_PENDING}
+
+
+def test_what_was_signed_too_long_ago_is_not_funded_among_others_either() -> None:
+    client = make.ClientFactory()
+    rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
+    (loan,) = opening.open_offers(
+        [offer(client, make.borrower("alice", client))], approved_by=rhea, actor=olga, now=NOW
+    )
+    late = NOW + loans.PAID_OUT_WITHIN
+    with pytest.raises(loans.UnableToFund, match="signed more than 14 days ago: offer it anew"):
+        opening.fund_all([(loan, make.draw_permit(loan, now=late))], actor=olga, now=late)
