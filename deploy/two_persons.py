@@ -22,6 +22,7 @@ EXECUTORS: dict[str, str] = {
     "kyc_case": "lending.kyc.carry_out",
     "hand_over": "lending.departures.carry_out",
     "last_signer": "lending.departures.carry_out_removal",
+    "reopen_client": "lending.prospects.carry_out",
     "eligibility_rule": "lending.eligibility.carry_out",
     "end_eligibility_rule": "lending.eligibility.carry_out_end",
     "checklist_item": "lending.checklists.carry_out",
@@ -67,6 +68,7 @@ WORDS: dict[str, str] = {
     "kyc_case": "put a KYC case in force",
     "hand_over": "hand a client over to another manager",
     "last_signer": "end the access of the last who signs for a client",
+    "reopen_client": "take a closed client up again",
     "back_dated_payment": "record a payment of the past",
     "reverse_payment": "take a payment back",
     "waive_make_whole": "waive what a prepayment cost",
@@ -134,7 +136,7 @@ CHECKERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("hand_over", "last_signer"), ("desk_head", "risk_head", "compliance")),
     "benchmark_fixings": ("operations", "risk", "risk_head", "desk_head"),
     **dict.fromkeys(
-        ("eligibility_rule", "end_eligibility_rule", "checklist_item", "end_checklist_item"),
+        ("eligibility_rule", "end_eligibility_rule", "checklist_item", "end_checklist_item", "reopen_client"),
         ("compliance", "desk_head"),
     ),
 }
