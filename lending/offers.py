@@ -10,6 +10,7 @@ from django.db import transaction
 
 from lending import (
     access,
+    allow_list,
     authority,
     benchmarks,
     ids,
@@ -85,7 +86,8 @@ def quote(
         If compliance has stopped the client's business, it is not onboarded or not eligible, the principal is not
         positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, missing, or given
         though it floats, a step-up is none that `check_step_up` takes, the maturity is not one that `check_end` takes,
-        the offer ends in the past, or the margin account is none that `check_pool` takes.
+        the offer ends in the past, the asset can not be sent to the payout address, or the margin account is none that
+        `check_pool` takes.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -174,6 +176,8 @@ def drawn_sheet(
     given = {name: getattr(product, name) for name in products.TERMS}
     given |= {"step_up": money.ZERO, "step_up_date": None, **loan_terms}
     off = products.haircuts(product) if haircuts is None else haircuts
+    if given["payout_address"]:
+        given["payout_address"] = allow_list.kept(product.asset, given["payout_address"], UnableToQuote)
     try:
         return term_sheets.draw(product=product, loan_terms=given, haircuts=off, now=now, **sheet)
     except (UnableToWrite, schedules.UnableToSchedule) as refusal:

@@ -82,7 +82,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
     """
     _check_people(offers, approved_by)
     _check_clients(offers, now)
-    prefetch_related_objects([offer.product for offer in offers], "haircuts__asset")
+    prefetch_related_objects([offer.product for offer in offers], "haircuts__asset", "asset__networks")
     drawn = [_drawn(offer, now) for offer in offers]
     made = [_offered(offer, sheet) for offer, sheet in zip(offers, drawn, strict=True)]
     accounts = MarginAccount.objects.bulk_create(

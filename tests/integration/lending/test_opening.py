@@ -153,10 +153,11 @@ def test_one_bad_offer_and_nothing_is_written() -> None:
     client = make.ClientFactory()
     alice, bob = make.borrower("alice", client), make.borrower("bob", client, Role.BORROWER_VIEWER)
     rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
-    good = offer(client, alice)
+    good, usdc = offer(client, alice), make.ProductFactory(asset=make.asset("USDC"))
     for bad, error, message in (
         (offer(client, alice, 2, principal=Decimal("0.001")), offers.UnableToQuote, "is not a principal"),
         (offer(client, alice, 2, maturity_date=NOW.date()), offers.UnableToQuote, "that is not after today"),
+        (offer(client, alice, 2, product=usdc), offers.UnableToQuote, "0x and 40 hexadecimal digits"),
         (offer(client, bob, 2), access.UnableToAccess, "Bob may not sign for"),
     ):
         with pytest.raises(error, match=message):
