@@ -20,6 +20,7 @@ from lending import (
     onboarding,
     outbox,
     products,
+    reasons,
     schedules,
     screening,
     term_sheets,
@@ -42,7 +43,7 @@ from lending.models import (
 
 DEFAULT_MARGIN = Decimal("0.05")
 _FAR_OFF = f"more than {periods.MOST_YEARS} years off"
-REASON_LENGTH = 160  # of why a client does not take an offer
+REASON_LENGTH = 160  # of why a client does not take an offer: it stands in the cause of the loan's step
 
 
 class UnableToQuote(Exception):
@@ -239,9 +240,7 @@ def decline(loan: Loan, *, by: User, reason: str, now: datetime) -> Loan:
     authority.require(by, loan.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=loan.principal)
     if loan.state != LoanState.QUOTED:
         raise loans.UnableToMove(f"{loan} is no offer any more: it is {loan.get_state_display().lower()}")
-    why = reason.strip()
-    if len(why) > REASON_LENGTH:
-        raise loans.UnableToMove(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
+    why = reasons.kept(reason, loans.UnableToMove, most=REASON_LENGTH)
     cause = f"declined by the client: {why}" if why else "declined by the client"
     authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
     loans.transition(loan, LoanState.CANCELLED, actor=by, cause=cause, now=now)

@@ -23,6 +23,7 @@ from lending import (
     margin_accounts,
     notices,
     obligations,
+    reasons,
     repayments,
 )
 from lending.engine import entries, figures, money
@@ -34,7 +35,6 @@ WRITE_OFF = "write_off"
 ASKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
 BROKEN = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)
 LOST = (*BROKEN, LoanState.RECOVERED)  # what was paid of it may still be taken back
-REASON_LENGTH = 160
 
 
 class UnableToWriteOff(Exception):
@@ -195,11 +195,7 @@ def ask(loan: Loan, *, closes: bool, reason: str, maker: User, now: datetime) ->
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, loan.client)
-    said = reason.strip()
-    if not said:
-        raise UnableToWriteOff("say why: the second person reads it")
-    if len(said) > REASON_LENGTH:
-        raise UnableToWriteOff(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToWriteOff, missing="say why: the second person reads it")
     _check(loan, closes=closes)
     if waiting(loan, now=now) is not None:
         raise UnableToWriteOff("it was asked for already, and waits for a second person")

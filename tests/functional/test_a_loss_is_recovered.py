@@ -297,7 +297,7 @@ def test_what_can_not_be_recovered_or_written_off(cast: Cast, runs: Loan, loan: 
     ask = {"maker": cast.rhea, "now": LATER}
     for one, closes, reason, says in (
         (runs, False, "why", "no loss is open on it: it is active"),
-        (loan, False, "x" * 161, "has 161 characters, and 160 are kept"),
+        (loan, False, "x" * 401, "has 401 characters, and 400 are kept"),
         (loan, False, "", "say why"),
     ):
         with pytest.raises(workouts.UnableToWriteOff, match=says):
