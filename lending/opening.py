@@ -144,8 +144,8 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     fresh = {row.pk: row for row in rows.filter(pk__in=[loan.pk for loan, _ in draws]).order_by("pk")}
     funded = [fresh[loan.pk] for loan, _ in draws]
     permits = [permit for _, permit in draws]
-    wanted = [(accounts[loan.margin_account_id], loan, one) for loan, one in zip(funded, permits, strict=True)]
-    loans.check_funding(wanted, actor, now=now)
+    asked = [(accounts[loan.margin_account_id], loan, one) for loan, one in zip(funded, permits, strict=True)]
+    loans.check_funding(asked, actor, now=now)
     loans.check_borrower(*funded, now=now)
     lent = [loans.disbursement(loan, now=now) for loan in funded]
     ledger.post_many((draft for draft, _ in lent if draft), now=now, actor=actor)
