@@ -199,6 +199,13 @@ def test_a_rate_is_reset_on_the_days_on_which_its_interest_is_paid(cast: Cast) -
     assert check(of_kind(FLOATING, next_due_date="2021-05-25")) == []
 
 
+def test_a_default_rate_that_nobody_names_is_five_points_more_or_none(cast: Cast) -> None:
+    (problem,) = check(files([{**LOAN, "annual_rate": "0.97"}]))
+    assert problem.endswith(
+        "a default rate of 102 %, five points above the annual one, is not from 97 % on and below 100 %"
+    )
+
+
 def test_a_client_whose_review_is_overdue_is_not_taken_over(cast: Cast) -> None:
     late = datetime.combine(KycCase.objects.get(client=cast.harbourside).review_date, CUT_OVER.timetz())
     loan = {**LOAN, "maturity_date": f"{late.year + 1}-01-01"}
