@@ -11,7 +11,6 @@ from lending.engine.chart import AccountKind
 from lending.models import (
     Approval,
     Asset,
-    AssetNetwork,
     Client,
     JointSignature,
     LedgerBalance,
@@ -55,8 +54,8 @@ def ask(client: Client, asset: Asset, address: str, *, reason: str, maker: User,
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, client)
-    reasons.kept(reason, UnableToAllow, missing="say how it is known to be theirs")
-    return _request(client, _asked(client, asset, address, reason, now), maker=maker, now=now)
+    said = reasons.kept(reason, UnableToAllow, missing="say how it is known to be theirs")
+    return _request(client, _asked(client, asset, address, said, now), maker=maker, now=now)
 
 
 @transaction.atomic
@@ -93,19 +92,24 @@ def _asked(client: Client, asset: Asset, address: str, reason: str, now: datetim
     where = address.strip()
     if not where or len(where) > LONGEST or len(where.split()) != 1:
         raise UnableToAllow(f"an address is one word of at most {LONGEST} characters")
-    if wrong := problem(asset, where):
-        raise UnableToAllow(wrong)
-    where = addresses.kept(where)
+    where = kept(asset, where, UnableToAllow)
     if _standing(client).filter(asset=asset, address=where).exists():
         raise UnableToAllow("it is allowed already")
     if any((row.payload["asset"], row.payload["address"]) == (asset.code, where) for row in waiting(client, now=now)):
         raise UnableToAllow("it was asked for already")
-    return {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": reason.strip()}
+    return {"client": str(client.public_id), "asset": asset.code, "address": where, "reason": reason}
+
+
+def kept(asset: Asset, address: str, error: type[Exception]) -> str:
+    """Return an address as it is written where it is kept; raise `error` where an asset can not be sent there."""
+    if wrong := problem(asset, address):
+        raise error(wrong)
+    return addresses.kept(address)
 
 
 def problem(asset: Asset, address: str) -> str:
     """Return what is wrong with an address to which an asset is to be sent; "" where none of its networks can tell."""
-    chains = AssetNetwork.objects.filter(asset=asset).order_by("chain").values_list("chain", flat=True)
+    chains = sorted(network.chain for network in asset.networks.all())  # of many, they were read beside the asset
     found = [addresses.problem(address, chain) for chain in chains]
     return next(iter(found), "") if all(found) else ""
 

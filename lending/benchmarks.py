@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, approvals, audit, calendars, csv_tables
+from lending import access, approvals, audit, calendars, csv_tables, reasons
 from lending.csv_tables import Problem
 from lending.engine import money
 from lending.engine.terms import RATIO_DECIMALS
@@ -26,7 +26,7 @@ MAKERS = frozenset({Role.OPERATIONS, Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
 MOST_ROWS = 2_000
 COLUMNS = ("date", "rate")
 LOWEST, BELOW = Decimal("-0.1"), Decimal(1)
-_REASON, _NAME, _CODE = 400, 80, 20
+_NAME, _CODE = 80, 20
 _LOOKED_AT = (*ACCRUING, LoanState.REPAID)  # what is repaid is looked at once a payment that was taken back opens it
 
 
@@ -123,10 +123,9 @@ def ask(code: str, name: str, text: str, *, reason: str, maker: User, now: datet
         If the maker is neither of operations, of risk nor the head of the desk.
     """
     access.require_role(maker, *MAKERS)
-    code, name, said = code.strip().upper(), name.strip(), reason.strip()
+    said = reasons.kept(reason, UnableToRecord, missing="say where the fixings are from")
+    code, name = code.strip().upper(), name.strip()
     known = Benchmark.objects.filter(code=code).first()
-    if not said or len(said) > _REASON:
-        raise UnableToRecord(f"say where the fixings are from, in at most {_REASON} characters")
     if not code or len(code) > _CODE or not code.replace("-", "").isalnum() or not code.isascii():
         raise UnableToRecord(f"a code has letters, digits and dashes, at most {_CODE}: SOFR, EURIBOR-3M")
     if known is None and not (name and len(name) <= _NAME):

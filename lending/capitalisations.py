@@ -79,7 +79,9 @@ def catch_up(loan: Loan, *, until: datetime, now: datetime) -> None:
         row.loan = loan
         if not _is_posted(row, loan):
             interest.catch_up(loan, until=growth.ends_at(row), reason=f"capitalised:{row.due_date}", now=now)
-        _grow({loan.pk: [row]}, now)
+        if not _grow({loan.pk: [row]}, now):  # what was due before it would become principal with a later period
+            return
+        overdue.over([loan], Overdue.Kind.CAPITALISATION, now=now)
 
 
 def _grow(periods: Mapping[int, Sequence[ScheduleRow]], now: datetime) -> list[ScheduleRow]:

@@ -32,7 +32,7 @@ from lending import (
 )
 from lending.engine import accounts, entries, money
 from lending.engine.replay import Flow
-from lending.models import Approval, Correction, Loan, LoanState, Obligation, Repayment, Role, User
+from lending.models import LOSS_TAKEN, Approval, Correction, Loan, LoanState, Obligation, Repayment, Role, User
 from lending.replays import Plan
 
 PAYMENT = "back_dated_payment"
@@ -41,7 +41,7 @@ WAIVER = "waive_make_whole"
 KINDS = (PAYMENT, REVERSAL, WAIVER)
 ASKERS = frozenset({Role.OPERATIONS, Role.RELATIONSHIP_MANAGER})
 CORRECTED = (*loans.OWING, LoanState.REPAID)
-TAKEN_BACK = (*CORRECTED, *workouts.LOST)  # a loss is not lived again: it is more by what is taken back
+TAKEN_BACK = (*CORRECTED, *LOSS_TAKEN)  # a loss is not lived again: it is more by what is taken back
 _KIND = Correction.Kind
 
 
@@ -221,7 +221,7 @@ def take_back(approval: Approval, *, now: datetime) -> list[Correction]:
         for row in reversed(rows):  # what one left over paid the next: it comes back first
             about: dict[str, Any] = {"cause": cause, "key": key, "said": "a payment was taken back", "now": now}
             again: list[Obligation] = []
-            if row.loan.state in workouts.LOST:
+            if row.loan.state in LOSS_TAKEN:
                 correction = _lose(approval, row, **about)
             else:
                 correction, _, again = put_right(

@@ -91,7 +91,8 @@ def poll_due(*, now: datetime) -> int:
 
     A deposit is dated by the confirmation it needed, as the custodian saw it, and not by this look at it: an outage of
     either side must not make coins late that were there in time. Each look that saw everything leaves its instant.
-    What is confirmed and not credited yet, is kept apart, or was dropped by its chain, is asked about again.
+    What is confirmed and not credited yet, was dropped by its chain, or is kept apart, however long, is asked about
+    again.
     """
     custodian = ports.custodian()
     assets = {row.code: row for row in Asset.objects.annotate(needed=Max("networks__confirmations"))}
@@ -100,8 +101,8 @@ def poll_due(*, now: datetime) -> int:
     read = max(mine.aggregate(last=Max("position"))["last"] or 0, 0)
     pending = mine.filter(state=_State.PENDING).order_by("position")
     waiting = list(pending.values_list("custodian_ref", flat=True)[:MOST_WAITING])
-    lately = mine.filter(state__in=(_State.REORGED, _State.HELD), seen_at__gt=now - RETURNS_WITHIN)
-    doubtful = mine.filter(state=_State.CONFIRMED) | lately
+    lately = mine.filter(state=_State.REORGED, seen_at__gt=now - RETURNS_WITHIN)
+    doubtful = mine.filter(state__in=(_State.CONFIRMED, _State.HELD)) | lately
     again = doubtful.order_by("-position").values_list("custodian_ref", flat=True)[:MOST_WAITING]
     try:
         reports = custodian.deposits(after=read, refs=[*waiting, *again], needed=needed, at=now)

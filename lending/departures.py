@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from lending import access, approvals, audit, notices
+from lending import access, approvals, audit, authority, notices, reasons
 from lending.models import Approval, Client, ClientUser, RelationshipPeriod, Role, RoleGrant, User
 from lending.notices import Letter
 
@@ -13,7 +13,6 @@ HAND_OVER, LAST_SIGNER = "hand_over", "last_signer"
 ENDERS = frozenset({Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
 REMOVERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.OPERATIONS, Role.COMPLIANCE})
 HANDERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.DESK_HEAD, Role.RISK_HEAD, Role.COMPLIANCE})
-REASON_LENGTH = 400
 
 
 class UnableToLeave(Exception):
@@ -35,7 +34,7 @@ def end_role(grant: RoleGrant, *, reason: str, by: User, now: datetime) -> RoleG
         If `by` does not end roles.
     """
     access.require_role(by, *ENDERS)
-    why = _reason(reason)
+    why = reasons.kept(reason, UnableToLeave, missing="say why")
     row = RoleGrant.objects.select_for_update(of=("self",)).select_related("user").get(pk=grant.pk)
     if row.revoked_at is not None:
         raise UnableToLeave(f"{row.user} is not {row.get_role_display().lower()} any more")
@@ -66,11 +65,13 @@ def remove(person: ClientUser, *, reason: str, by: User, now: datetime) -> Appro
     """
     access.require_role(by, *REMOVERS)
     access.require_client(by, person.client)
-    why, client = _reason(reason), Client.objects.select_for_update(of=("self",)).get(pk=person.client_id)
-    left = ClientUser.objects.filter(client=client, user__is_active=True).exclude(pk=person.pk)
-    if person.role == Role.BORROWER_ADMIN:
-        left = left.filter(role=Role.BORROWER_ADMIN)
-    if left.exists():
+    why = reasons.kept(reason, UnableToLeave, missing="say why")
+    client = Client.objects.select_for_update(of=("self",)).get(pk=person.client_id)
+    left = ClientUser.objects.filter(client=client, user__is_active=True)
+    if person.role == Role.BORROWER_ADMIN:  # who signs stands in the approved case, once there is one
+        named = authority.signers().filter(client=client)
+        left = named if named.exists() else left.filter(role=Role.BORROWER_ADMIN)
+    if left.exclude(pk=person.pk).exists():
         _remove(person, reason=why, by=by, now=now)
         return None
     if LAST_SIGNER in waiting(client, now=now):
@@ -121,7 +122,7 @@ def ask_hand_over(client: Client, to: User, *, reason: str, maker: User, now: da
     """
     access.require_role(maker, *HANDERS)
     access.require_client(maker, client)
-    why = _reason(reason)
+    why = reasons.kept(reason, UnableToLeave, missing="say why")
     _check_manager(to)
     if to.pk == client.relationship_manager_id:
         raise UnableToLeave(f"{to} looks after {client} already")
@@ -203,12 +204,3 @@ def _shut_out(user: User) -> None:
     user.is_active = False
     user.set_unusable_password()
     user.save(update_fields=["is_active", "password"])
-
-
-def _reason(said: str) -> str:
-    why = said.strip()
-    if not why:
-        raise UnableToLeave("say why")
-    if len(why) > REASON_LENGTH:
-        raise UnableToLeave(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
-    return why

@@ -2,13 +2,12 @@
 
 import logging
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
 
 from lending import interest, late_fees, ledger, loans, margin_accounts, notices, obligations, one_by_one, replays
-from lending.engine import accounts, money
+from lending.engine import accounts, figures, money
 from lending.models import WHOLE, Correction, Loan, LoanState, Obligation, Overdue
 from lending.notices import Letter
 
@@ -148,14 +147,14 @@ def _tell(loan: Loan, row: Obligation, kind: str, subject: str, body: str, now: 
 
 
 def _what(loan: Loan, row: Obligation) -> str:
-    return f"{_money(loan, row.asks)} on loan {_short(loan)}"
+    return f"{figures.amount(row.asks, loan.asset.code)} on loan {_short(loan)}"
 
 
 def _asks(loan: Loan, row: Obligation) -> str:
     lines = [
         (
-            f"On {row.due_at:%A, %d %B %Y} {_money(loan, row.asks)} is to be paid on your loan of "
-            f"{_money(loan, loan.principal)}: {row.get_kind_display()}."
+            f"On {row.due_at:%A, %d %B %Y} {figures.amount(row.asks, loan.asset.code)} is to be paid on your loan of "
+            f"{figures.amount(loan.principal, loan.asset.code)}: {row.get_kind_display()}."
         ),
         (
             "What you pay from now on counts towards it. Pay in to the loan's repayment address, or from your free "
@@ -172,7 +171,7 @@ def _late(loan: Loan, row: Obligation) -> str:
     with money.exact():
         missing = row.asks - row.paid
     return (
-        f"{_money(loan, missing)} was to be paid on {row.due_at:%d %b %Y} and has not arrived. "
+        f"{figures.amount(missing, loan.asset.code)} was to be paid on {row.due_at:%d %b %Y} and has not arrived. "
         f"Not paid by {row.default_at:%d %b %Y %H:%M} UTC, the loan is in default{_and_fee(loan, row)}."
     )
 
@@ -180,20 +179,15 @@ def _late(loan: Loan, row: Obligation) -> str:
 def _and_fee(loan: Loan, row: Obligation) -> str:
     """Return what a late fee adds to the word on a default to come."""
     fee = late_fees.of(loan, row)
-    return f", and a late fee of {_money(loan, fee)} is charged" if fee else ""
+    return f", and a late fee of {figures.amount(fee, loan.asset.code)} is charged" if fee else ""
 
 
 def _defaulted(loan: Loan, row: Obligation) -> str:
-    charged = f" A late fee of {_money(loan, row.late_fee)} was charged." if row.late_fee else ""
+    charged = f" A late fee of {figures.amount(row.late_fee, loan.asset.code)} was charged." if row.late_fee else ""
     return (
         f"What was to be paid on {row.due_at:%d %b %Y} has not all arrived. The whole loan is due now, at the default "
         f"rate of {loan.default_rate:.2%} a year from {interest.default_at(loan):%d %b %Y %H:%M} UTC on.{charged}"
     )
-
-
-def _money(loan: Loan, amount: Decimal) -> str:
-    rounded = money.quantize_up(amount, loan.asset.decimals)
-    return f"{rounded:,f} {loan.asset.code}"
 
 
 def _short(loan: Loan) -> str:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from django.db import transaction
 
-from lending import reasons
+from lending import approvals, reasons
 from lending.dated_rules import MOST, Rulebook, UnableToRule
 from lending.models import Approval, Client, EligibilityRule, Product, Role, User
 
@@ -66,11 +66,7 @@ def ask(
         If the maker is nobody of compliance.
     """
     said = reasons.kept(reason, UnableToRule, missing="say what it rests on: a refusal is told with it", most=MOST)
-    same = EligibilityRule.objects.filter(
-        jurisdiction=jurisdiction, classification=classification, product=product, allowed=allowed, end_date=None
-    )
-    if same.exists():
-        raise UnableToRule("a rule says so already, without an end")
+    _check(jurisdiction, classification, product, allowed=allowed)
     payload = {
         "jurisdiction": jurisdiction,
         "classification": classification,
@@ -83,18 +79,39 @@ def ask(
 
 @transaction.atomic
 def carry_out(approval: Approval, *, now: datetime) -> EligibilityRule:
-    """Put a rule in force as two persons agreed; one that was to begin meanwhile begins today."""
+    """
+    Put a rule in force as two persons agreed; one that was to begin meanwhile begins today.
+
+    Raises
+    ------
+    lending.approvals.UnableToApprove
+        If a rule says so by now.
+    """
     asked = approval.payload
+    product = Product.objects.get(code=asked["product"]) if asked["product"] else None
+    try:
+        _check(asked["jurisdiction"], asked["classification"], product, allowed=asked["allowed"])
+    except UnableToRule as refusal:
+        raise approvals.UnableToApprove(str(refusal)) from refusal
     row: EligibilityRule = RULES.begin(
         approval,
         jurisdiction=asked["jurisdiction"],
         classification=asked["classification"],
-        product=Product.objects.get(code=asked["product"]) if asked["product"] else None,
+        product=product,
         allowed=asked["allowed"],
         reason=asked["reason"],
         now=now,
     )
     return row
+
+
+def _check(jurisdiction: str, classification: str, product: Product | None, *, allowed: bool) -> None:
+    """Check that no rule which holds without an end says the same."""
+    same = EligibilityRule.objects.filter(
+        jurisdiction=jurisdiction, classification=classification, product=product, allowed=allowed, end_date=None
+    )
+    if same.exists():
+        raise UnableToRule("a rule says so already, without an end")
 
 
 def carry_out_end(approval: Approval, *, now: datetime) -> EligibilityRule:

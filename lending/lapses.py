@@ -4,18 +4,16 @@ Lapses: a loan that is not paid out ends.
 The desk takes it back, or it was signed and not paid out in time: nobody agreed on its terms for ever.
 """
 
-import logging
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from lending import authority, loans, notices, obligations
-from lending.models import Loan, LoanState, SigningRule, TermSheetAcceptance, User
+from lending import authority, loans, notices, obligations, one_by_one
+from lending.models import Loan, LoanState, Overdue, SigningRule, TermSheetAcceptance, User
 from lending.notices import Letter
-
-log = logging.getLogger(__name__)
 
 SIGNED = (LoanState.ACCEPTED, LoanState.APPROVED, LoanState.COLLATERAL_PENDING)
 
@@ -54,15 +52,8 @@ def work_due(*, now: datetime) -> int:
     """End the loans that were signed and not paid out in time, and return how many."""
     signed_by = now - loans.PAID_OUT_WITHIN
     due = Loan.objects.filter(state__in=SIGNED, term_sheets__acceptance__accepted_at__lte=signed_by)
-    return sum(_end_alone(loan, now) for loan in due.order_by("margin_account", "pk"))
-
-
-def _end_alone(loan: Loan, now: datetime) -> int:
-    try:
-        return _end(loan, now)
-    except Exception:  # whatever is wrong about this loan, the others end
-        log.exception("loan %s does not lapse", loan.public_id)
-        return 0
+    rows = [(loan, partial(_end, loan, now)) for loan in due.order_by("margin_account", "pk")]
+    return one_by_one.work(Overdue.Kind.LAPSE, rows, now=now)
 
 
 @transaction.atomic

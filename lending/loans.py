@@ -1,6 +1,6 @@
 """Loans: quoted, accepted, approved, funded against a permit, due, closed. Every step is in the declared table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -100,9 +100,7 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     access.require_role(actor, Role.OPERATIONS)
     screening.check_money_out(loan.client)
     check_paid(loan.client)
-    check_funding(account, loan, permit, actor, now=now)
-    if TermSheetAcceptance.objects.filter(sheet__loan=loan, accepted_at__lte=now - PAID_OUT_WITHIN).exists():
-        raise UnableToFund(f"it was signed more than {PAID_OUT_WITHIN.days} days ago: offer it anew")
+    check_funding([(account, loan, permit)], actor, now=now)
     check_borrower(loan, now=now)
     draft, net = disbursement(loan, now=now)
     if draft is not None:
@@ -137,18 +135,22 @@ def fund(loan: Loan, *, permit: permits.Permit, actor: User, now: datetime) -> L
     return loan
 
 
-def check_funding(account: MarginAccount, loan: Loan, permit: permits.Permit, actor: User, *, now: datetime) -> None:
-    """Check that a locked loan may be funded by somebody of operations, as `fund` says."""
-    check_declared(loan, LoanState.ACTIVE, only_from=LoanState.COLLATERAL_PENDING)
-    if actor.pk == loan.approved_by_id:
-        raise UnableToFund(f"{actor} approved this loan and can not also fund it")
-    if actor.pk == loan.made_by_id:
-        raise UnableToFund(f"{actor} made this loan and can not also fund it")
-    if account.frozen:
-        raise UnableToFund("the margin account is frozen")
-    if now >= interest.maturity_at(loan):
-        raise UnableToFund(f"the loan was to mature on {loan.maturity_date}: quote it anew")
-    permits.verify(permit, account, permits.DRAW, loan.asset, loan.principal, now=now)
+def check_funding(wanted: Sequence[tuple[MarginAccount, Loan, permits.Permit]], actor: User, *, now: datetime) -> None:
+    """Check that locked loans may be funded by somebody of operations, each under its permit, as `fund` says."""
+    for account, loan, permit in wanted:
+        check_declared(loan, LoanState.ACTIVE, only_from=LoanState.COLLATERAL_PENDING)
+        if actor.pk == loan.approved_by_id:
+            raise UnableToFund(f"{actor} approved this loan and can not also fund it")
+        if actor.pk == loan.made_by_id:
+            raise UnableToFund(f"{actor} made this loan and can not also fund it")
+        if account.frozen:
+            raise UnableToFund("the margin account is frozen")
+        if now >= interest.maturity_at(loan):
+            raise UnableToFund(f"the loan was to mature on {loan.maturity_date}: quote it anew")
+        permits.verify(permit, account, permits.DRAW, loan.asset, loan.principal, now=now)
+    signed = TermSheetAcceptance.objects.filter(sheet__loan__in=[loan.pk for _, loan, _ in wanted])
+    if signed.filter(accepted_at__lte=now - PAID_OUT_WITHIN).exists():
+        raise UnableToFund(f"it was signed more than {PAID_OUT_WITHIN.days} days ago: offer it anew")
 
 
 def check_paid(client: Client) -> None:

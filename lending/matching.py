@@ -10,10 +10,11 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts, reasons, workouts
+from lending import access, approvals, arrivals, audit, breaks, ledger, loans, margin_accounts, reasons
 from lending.breaks import TAKEN_OVER
 from lending.engine import entries, money
 from lending.models import (
+    LOSS_OPEN,
     Approval,
     Asset,
     Deposit,
@@ -30,7 +31,7 @@ KIND = "match_deposit"
 MATCHERS = frozenset({Role.OPERATIONS})
 # A loan that waits for collateral can be sent some, and one with a loss be paid; nothing is owed to the others.
 _OPEN = Q(state__in=(*loans.OWING, LoanState.COLLATERAL_PENDING))
-_PAYABLE = (*loans.OWING, *workouts.BROKEN)
+_PAYABLE = (*loans.OWING, *LOSS_OPEN)
 _Purpose = DepositAddress.Purpose
 
 
@@ -40,7 +41,7 @@ class UnableToMatch(Exception):
 
 def candidates(deposit: Deposit) -> QuerySet[Loan]:
     """Return the loans that a deposit may have been meant for."""
-    broken = Q(state__in=workouts.BROKEN, asset=deposit.asset)
+    broken = Q(state__in=LOSS_OPEN, asset=deposit.asset)
     found = Loan.objects.filter(_OPEN | broken).select_related("client", "asset", "product")
     if deposit.asset.kind == Asset.Kind.FIAT:
         found = found.filter(asset=deposit.asset)

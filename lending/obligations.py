@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from lending import calendars, interest
 from lending.engine import figures, money
 from lending.models import (
+    LOSS_OPEN,
     OPEN_OBLIGATIONS,
     WHOLE,
     Client,
@@ -27,7 +28,6 @@ _PAYABLE = (_State.NOTICED, _State.DUE, _State.LATE)
 _AFTER_A_SALE = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)
 # These are not paid although they should be; what a sale left unpaid is no debt of the loan any more, but still a loss.
 _DUE = (LoanState.MATURED, LoanState.DEFAULTED, LoanState.LIQUIDATING)
-_LOST = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)
 # A loan that was in default may be in sale by now, or paid off with the interest that its default brought.
 _AFTER_DEFAULT = (LoanState.DEFAULTED, LoanState.LIQUIDATING, LoanState.REPAID)
 
@@ -158,9 +158,9 @@ def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> st
     if pledged_to is not None and not secures(pledged_to):
         return ""
     loans = Loan.objects.filter(client=client)
-    unpaid = loans.alias(dues=interest.DUES).filter(Q(dues__gt=0, state__in=_DUE) | Q(state__in=_LOST))
+    unpaid = loans.alias(dues=interest.DUES).filter(Q(dues__gt=0, state__in=_DUE) | Q(state__in=LOSS_OPEN))
     found = unpaid.select_related("asset").order_by("public_id")
-    if broken := sorted(found, key=lambda loan: loan.state in _LOST):
+    if broken := sorted(found, key=lambda loan: loan.state in LOSS_OPEN):
         return f"{broken[0]} is {broken[0].get_state_display().lower()} and not paid"
     open_rows = Obligation.objects.filter(client=client, state__in=(_State.DUE, _State.LATE)).exclude(kind__in=WHOLE)
     row = open_rows.select_related("loan__asset").order_by("due_at", "pk").first()
@@ -174,12 +174,12 @@ def holds_back(client: Client, *, pledged_to: MarginAccount | None = None) -> st
 
 def secures(account: MarginAccount) -> bool:
     """Return whether what is pledged to an account secures anything: a debt, or what a sale left unpaid."""
-    return account.loans.alias(dues=interest.DUES).filter(Q(dues__gt=0) | Q(state__in=_LOST)).exists()
+    return account.loans.alias(dues=interest.DUES).filter(Q(dues__gt=0) | Q(state__in=LOSS_OPEN)).exists()
 
 
 def behind(client_ids: Iterable[int]) -> QuerySet[Client]:
     """Return those of some clients whom `holds_back` may name something of: one query, that may return too many."""
-    broken = Loan.objects.filter(state__in=(*_DUE, *_LOST)).values("client")
+    broken = Loan.objects.filter(state__in=(*_DUE, *LOSS_OPEN)).values("client")
     unpaid = Obligation.objects.filter(state__in=(_State.DUE, _State.LATE)).values("client")
     return Client.objects.filter(Q(pk__in=broken) | Q(pk__in=unpaid), pk__in=client_ids).order_by("pk")
 

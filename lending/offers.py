@@ -10,6 +10,7 @@ from django.db import transaction
 
 from lending import (
     access,
+    allow_list,
     authority,
     benchmarks,
     ids,
@@ -19,6 +20,7 @@ from lending import (
     onboarding,
     outbox,
     products,
+    reasons,
     schedules,
     screening,
     term_sheets,
@@ -41,7 +43,7 @@ from lending.models import (
 
 DEFAULT_MARGIN = Decimal("0.05")
 _FAR_OFF = f"more than {periods.MOST_YEARS} years off"
-REASON_LENGTH = 160  # of why a client does not take an offer
+REASON_LENGTH = 160  # of why a client does not take an offer: it stands in the cause of the loan's step
 
 
 class UnableToQuote(Exception):
@@ -85,7 +87,8 @@ def quote(
         If compliance has stopped the client's business, it is not onboarded or not eligible, the principal is not
         positive or finer than the asset, a rate is outside [0, 1) or finer than the books keep it, missing, or given
         though it floats, a step-up is none that `check_step_up` takes, the maturity is not one that `check_end` takes,
-        the offer ends in the past, or the margin account is none that `check_pool` takes.
+        the offer ends in the past, the asset can not be sent to the payout address, or the margin account is none that
+        `check_pool` takes.
     lending.access.UnableToAccess
         If made_by is no relationship manager, or is one who does not see the client.
     """
@@ -174,6 +177,8 @@ def drawn_sheet(
     given = {name: getattr(product, name) for name in products.TERMS}
     given |= {"step_up": money.ZERO, "step_up_date": None, **loan_terms}
     off = products.haircuts(product) if haircuts is None else haircuts
+    if given["payout_address"]:
+        given["payout_address"] = allow_list.kept(product.asset, given["payout_address"], UnableToQuote)
     try:
         return term_sheets.draw(product=product, loan_terms=given, haircuts=off, now=now, **sheet)
     except (UnableToWrite, schedules.UnableToSchedule) as refusal:
@@ -235,9 +240,7 @@ def decline(loan: Loan, *, by: User, reason: str, now: datetime) -> Loan:
     authority.require(by, loan.client, SigningRule.Action.ACCEPT, asset=loan.asset, amount=loan.principal)
     if loan.state != LoanState.QUOTED:
         raise loans.UnableToMove(f"{loan} is no offer any more: it is {loan.get_state_display().lower()}")
-    why = reason.strip()
-    if len(why) > REASON_LENGTH:
-        raise loans.UnableToMove(f"a reason has at most {REASON_LENGTH} characters, this one has {len(why)}")
+    why = reasons.kept(reason, loans.UnableToMove, most=REASON_LENGTH)
     cause = f"declined by the client: {why}" if why else "declined by the client"
     authority.void(loan, SigningRule.Action.ACCEPT, by=by, now=now)
     loans.transition(loan, LoanState.CANCELLED, actor=by, cause=cause, now=now)

@@ -82,7 +82,7 @@ def open_offers(offers: Sequence[Offer], *, approved_by: User, actor: User, now:
     """
     _check_people(offers, approved_by)
     _check_clients(offers, now)
-    prefetch_related_objects([offer.product for offer in offers], "haircuts__asset")
+    prefetch_related_objects([offer.product for offer in offers], "haircuts__asset", "asset__networks")
     drawn = [_drawn(offer, now) for offer in offers]
     made = [_offered(offer, sheet) for offer, sheet in zip(offers, drawn, strict=True)]
     accounts = MarginAccount.objects.bulk_create(
@@ -143,8 +143,9 @@ def fund_all(draws: Sequence[tuple[Loan, Permit]], *, actor: User, now: datetime
     rows = Loan.objects.select_for_update(of=("self",)).select_related("asset", "client", "made_by", "book", "product")
     fresh = {row.pk: row for row in rows.filter(pk__in=[loan.pk for loan, _ in draws]).order_by("pk")}
     funded = [fresh[loan.pk] for loan, _ in draws]
-    for loan, (_, permit) in zip(funded, draws, strict=True):
-        loans.check_funding(accounts[loan.margin_account_id], loan, permit, actor, now=now)
+    permits = [permit for _, permit in draws]
+    asked = [(accounts[loan.margin_account_id], loan, one) for loan, one in zip(funded, permits, strict=True)]
+    loans.check_funding(asked, actor, now=now)
     loans.check_borrower(*funded, now=now)
     lent = [loans.disbursement(loan, now=now) for loan in funded]
     ledger.post_many((draft for draft, _ in lent if draft), now=now, actor=actor)

@@ -32,6 +32,7 @@ _STEPS = (
     Overdue.Kind.ROLLING,
     Overdue.Kind.AMENDMENT,
     Overdue.Kind.CLOSING,
+    Overdue.Kind.LAPSE,
 )
 
 

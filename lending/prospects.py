@@ -5,14 +5,25 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import access, audit, kyc
+from lending import access, approvals, audit, kyc, reasons
 from lending.engine import money
-from lending.models import Client, Deposit, KycCase, LedgerBalance, Loan, LoanState, Role, SignedAgreement, User
+from lending.models import (
+    Approval,
+    Client,
+    Deposit,
+    KycCase,
+    LedgerBalance,
+    Loan,
+    LoanState,
+    Role,
+    SignedAgreement,
+    User,
+)
 
 CLOSERS = kyc.KEEPERS | {Role.DESK_HEAD, Role.COMPLIANCE}
 _OVER = (LoanState.CANCELLED, LoanState.CLOSED)
 _COMING = (Deposit.State.PENDING, Deposit.State.CONFIRMED, Deposit.State.HELD)
-_REASON_LENGTH = 400
+REOPEN = "reopen_client"
 
 
 class UnableToDescribe(Exception):
@@ -81,9 +92,7 @@ def close(client: Client, *, reason: str, by: User, now: datetime) -> Client:
         If `by` closes no clients, or does not see this one.
     """
     row = _locked(client, by)
-    why = reason.strip()
-    if not why or len(why) > _REASON_LENGTH:
-        raise UnableToClose(f"say why in at most {_REASON_LENGTH} characters" if why else "say why")
+    why = reasons.kept(reason, UnableToClose, missing="say why")
     if row.stage == Client.Stage.CLOSED:
         raise UnableToClose(f"{row} is closed already")
     if loan := Loan.objects.filter(client=row).exclude(state__in=_OVER).select_related("asset").first():
@@ -98,25 +107,54 @@ def close(client: Client, *, reason: str, by: User, now: datetime) -> Client:
 
 
 @transaction.atomic
-def reopen(client: Client, *, by: User, now: datetime) -> Client:
+def reopen(client: Client, *, reason: str, by: User, now: datetime) -> Approval | None:
     """
     Take a closed client up again, where its case and agreement leave it.
+
+    Where it could borrow at once, it is asked of a second person instead, and the request comes back: one person closes
+    a client, and two let it deal again.
 
     Raises
     ------
     UnableToClose
-        If it is not closed.
+        If it is not closed, no reason is given or too long a one, or it waits for a second person already.
     lending.access.UnableToAccess
         If `by` closes no clients, or does not see this one.
     """
     row = _locked(client, by)
+    why = reasons.kept(reason, UnableToClose, missing="say why")
     if row.stage != Client.Stage.CLOSED:
         raise UnableToClose(f"{row} is not closed")
-    cases = KycCase.objects.filter(client=row)
-    stage = Client.Stage.ONBOARDING if cases.exists() else Client.Stage.PROSPECT
+    stage = _left_at(row)
+    if stage != Client.Stage.ACTIVE:
+        _stage(row, stage, "client_reopened", reason=why, by=by, now=now)
+        return None
+    if waiting(row, now=now) is not None:
+        raise UnableToClose("it waits for a second person already")
+    asked = {"client": str(row.public_id), "reason": why}
+    return approvals.request(REOPEN, asked, maker=by, now=now, client=row)
+
+
+def waiting(client: Client, *, now: datetime) -> Approval | None:
+    """Return the request to take a client up again that nobody has decided yet."""
+    return next((row for row in approvals.waiting(REOPEN, now=now) if row.client_id == client.pk), None)
+
+
+@transaction.atomic
+def carry_out(approval: Approval, *, now: datetime) -> Client:
+    """Take a client up again as two persons agreed; lending.approvals.UnableToApprove if it is not closed by now."""
+    asked, by = approval.payload, approval.checker
+    row = Client.objects.select_for_update().get(public_id=asked["client"])
+    if by is None or row.stage != Client.Stage.CLOSED:
+        raise approvals.UnableToApprove(f"{row} is not closed any more")
+    return _stage(row, _left_at(row), "client_reopened", reason=asked["reason"], by=by, now=now)
+
+
+def _left_at(row: Client) -> Client.Stage:
+    """Return the stage at which a client's case and agreement leave it."""
     if kyc.in_force(row) is not None and SignedAgreement.objects.filter(client=row).exists():
-        stage = Client.Stage.ACTIVE
-    return _stage(row, stage, "client_reopened", reason="", by=by, now=now)
+        return Client.Stage.ACTIVE
+    return Client.Stage.ONBOARDING if KycCase.objects.filter(client=row).exists() else Client.Stage.PROSPECT
 
 
 def _locked(client: Client, by: User) -> Client:

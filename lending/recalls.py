@@ -11,7 +11,18 @@ from typing import Any
 
 from django.db import transaction
 
-from lending import access, approvals, authority, calendars, interest, loans, margin_accounts, notices, obligations
+from lending import (
+    access,
+    approvals,
+    authority,
+    calendars,
+    interest,
+    loans,
+    margin_accounts,
+    notices,
+    obligations,
+    reasons,
+)
 from lending.engine import money
 from lending.models import Approval, Loan, LoanState, Obligation, Role, SigningRule, User
 from lending.notices import Letter
@@ -19,7 +30,6 @@ from lending.notices import Letter
 RECALL = "recall_loan"
 KEEP = "keep_loan"
 ASKERS = frozenset({Role.RELATIONSHIP_MANAGER, Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
-REASON_LENGTH = 160
 
 
 class UnableToRecall(Exception):
@@ -76,11 +86,7 @@ def ask_to_keep(loan: Loan, *, reason: str, maker: User, now: datetime) -> Appro
 def _ask(kind: str, loan: Loan, facts: Mapping[str, Any], reason: str, maker: User, now: datetime) -> Approval:
     access.require_role(maker, *ASKERS)
     access.require_client(maker, loan.client)
-    said = reason.strip()
-    if not said:
-        raise UnableToRecall("say why: the second person reads it")
-    if len(said) > REASON_LENGTH:
-        raise UnableToRecall(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToRecall, missing="say why: the second person reads it")
     if waiting(loan, now=now) is not None:
         raise UnableToRecall("something is asked about its end already, and waits for a second person")
     payload = {"loan": str(loan.public_id), **facts, "reason": said}

@@ -37,7 +37,7 @@ PATIENCE = timedelta(hours=1)
 EXCHANGE_PATIENCE = timedelta(minutes=5)
 ASKERS = breaks.WORKERS
 _CODE_LENGTH = 40
-_BOOKED = (Deposit.State.CREDITED, Deposit.State.UNMATCHED, Deposit.State.HELD)
+_BOOKED = (Deposit.State.CREDITED, Deposit.State.UNMATCHED, Deposit.State.HELD, Deposit.State.BOOKED_OUT)
 _Kind = CustodyBreak.Kind
 _KINDS = (_Kind.WITHDRAWAL.value, _Kind.EXCHANGE.value)
 
@@ -169,9 +169,10 @@ def _own_deposit(row: Deposit) -> Movement:
     since = row.confirmed_at
     if row.position < 0 and row.credited_at:
         since = row.credited_at + PATIENCE  # so long the custodian may take to tell what the bank has told
+    never_came_back = row.state == Deposit.State.BOOKED_OUT and row.confirmed_at is None
     return Movement(
         deltas=((row.asset.code, row.quantity),),
-        counts=row.state in _BOOKED,
+        counts=row.state in _BOOKED and not never_came_back,
         standing=row.get_state_display().lower(),
         since=since,
     )

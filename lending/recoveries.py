@@ -7,6 +7,7 @@ from django.db import transaction
 
 from lending import (
     approvals,
+    correction_letters,
     corrections,
     events,
     ledger,
@@ -18,7 +19,7 @@ from lending import (
 )
 from lending.corrections import UnableToCorrect
 from lending.engine import figures, money
-from lending.models import Approval, Correction, Entry, Loan, User
+from lending.models import LOSS_TAKEN, Approval, Correction, Entry, Loan, User
 from lending.notices import Letter
 
 KIND = "take_back_recovery"
@@ -104,7 +105,7 @@ def _check(loan: Loan, entry: Entry, cause: Correction.Cause | str) -> Entry | N
     """Check that a recovery can be taken back for a cause; return the transfer that came back with it, if one did."""
     if cause not in (Correction.Cause.WRONG, Correction.Cause.BOUNCED):
         raise UnableToCorrect("say whether it was booked wrongly or its transfer came back")
-    if loan.state not in workouts.LOST:
+    if loan.state not in LOSS_TAKEN:
         raise UnableToCorrect(f"{loan} is {loan.get_state_display().lower()}: its past is closed")
     if cause == Correction.Cause.WRONG:
         return None
@@ -116,18 +117,13 @@ def _check(loan: Loan, entry: Entry, cause: Correction.Cause | str) -> Entry | N
 
 def _letter(loan: Loan, amount: Decimal, cause: Correction.Cause, *, key: str) -> Letter:
     what, left = (figures.amount(value, loan.asset.code) for value in (amount, workouts.loss_of(loan).unpaid))
-    where = (
-        "The transfer that brought it came back."
-        if cause == Correction.Cause.BOUNCED
-        else "It had been booked wrongly; its money stands in your free balance."
-    )
     name = str(loan.public_id)[:8]
     return Letter(
         client=loan.client,
         kind="payment_taken_back",
         subject=f"Your payment of {what} was taken back",
         body=f"{what} that had made good what the sale of your collateral left unpaid on your loan {name} were taken "
-        f"back. {where} {left} are left unpaid.",
+        f"back. {correction_letters.why(cause)} {left} are left unpaid.",
         key=key,
         margin_account=loan.margin_account,
     )

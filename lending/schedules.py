@@ -135,25 +135,13 @@ def planned(
         )  # fmt: skip
     except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
-    found = [
-        Row(row.due_date, day, row.principal, row.interest, row.balance)
-        for row, day in zip(rows, pay_dates, strict=True)
-    ]
-    return _summed(principal, origination_fee, decimals, found, is_line=is_line)
+    return _summed(principal, origination_fee, decimals, _paid_on(pay_dates, rows), is_line=is_line)
 
 
 def _first_year(
-    principal: Decimal,
-    annual_rate: Decimal,
-    day_count: str,
-    decimals: int,
-    start_at: datetime,
-    frequency_months: int,
-    calendar: str,
-    later: Sequence[Step],
-    since: date | None,
-    brought: Decimal,
-) -> list[Row]:
+    principal: Decimal, annual_rate: Decimal, day_count: str, decimals: int, start_at: datetime,
+    frequency_months: int, calendar: str, later: Sequence[Step], since: date | None, brought: Decimal,
+) -> list[Row]:  # fmt: skip
     day = start_at.astimezone(UTC).date()
     start_date = since or day
     days: list[tuple[date, date]] = []
@@ -166,9 +154,12 @@ def _first_year(
         )
     except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
+    return _paid_on([pay_date for _, pay_date in days], rows)
+
+
+def _paid_on(days: Iterable[date], rows: Iterable[schedule.Row]) -> list[Row]:
     return [
-        Row(row.due_date, pay_date, row.principal, row.interest, row.balance)
-        for row, (_, pay_date) in zip(rows, days, strict=True)
+        Row(row.due_date, day, row.principal, row.interest, row.balance) for row, day in zip(rows, days, strict=True)
     ]
 
 
@@ -204,14 +195,19 @@ def of_loan(loan: Loan, *, now: datetime) -> Schedule:
     UnableToSchedule
         If it is not funded and its terms have no schedule any more.
     """
-    rows = list(ScheduleRow.objects.filter(loan=loan).order_by("version", "number")) if loan.start_at else []
+    rows = _standing(loan)
     if not rows:
         return _planned(loan, loan.start_at or now)
-    newest = [row for row in rows if row.version == rows[-1].version]
-    found = [Row(row.due_date, row.pay_date, row.principal, row.interest, row.balance) for row in newest]
-    if rows[-1].version > 1:
+    found = [Row(row.due_date, row.pay_date, row.principal, row.interest, row.balance) for row in rows]
+    if rows[0].version > 1:
         return _rest(found)
     return _summed(loan.principal, loan.origination_fee, loan.asset.decimals, found, is_line=loan.is_line)
+
+
+def _standing(loan: Loan) -> list[ScheduleRow]:
+    """Return the rows of a loan's newest version; none of one that is not funded, or was before rows were kept."""
+    rows = list(ScheduleRow.objects.filter(loan=loan).order_by("version", "number")) if loan.start_at else []
+    return [row for row in rows if row.version == rows[-1].version]
 
 
 def rest(
@@ -226,8 +222,9 @@ def rest(
     """
     Return what is left to pay of a funded loan on its terms, which may be others than it has run by, from now on.
 
-    Periods are counted back from maturity to `period_start`, the last due date that was paid or the day of funding;
-    without a maturity it is the year ahead. The first row asks for all interest that was earned and not paid.
+    Periods end when they did, after `period_start`, the last due date that was paid or the day of funding; they are
+    counted back from another maturity; without one it is the year ahead. The first row asks for all interest that was
+    earned and not paid.
 
     Parameters
     ----------
@@ -261,11 +258,11 @@ def rest(
         )  # fmt: skip
     except periods.UnableToBuild as refusal:
         raise UnableToSchedule(str(refusal)) from refusal
-    return _rest([Row(row.due_date, ahead[row.due_date], row.principal, row.interest, row.balance) for row in rows])
+    return _rest(_paid_on((ahead[row.due_date] for row in rows), rows))
 
 
 def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime) -> Sequence[date]:
-    """Return the days on which the periods of a running loan end, back from its maturity or, without one, ahead."""
+    """Return when the periods of a running loan end: as they stand, back from another maturity, or ahead of none."""
     if loan.maturity_date is None:
         start_date = loan.began_date or start_at.astimezone(UTC).date()
         day = now.astimezone(UTC).date()
@@ -275,6 +272,9 @@ def _due_dates(loan: Loan, start_at: datetime, period_start: date, now: datetime
         ]
     if loan.schedule_kind == ScheduleKind.BULLET:
         return (loan.maturity_date,)
+    stand = [row.due_date for row in _standing(loan)]
+    if stand and stand[-1] == loan.maturity_date:  # one that was taken over may pay on days that were agreed there
+        return [day for day in stand if day > period_start]
     return periods.due_dates(period_start, loan.maturity_date, loan.frequency_months)
 
 

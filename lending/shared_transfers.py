@@ -57,7 +57,8 @@ def give_up(transfer: Entry, loan: Loan, *, actor: User | None, now: datetime) -
     if free < amount:
         said = f"{money.text(free)} {loan.asset.code} of the transfer's {money.text(amount)}"
         raise UnableToGiveUp(f"only {said} are left in the client's free balance")
-    matched = Entry.objects.filter(idempotency_key=transfer.idempotency_key.replace("deposit:", "match:", 1)).first()
-    if matched is not None:  # it came for nobody, and two persons gave it to this client: that is undone first
-        ledger.reverse(matched, key=f"bounced:{matched.idempotency_key}", cause="bounced", actor=actor, now=now)
+    # It may have come for nobody, or been held back: what gave it to this client is undone before it goes.
+    given = [transfer.idempotency_key.replace("deposit:", f"{step}:", 1) for step in ("match", "let_in")]
+    for entry in Entry.objects.filter(idempotency_key__in=given):
+        ledger.reverse(entry, key=f"bounced:{entry.idempotency_key}", cause="bounced", actor=actor, now=now)
     ledger.reverse(transfer, key=f"bounced:{transfer.idempotency_key}", cause="bounced", actor=actor, now=now)

@@ -122,6 +122,17 @@ class Trial:
         return [Total(code, *found) for code, found in sorted(sums.items())]
 
 
+def _in_default(cell: Cells, rate: Decimal | None, agreed: Decimal | None) -> Decimal | None:
+    """Return what a loan costs in default; None, and a problem noted, where that is no rate."""
+    if rate is None:
+        return None
+    try:
+        return offers.rate_in_default(rate, agreed)
+    except offers.UnableToQuote as refusal:
+        cell.wrong("default_rate", str(refusal))
+        return None
+
+
 def _apart(first: LoanRow, loan: LoanRow) -> str:
     """Return why a loan is not of one pool with the first that names it; "" where it is."""
     if loan.client != first.client:
@@ -207,8 +218,7 @@ class _Reader:
         paper = cell.text("paper", _PAPER)
         if cell["paper_sha256"] and not _SHA256.fullmatch(cell["paper_sha256"]):
             cell.wrong("paper_sha256", "is no SHA-256: 64 digits from 0 to f")
-        if rate is not None and default_rate is not None and default_rate < rate:
-            cell.wrong("default_rate", "is below the annual rate")
+        in_default = _in_default(cell, rate, default_rate)
         account = cell.text("margin_account", _REFERENCE)
         if product is None:
             return
@@ -223,16 +233,14 @@ class _Reader:
         next_due_date = takeover_terms.next_due_date(cell, product, kind, months, began, matures, cut_over_at)
         ladder = self._ladders.of(cell, product)
         parts = takeover_terms.to_come(cell, kind, principal, matures, product.asset.decimals, cut_over_at)
-        if client is None or principal is None or agreed is None or rate is None or began is None:
+        if client is None or principal is None or agreed is None or in_default is None or began is None:
             return
         if ladder is None or floats is None or line is None or product.has_fixed_end == (matures is None):
             return
-        with money.exact():
-            usual = min(rate + offers.DEFAULT_MARGIN, Decimal("0.999"))
         values = {
             **{name: getattr(product, name) for name in products.TERMS},
             "principal": principal, "annual_rate": rate, "maturity_date": matures, "origination_fee": money.ZERO,
-            "default_rate": max(usual, rate) if default_rate is None else default_rate,
+            "default_rate": in_default,
             "quoted_until": self.cut_over_at, "payout_address": "", "schedule_kind": kind, **more, **floats.terms,
             **besides, **line,
         }  # fmt: skip

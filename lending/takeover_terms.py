@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from lending import benchmarks, csv_tables, margin_accounts, schedules
+from lending import benchmarks, csv_tables, ladder_presets, margin_accounts, schedules
 from lending.csv_tables import Cells
 from lending.engine import floating, money, periods, terms
 from lending.engine.terms import Unit
@@ -20,7 +20,6 @@ LINE = ("limit", "unused_fee")
 MOST_GRACE = 60  # business days
 MOST_NOTICE = 250
 MOST_LAG = 30
-LONGEST_S = 366 * 86_400
 _CENTS = 2
 _AMORTISING = (ScheduleKind.EQUAL_PRINCIPAL, ScheduleKind.EQUAL_INSTALMENT)
 _BY_PERIODS = (ScheduleKind.INTEREST_ONLY, ScheduleKind.CAPITALISED)
@@ -161,9 +160,15 @@ def next_due_date(
         cell.wrong("next_due_date", f"{said} is after its maturity")
     elif said > periods.due_date(today, frequency_months) + _WEEK:
         cell.wrong("next_due_date", f"{said} is more than a period after the cut-over")
+    elif product.floats and matures and said != (counted := _counted_back(began, matures, frequency_months, today)):
+        cell.wrong("next_due_date", f"its rate is reset on days counted from its maturity: this one ends on {counted}")
     else:
         return said
     return None
+
+
+def _counted_back(began: date, matures: date, frequency_months: int, today: date) -> date:
+    return next(day for day in periods.due_dates(began, matures, frequency_months) if day > today)
 
 
 def more(cell: Cells, product: Product) -> dict[str, Any]:
@@ -201,7 +206,7 @@ class Ladders:
             if not cell[term.name]:
                 continue
             if term.unit == Unit.SPAN:
-                own[term.name] = cell.count(term.name, LONGEST_S, 0)
+                own[term.name] = cell.count(term.name, ladder_presets.LONGEST_S, 0)
             elif term.unit == Unit.RATIO:
                 own[term.name] = cell.ratio(term.name)
             else:

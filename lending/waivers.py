@@ -5,8 +5,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from lending import correction_letters, corrections, notices, replays
+from lending import corrections, notices, replays
 from lending.corrections import CORRECTED, WAIVER, UnableToCorrect
+from lending.engine import figures
 from lending.models import Approval, Correction, Loan, Repayment, User
 from lending.notices import Letter
 
@@ -55,7 +56,7 @@ def carry_out(approval: Approval, *, now: datetime) -> Correction:
         now=now,
     )
     loan = row.loan
-    what, paid_at = correction_letters.stated(loan, cost), f"{payment.received_at:%d %b %Y %H:%M} UTC"
+    what, paid_at = figures.amount(cost, loan.asset.code), f"{payment.received_at:%d %b %Y %H:%M} UTC"
     body = (
         f"{what} that your payment of {paid_at} cost for paying principal before its time was waived. It pays what "
         "else you owe on this loan, and what is left of it stands in your free balance."

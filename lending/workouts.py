@@ -23,18 +23,16 @@ from lending import (
     margin_accounts,
     notices,
     obligations,
+    reasons,
     repayments,
 )
 from lending.engine import entries, figures, money
 from lending.engine.chart import AccountKind, Category
-from lending.models import Approval, Asset, Entry, Loan, LoanState, MarginAccount, Posting, Role, User
+from lending.models import LOSS_OPEN, Approval, Asset, Entry, Loan, LoanState, MarginAccount, Posting, Role, User
 from lending.notices import Letter
 
 WRITE_OFF = "write_off"
 ASKERS = frozenset({Role.RISK, Role.RISK_HEAD, Role.DESK_HEAD})
-BROKEN = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)
-LOST = (*BROKEN, LoanState.RECOVERED)  # what was paid of it may still be taken back
-REASON_LENGTH = 160
 
 
 class UnableToWriteOff(Exception):
@@ -71,7 +69,7 @@ def beside(rows: QuerySet[Loan]) -> QuerySet[Loan]:
     """Return loans with what their sale left unpaid as `unpaid`, in the query that reads them; None of the others."""
     taken = Posting.objects.filter(loan=OuterRef("pk"), category__in=(Category.CREDIT_LOSS, Category.RECOVERY))
     unpaid = taken.order_by().values("loan").annotate(unpaid=Sum("amount")).values("unpaid")
-    return rows.annotate(unpaid=Case(When(state__in=BROKEN, then=Subquery(unpaid))))
+    return rows.annotate(unpaid=Case(When(state__in=LOSS_OPEN, then=Subquery(unpaid))))
 
 
 def recoveries(loan: Loan) -> list[tuple[Entry, Decimal]]:
@@ -114,7 +112,7 @@ def meant(account: MarginAccount, asset: Asset, said: Loan | None) -> Loan | Non
     found = Loan.objects.filter(margin_account=account, asset=asset)
     if said is None and interest.in_debt(found.filter(state__in=loans.OWING)):
         return None
-    broken = found.filter(state__in=BROKEN).order_by("pk")
+    broken = found.filter(state__in=LOSS_OPEN).order_by("pk")
     return broken.filter(pk=said.pk).first() if said is not None else broken.first()
 
 
@@ -142,7 +140,7 @@ def recover(loan: Loan, amount: Decimal, *, key: str, now: datetime, actor: User
     if first := Entry.objects.filter(idempotency_key=key).first():
         return _repeated(first, amount, unpaid)
     repayments.check_amount(loan, amount)
-    if loan.state not in BROKEN:
+    if loan.state not in LOSS_OPEN:
         raise repayments.UnableToRepay(f"no loss is open on {loan}: it is {loan.get_state_display().lower()}")
     repayments.check_free(loan, amount)
     paid = min(amount, unpaid)
@@ -195,11 +193,7 @@ def ask(loan: Loan, *, closes: bool, reason: str, maker: User, now: datetime) ->
     """
     access.require_role(maker, *ASKERS)
     access.require_client(maker, loan.client)
-    said = reason.strip()
-    if not said:
-        raise UnableToWriteOff("say why: the second person reads it")
-    if len(said) > REASON_LENGTH:
-        raise UnableToWriteOff(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToWriteOff, missing="say why: the second person reads it")
     _check(loan, closes=closes)
     if waiting(loan, now=now) is not None:
         raise UnableToWriteOff("it was asked for already, and waits for a second person")
@@ -248,7 +242,7 @@ def carry_out(approval: Approval, *, now: datetime) -> Loan:
 
 
 def _check(loan: Loan, *, closes: bool) -> None:
-    if loan.state not in BROKEN:
+    if loan.state not in LOSS_OPEN:
         raise UnableToWriteOff(f"no loss is open on it: it is {loan.get_state_display().lower()}")
     if loan.state == LoanState.WRITTEN_OFF and not closes:
         raise UnableToWriteOff("it is written off already")

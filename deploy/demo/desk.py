@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
@@ -13,6 +14,7 @@ from deploy.demo import onboarded, outside, reference
 from deploy.demo.onboarded import Newcomer
 from deploy.demo.roster import GEOGRAPHIES, entrant
 from lending import custody, ids, opening
+from lending.engine.addresses import checksummed
 from lending.models import (
     Client,
     ClientUser,
@@ -174,10 +176,17 @@ def _offer(plan: Plan, client: Client, signer: User, products: dict[str, Product
         annual_rate=plan.rate,
         maturity_date=now.date() + timedelta(days=plan.term_days) if plan.term_days else None,
         accepted_by=signer,
-        payout_address=f"paper:client:{client.public_id}",
+        payout_address=_own_address(client, plan.asset),
         collateral=plan.collateral,
         public_id=plan.public_id,
     )
+
+
+def _own_address(client: Client, asset: str) -> str:
+    """Return where a client has its money sent: an account at its bank, or an address of the chain of a stablecoin."""
+    if asset == "USD":
+        return f"paper:client:{client.public_id}"
+    return checksummed(f"0x{sha256(client.public_id.bytes).hexdigest()[:40]}")
 
 
 def _send_collateral(wanted: Sequence[Plan], booked: Sequence[Loan], *, now: datetime) -> None:

@@ -93,6 +93,7 @@ class ClientAdmin(Table):
                 "acting": list(shown.client_users.select_related("user").order_by("user__name")) if removes else [],
                 "closes": bool(held & prospects.CLOSERS),
                 "closed": closed,
+                "reopening": prospects.waiting(shown, now=staff.now(request)) if closed else None,
             }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
@@ -131,7 +132,8 @@ def _close(request: HttpRequest, client: Client, now: datetime) -> str:
 
 def _reopen(request: HttpRequest, client: Client, now: datetime) -> str:
     by: Any = request.user
-    prospects.reopen(client, by=by, now=now)
+    if prospects.reopen(client, reason=request.POST.get("why_reopened", ""), by=by, now=now) is not None:
+        return "Asked: it could borrow at once, so a second person agrees to that."
     return "Taken up again."
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from lending import corrections, recoveries, replays, staff, waivers, workouts
 from lending.admin import acts
 from lending.admin.base import SEE_CLIENTS, Lines, Table
-from lending.models import Approval, Correction, Loan, Repayment, SplitChange
+from lending.models import LOSS_TAKEN, Approval, Correction, Loan, Repayment, SplitChange
 from lending.staff import Page, roles
 from lending.typed import Figure, Instant, first_error, key_of
 
@@ -93,7 +93,7 @@ def _page(request: HttpRequest, loan: Loan, refusal: str = "") -> HttpResponse:
             "may": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.CORRECTED,
             "may_take_back": bool(roles(request) & corrections.ASKERS) and loan.state in corrections.TAKEN_BACK,
             "causes": _CAUSES,
-            "recovered": workouts.recoveries(loan) if loan.state in workouts.LOST else [],
+            "recovered": workouts.recoveries(loan) if loan.state in LOSS_TAKEN else [],
             "cost": [(row, part) for row, part, gone in paid if part.make_whole and not gone],
             "refusal": refusal,
             "typed": {request.resolver_match.url_name: request.POST} if request.resolver_match else {},  # by its form

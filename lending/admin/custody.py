@@ -46,13 +46,14 @@ class DepositAdmin(Table):
             path("<int:pk>/match/", guard(self.match), name="lending_deposit_match"),
             path("<int:pk>/taken-over/", guard(self.taken_over), name="lending_deposit_taken_over"),
             path("<int:pk>/let-in/", guard(self.let_in), name="lending_deposit_let_in"),
+            path("<int:pk>/book-out/", guard(self.book_out), name="lending_deposit_book_out"),
             *super().get_urls(),
         ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show a deposit, and the form that gives it to a loan, or lets it in, while it waits for a person."""
+        """Show a deposit, and the forms that give it to a loan, or let it in or out, while it waits for a person."""
         shown, extras = self.get_object(request, object_id), {}
         typed = (extra_context or {}).get("typed")
         if shown is not None and shown.state == Deposit.State.UNMATCHED:
@@ -64,7 +65,11 @@ class DepositAdmin(Table):
         elif shown is not None and shown.state == Deposit.State.HELD:
             asked = objections.waiting(shown, now=clock.now())
             may = asked is None and bool(roles(request) & objections.ASKERS)
-            extras = {"held": shown, "asked": asked, "let_in_form": LetInForm(typed) if may else None}
+            extras = {"held": shown, "asked": asked}
+            if may:
+                out = bool(typed and "went" in typed)
+                extras["let_in_form"] = LetInForm(None if out else typed)
+                extras["book_out_form"] = BookOutForm(typed if out else None)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extras})
 
     def match(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -85,11 +90,26 @@ class DepositAdmin(Table):
         refusals = (objections.UnableToLetIn,)
         return acts.perform(request, self.get_queryset(request), pk, _let_in, refusals=refusals, again=again)
 
+    def book_out(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask a second person to book a transfer out that the custodian has given back, or had to give away."""
+        again = acts.on_its_page(self.change_view)
+        refusals = (objections.UnableToLetIn,)
+        return acts.perform(request, self.get_queryset(request), pk, _book_out, refusals=refusals, again=again)
+
 
 class LetInForm(forms.Form):
     """Why a transfer is let in although the custodian objects to its sender."""
 
     reason = forms.CharField(max_length=reasons.LENGTH, label="What is known of its sender")
+
+
+class BookOutForm(forms.Form):
+    """Where a transfer went that was kept apart, and how that is known."""
+
+    went = forms.ChoiceField(
+        choices=[(row.name.lower(), row.value.capitalize()) for row in objections.Went], label="It was"
+    )
+    why = forms.CharField(max_length=reasons.LENGTH, label="How it is known")
 
 
 def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
@@ -101,6 +121,16 @@ def _taken_over(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
 def _let_in(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
     maker: Any = request.user
     objections.ask(deposit, reason=request.POST.get("reason", ""), maker=maker, now=now)
+    return "Asked: it waits on the page Approvals for a second person of compliance."
+
+
+def _book_out(request: HttpRequest, deposit: Deposit, now: datetime) -> str:
+    form = BookOutForm(request.POST)
+    if not form.is_valid():
+        raise objections.UnableToLetIn("say where it went, and how that is known")
+    maker: Any = request.user
+    went, why = objections.Went[form.cleaned_data["went"].upper()], form.cleaned_data["why"]
+    objections.ask_out(deposit, went, reason=why, maker=maker, now=now)
     return "Asked: it waits on the page Approvals for a second person of compliance."
 
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from lending import workouts
 from lending.admin.loan_parts import LoanPart
-from lending.models import Loan, LoanState
+from lending.models import LOSS_OPEN, LOSS_TAKEN, Loan
 from lending.staff import roles
 
 _TEMPLATE = "admin/workout.html"
@@ -17,7 +17,7 @@ _TEMPLATE = "admin/workout.html"
 
 def part(request: HttpRequest, subject: Loan, *, now: datetime) -> SafeString:
     """Return what is unpaid of a loan after a loss, with the form that asks to give it up; nothing for others."""
-    if subject.state not in (*workouts.BROKEN, LoanState.RECOVERED):
+    if subject.state not in LOSS_TAKEN:
         return SafeString("")
     return render_to_string(_TEMPLATE, {"loan": subject, **_facts(request, subject, now)}, request=request)
 
@@ -30,8 +30,8 @@ def _facts(request: HttpRequest, loan: Loan, now: datetime) -> dict[str, Any]:
         "loss": workouts.loss_of(loan),
         "recoveries": workouts.recoveries(loan),
         "asked": asked,
-        "open": loan.state in workouts.BROKEN,
-        "may": asked is None and loan.state in workouts.BROKEN and bool(roles(request) & workouts.ASKERS),
+        "open": loan.state in LOSS_OPEN,
+        "may": asked is None and loan.state in LOSS_OPEN and bool(roles(request) & workouts.ASKERS),
     }
 
 

@@ -44,6 +44,8 @@ from lending.models.kyc import (
 from lending.models.ledger import Book, Entry, LedgerAccount, LedgerBalance, Posting, Seal
 from lending.models.loans import (
     LOAN_TRANSITIONS,
+    LOSS_OPEN,
+    LOSS_TAKEN,
     DayCount,
     Loan,
     LoanEvent,
@@ -96,6 +98,8 @@ __all__ = [
     "AMENDMENT_TRANSITIONS",
     "CORRECTED_TRANSITIONS",
     "LOAN_TRANSITIONS",
+    "LOSS_OPEN",
+    "LOSS_TAKEN",
     "OBLIGATION_TRANSITIONS",
     "OPEN_OBLIGATIONS",
     "UNSIGNED_AMENDMENTS",

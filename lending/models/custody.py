@@ -79,6 +79,7 @@ class Deposit(models.Model):
         REORGED = "reorged"
         UNMATCHED = "unmatched"
         HELD = "held"  # the custodian objects to its sender
+        BOOKED_OUT = "booked_out"  # it was held, and is at the custodian no more
 
     public_id = PublicIdField()
     custodian = models.CharField(max_length=40)

@@ -187,6 +187,8 @@ class LoanState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+LOSS_OPEN = (LoanState.WORKOUT, LoanState.WRITTEN_OFF)  # something that the sale of all collateral left unpaid is owed
+LOSS_TAKEN = (*LOSS_OPEN, LoanState.RECOVERED)  # what was paid of it may still be taken back
 LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.QUOTED, LoanState.ACCEPTED),
     (LoanState.QUOTED, LoanState.CANCELLED),
@@ -219,20 +221,18 @@ LOAN_TRANSITIONS: tuple[tuple[LoanState, LoanState], ...] = (
     (LoanState.LIQUIDATING, LoanState.REPAID),
     (LoanState.LIQUIDATING, LoanState.WORKOUT),
     (LoanState.WORKOUT, LoanState.WRITTEN_OFF),
-    (LoanState.WORKOUT, LoanState.RECOVERED),
-    (LoanState.WRITTEN_OFF, LoanState.RECOVERED),
+    *((before, LoanState.RECOVERED) for before in LOSS_OPEN),
     (LoanState.REPAID, LoanState.CLOSED),
     # A payment that is taken back opens a repaid loan again, as what it would be without it.
     *((LoanState.REPAID, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     (LoanState.REPAID, LoanState.DEFAULTED),
     # What made good a loss, and is taken back, leaves it unpaid again.
-    *((LoanState.RECOVERED, after) for after in (LoanState.WORKOUT, LoanState.WRITTEN_OFF)),
+    *((LoanState.RECOVERED, after) for after in LOSS_OPEN),
     # One that was there in time and is recorded late undoes a default. The database asks both for their correction.
     *((LoanState.DEFAULTED, after) for after in (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED)),
     # A later maturity that both sides agree on before a default. The database asks for that agreement.
     (LoanState.MATURED, LoanState.ACTIVE),
-    (LoanState.RECOVERED, LoanState.CLOSED),
-    (LoanState.WRITTEN_OFF, LoanState.CLOSED),
+    *((before, LoanState.CLOSED) for before in (LoanState.RECOVERED, LoanState.WRITTEN_OFF)),
 )
 
 

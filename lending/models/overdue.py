@@ -18,6 +18,7 @@ class Overdue(models.Model):
         AMENDMENT = "amendment", "a change of its terms"
         CLOSING = "closing", "its end"
         ACCRUAL = "accrual", "its daily interest"
+        LAPSE = "lapse", "its end without a payout"
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT)
     loan = models.ForeignKey(Loan, on_delete=models.PROTECT, related_name="overdue")

@@ -38,7 +38,17 @@ from lending import (
 from lending.engine import money
 from lending.engine.chart import AccountKind
 from lending.engine.entries import AccountKey
-from lending.models import Client, DepositAddress, Loan, LoanState, MarginAccount, Notice, Pledge, SigningRule
+from lending.models import (
+    LOSS_OPEN,
+    Client,
+    DepositAddress,
+    Loan,
+    LoanState,
+    MarginAccount,
+    Notice,
+    Pledge,
+    SigningRule,
+)
 from lending.papers import files
 from lending.portal.doors import SignedIn, borrower_only, clients_of, signs_for
 from lending.portal.forms import DeclineForm, RepaymentForm
@@ -178,7 +188,7 @@ def _loan_page(
     status: int = 200,
 ) -> HttpResponse:
     now = request.reading.now
-    unpaid = workouts.loss_of(shown).unpaid if shown.state in workouts.BROKEN else Decimal(0)
+    unpaid = workouts.loss_of(shown).unpaid if shown.state in LOSS_OPEN else Decimal(0)
     owing = _in_debt_with(shown)
     payoffs, quotes = interest.payoffs_at(owing, now, now + QUOTE_GOOD)
     payoff = payoffs.get(shown.pk)
@@ -316,7 +326,7 @@ def repay(request: SignedIn, public_id: uuid.UUID) -> HttpResponse:
     now = request.reading.now
     owed = own_loan(request, public_id)
     access.require_signer(request.user, owed.client)
-    broken = owed.state in workouts.BROKEN
+    broken = owed.state in LOSS_OPEN
     total = workouts.loss_of(owed).unpaid if broken else _payoff(owed, now)
     form = RepaymentForm(request.POST, loan=owed, free=free_balance(owed), owed=total)
     if not form.is_valid():

@@ -133,7 +133,8 @@ _TONES = {
              "call", "requested", "collateral_pending", "cured_by_market", "working", "recalled", "matured", "noticed",
              "due", "proposed"},
     "bad": {"accelerated", "liquidate", "expired", "liquidating", "liquidated", "stale", "halted", "unknown", "failed",
-            "defaulted", "true_match", "workout", "written_off", "reorged", "unmatched", "held", "rejected", "late"},
+            "defaulted", "true_match", "workout", "written_off", "reorged", "unmatched", "held", "rejected",
+            "booked_out", "late"},
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from lending import allow_list, margin_accounts, offers
-from lending.engine import addresses, money
+from lending.engine import money
 from lending.engine.periods import MOST_YEARS, due_date, is_far_off
 from lending.models import Asset, Client, LadderTerms, MarginAccount, Product, Role
 from lending.typed import Day, Figure, PersonalName
@@ -127,11 +127,11 @@ class TermsForm(forms.Form):
         return ends_on
 
     def clean_payout_address(self) -> str:
-        """Return where the money goes, if the asset of its product can go there."""
+        """Say beside its field what the verb would refuse about where the money goes."""
         product, address = self.cleaned_data.get("product"), str(self.cleaned_data["payout_address"])
         if product is not None and address and (wrong := allow_list.problem(product.asset, address)):
             raise forms.ValidationError(f"{wrong[:1].upper()}{wrong[1:]}.")
-        return addresses.kept(address)
+        return address
 
     def clean(self) -> dict[str, Any]:
         """Say beside its field what the verb would refuse about the amount."""

@@ -29,7 +29,7 @@ from lending import (
 )
 from lending.engine import accounts
 from lending.engine.chart import AccountKind
-from lending.models import Approval, Deposit, DepositAddress, Entry, Loan, LoanState, Notice, User
+from lending.models import LOSS_OPEN, Approval, Deposit, DepositAddress, Entry, Loan, LoanState, Notice, User
 from risk import payouts
 from tests import stories
 from tests.cast import NOW, Cast
@@ -297,11 +297,11 @@ def test_what_can_not_be_recovered_or_written_off(cast: Cast, runs: Loan, loan: 
     ask = {"maker": cast.rhea, "now": LATER}
     for one, closes, reason, says in (
         (runs, False, "why", "no loss is open on it: it is active"),
-        (loan, False, "x" * 161, "has 161 characters, and 160 are kept"),
+        (loan, False, "x" * 401, "has 401 characters, and 400 are kept"),
         (loan, False, "", "say why"),
     ):
         with pytest.raises(workouts.UnableToWriteOff, match=says):
             workouts.ask(one, closes=closes, reason=reason, **ask)
     with pytest.raises(access.UnableToAccess, match="does not hold the role"):
         workouts.ask(loan, closes=False, reason="why", maker=cast.robin, now=LATER)
-    assert LoanState(state(loan)[0]) in workouts.BROKEN
+    assert LoanState(state(loan)[0]) in LOSS_OPEN

@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
-from lending import approvals, custody, ledger, objections, ports
+from lending import approvals, custody, ledger, objections, ports, reconciliation
 from lending.adapters.paper_custodian import PaperCustodian
 from lending.engine import accounts
 from lending.models import Approval, Deposit, DepositAddress, Pledge, PledgeMovement, Role, RoleGrant, User
@@ -132,6 +132,59 @@ def test_it_is_let_in_by_itself_once_the_custodian_objects_no_more(cast: Cast, c
     assert topped_up.effective_at == confirmed_at  # a deadline is held against when it arrived
     with pytest.raises(approvals.UnableToApprove, match="the deposit is credited by now"):
         approvals.decide(asked, checker=cast.cora, approve=True, now=LATER)
+
+
+def test_it_is_asked_about_however_long_it_is_kept_apart(cast: Cast, custodian: PaperCustodian) -> None:
+    stories.running(cast)
+    held, own = send(custodian, "old", "bc1-nobody"), custodian._deposits["old"]
+    own.drop(LATER)
+    assert custody.poll_due(now=LATER) == 1
+    own.drops.clear()
+    assert custody.poll_due(now=LATER + timedelta(days=30)) == 1
+    held.refresh_from_db()
+    assert (held.state, held.confirmed_at is None) == ("held", False)
+
+
+def test_what_the_custodian_gave_away_is_booked_out_by_two_persons(cast: Cast, custodian: PaperCustodian) -> None:
+    stories.running(cast)
+    held = send(custodian, "tainted", "bc1-nobody")
+    assert ledger.owed(accounts.deposits_pending("BTC")) == Decimal("1.5")
+    in_custody = accounts.custody("BTC", "paper")
+    before = ledger.balances([in_custody])[in_custody]
+    its_page, door = f"/admin/lending/deposit/{held.pk}/change/", f"/admin/lending/deposit/{held.pk}/book-out/"
+    assert "Ask a second person to book it out" in page(cast.cora, its_page)
+    with pytest.raises(DatabaseError, match="booked out by two persons"), transaction.atomic():
+        Deposit.objects.filter(pk=held.pk).update(state="booked_out")
+    assert "say where it went" in page(cast.olga, door, went="home", why="a letter")
+    assert "does not hold the role" in page(cast.rhea, door, went="back", why="a letter")
+    assert "Asked: it waits" in page(cast.olga, door, went="back", why="the custodian's letter of 19 May")
+    assert "to be booked out as returned to its sender" in page(cast.cora, its_page)
+    assert "it was asked for already" in page(cast.cora, f"/admin/lending/deposit/{held.pk}/let-in/", reason="again")
+    asked = Approval.objects.get()
+    assert "Approved by you" in page(cast.cora, f"/admin/lending/approval/{asked.pk}/approve/", reason="")
+    held.refresh_from_db()
+    assert held.state == "booked_out"
+    assert ledger.owed(accounts.deposits_pending("BTC")) == 0
+    assert ledger.balances([in_custody])[in_custody] == before - Decimal("1.5")
+    with pytest.raises(DatabaseError, match="for good"), transaction.atomic():
+        Deposit.objects.filter(pk=held.pk).update(state="held")
+    assert [custody.poll_due(now=LATER), custody.credit_due(now=LATER)] == [0, 0]
+    with pytest.raises(objections.UnableToLetIn, match="the deposit is booked out, not held"):
+        objections.ask(held, reason="again", maker=cast.olga, now=LATER)
+
+
+def test_what_its_network_never_brought_back_is_booked_out_and_both_books_agree(
+    cast: Cast, custodian: PaperCustodian
+) -> None:
+    make.asset("BTC")
+    held = send(custodian, "dropped", "bc1-nobody")
+    assert reconciliation.reconcile(now=LATER) == 0
+    custodian._deposits["dropped"].drop(LATER)
+    custodian._unsettle()
+    assert reconciliation.reconcile(now=LATER) == 1
+    asked = objections.ask_out(held, objections.Went.BACK, reason="its chain", maker=cast.olga, now=LATER)
+    approvals.decide(asked, checker=cast.cora, approve=True, now=LATER)
+    assert reconciliation.reconcile(now=LATER) == 0
 
 
 def test_what_arrived_at_nobodys_address_is_let_in_before_it_is_matched(cast: Cast, custodian: PaperCustodian) -> None:

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.test import Client as Browser
 
-from lending import collateral, lapses, loans, offers
+from lending import collateral, lapses, loans, offers, overdue
 from lending.loans import PAID_OUT_WITHIN
 from lending.models import LoanEvent, LoanState, Notice
 from tests import stories
@@ -80,6 +80,10 @@ def test_one_that_can_not_end_holds_back_no_other(cast: Cast) -> None:
         assert lapses.work_due(now=LATER) == 1
     second.refresh_from_db()
     assert second.state == LoanState.CANCELLED
+    (failing,) = overdue.failing(before=LATER)
+    assert (failing.loan, failing.reason.split(";")[0]) == (first, "its end without a payout failed")
+    assert lapses.work_due(now=LATER) == 1
+    assert overdue.failing(before=LATER) == []
 
 
 def page(loan):

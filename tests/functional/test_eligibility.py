@@ -1,11 +1,13 @@
 """Compliance rules on who may borrow what, a second person agrees, and booking a loan says so before anybody types."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import time_machine
 from django.test import Client as Browser
 
+from lending import approvals, eligibility
 from lending.models import Approval, EligibilityRule, KycCase, Loan, User
 from tests import stories
 from tests.cast import Cast
@@ -71,6 +73,18 @@ def test_a_rule_is_ended_by_asking_and_only_compliance_asks(cast: Cast, client: 
     assert "end “Any clients in any country: every product allowed” on 2021-06-30" in page
     rule.refresh_from_db()
     assert rule.end_date is None
+
+
+def test_a_rule_that_was_asked_for_twice_is_put_in_force_once(cast: Cast) -> None:
+    said: dict[str, Any] = {
+        "jurisdiction": "GB", "classification": "", "product": None, "allowed": False, "reason": "the regulator",
+        "start_date": LATER.date(), "maker": cast.cora, "now": LATER,
+    }  # fmt: skip
+    first, second = eligibility.ask(**said), eligibility.ask(**said)
+    approvals.decide(first, checker=cast.dirk, approve=True, now=LATER)
+    with pytest.raises(approvals.UnableToApprove, match="a rule says so already, without an end"):
+        approvals.decide(second, checker=cast.dirk, approve=True, now=LATER)
+    assert EligibilityRule.objects.filter(jurisdiction="GB").count() == 1
 
 
 def test_that_no_rule_allows_anything_is_told_to_who_can_mend_it(cast: Cast, client: Browser) -> None:

@@ -23,7 +23,7 @@ from lending.models import (
 from lending.notices import Letter
 from tests import stories
 from tests.cast import NOW, Cast
-from tests.factories.lending import asset, staff
+from tests.factories.lending import asset, borrower, staff
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_a_role_ends_at_once_and_with_the_last_one_the_way_in(cast: Cast) -> Non
     for typed, says in (
         ({"role": "risk", "reason": "gone"}, "Refused: choose a role that they hold"),
         ({"role": "operations", "reason": " "}, "Refused: say why"),
-        ({"role": "operations", "reason": "x" * 401}, "Refused: a reason has at most 400 characters"),
+        ({"role": "operations", "reason": "x" * 401}, "Refused: the reason has 401 characters, and 400 are kept"),
     ):
         assert says in press(cast.dirk, f"{page}end-role/", **typed)
     RoleGrant.objects.create(user=cast.olga, role=Role.AUDITOR, granted_at=NOW)
@@ -142,6 +142,16 @@ def test_the_last_who_signs_for_a_client_goes_by_two_persons_and_hears_of_it(cas
         approvals.decide(gone, checker=cast.cora, approve=True, now=NOW)
 
 
+def test_who_may_sign_in_as_a_signer_and_is_not_named_as_one_leaves_no_signer_behind(cast: Cast) -> None:
+    eve = ClientUser.objects.create(
+        client=cast.harbourside, user=borrower("eve", cast.quayside), role=Role.BORROWER_ADMIN, created_at=NOW
+    )
+    alice = ClientUser.objects.get(client=cast.harbourside, user=cast.alice)
+    assert departures.remove(alice, reason="left them", by=cast.robin, now=NOW) is not None
+    assert ClientUser.objects.filter(pk=alice.pk).exists()
+    assert departures.remove(eve, reason="a slip", by=cast.robin, now=NOW) is None
+
+
 def test_a_client_is_handed_over_by_two_persons(cast: Cast) -> None:
     client, rita = cast.harbourside, cast.quayside.relationship_manager
     RelationshipPeriod.objects.create(client=client, user=cast.robin, start_at=client.created_at)
@@ -189,13 +199,15 @@ def test_a_lost_prospect_leaves_the_pipeline_and_can_come_back(cast: Cast) -> No
     page = f"/admin/lending/client/{lost.pk}/"
     assert "Lost Cove" in signed_in(cast.robin).get("/admin/pipeline/").content.decode()
     assert "Refused: say why" in press(cast.robin, f"{page}close/", why_closed=" ")
-    assert "at most 400" in press(cast.robin, f"{page}close/", why_closed="x" * 401)
+    assert "and 400 are kept" in press(cast.robin, f"{page}close/", why_closed="x" * 401)
     assert "does not hold the role" in press(cast.rhea, f"{page}close/", why_closed="no")
-    assert "Refused: Lost Cove is not closed" in press(cast.robin, f"{page}reopen/")
+    again = {"why_reopened": "they called"}
+    assert "Refused: Lost Cove is not closed" in press(cast.robin, f"{page}reopen/", **again)
     assert "Closed: it stands" in press(cast.robin, f"{page}close/", why_closed="went elsewhere")
     assert "Lost Cove is closed already" in press(cast.robin, f"{page}close/", why_closed="went elsewhere")
     assert "Lost Cove" not in signed_in(cast.robin).get("/admin/pipeline/").content.decode()
-    assert "Taken up again" in press(cast.robin, f"{page}reopen/")
+    assert "Refused: say why" in press(cast.robin, f"{page}reopen/", why_reopened=" ")
+    assert "Taken up again" in press(cast.robin, f"{page}reopen/", **again)
     lost.refresh_from_db()
     assert lost.stage == Client.Stage.PROSPECT
     # Nobody is closed with whom something is open.
@@ -211,3 +223,25 @@ def test_a_lost_prospect_leaves_the_pipeline_and_can_come_back(cast: Cast) -> No
     stories.deposited(cast.quayside, "USD", loan.principal)
     with pytest.raises(prospects.UnableToClose, match="USD of it is still on the books"):
         prospects.close(cast.quayside, reason="gone", by=cast.cora, now=NOW)
+
+
+def test_who_could_borrow_at_once_is_taken_up_again_by_two_persons(cast: Cast) -> None:
+    client, page = cast.harbourside, f"/admin/lending/client/{cast.harbourside.pk}/"
+    prospects.close(client, reason="their funds are looked into", by=cast.cora, now=NOW)
+    again = {"why_reopened": "they have explained it"}
+    assert "Asked: it could borrow at once" in press(cast.robin, f"{page}reopen/", **again)
+    assert "it waits for a second person already" in press(cast.robin, f"{page}reopen/", **again)
+    shown = signed_in(cast.robin).get(f"{page}change/").content.decode()
+    assert "Open the request" in shown
+    client.refresh_from_db()
+    assert client.stage == Client.Stage.CLOSED
+    asked = Approval.objects.get(kind=prospects.REOPEN)
+    for nobody in (cast.robin, cast.olga):
+        with pytest.raises((approvals.UnableToApprove, access.UnableToAccess)):
+            approvals.decide(asked, checker=nobody, approve=True, now=NOW)
+    approvals.decide(asked, checker=cast.cora, approve=True, now=NOW)
+    client.refresh_from_db()
+    assert client.stage == Client.Stage.ACTIVE
+    assert AuditRecord.objects.get(action="client_reopened").reason == "they have explained it"
+    with pytest.raises(approvals.UnableToApprove, match="is not closed any more"):
+        prospects.carry_out(asked, now=NOW)

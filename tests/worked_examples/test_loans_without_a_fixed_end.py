@@ -178,7 +178,7 @@ def test_what_can_not_be_ended_so() -> None:
     for loan, reason, says in (
         (fixed, "why", "a loan of a fixed term and ends on 2021-06-18"),
         (story.loan, "  ", "say why"),
-        (story.loan, "x" * 161, "has 161 characters, and 160 are kept"),
+        (story.loan, "x" * 401, "has 401 characters, and 400 are kept"),
     ):
         with pytest.raises(recalls.UnableToRecall, match=says):
             recalls.ask(loan, reason=reason, **ask)

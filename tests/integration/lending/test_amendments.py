@@ -27,7 +27,10 @@ from lending.models import (
     TermSheet,
 )
 from lending.other_terms import UnableToAmend, Wanted
+from tests import stories
+from tests.cast import Cast
 from tests.factories import lending as make
+from tests.factories import takeovers
 
 pytestmark = pytest.mark.django_db
 FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
@@ -169,6 +172,23 @@ def test_instalments_are_spread_anew_and_what_is_due_is_paid_first() -> None:
     ]  # fmt: skip
     states = Obligation.objects.filter(loan=loan).order_by("pk").values_list("state", flat=True)
     assert list(states) == ["met", "replaced", "replaced", "expected", "expected", "expected", "expected"]
+
+
+def test_pay_days_that_were_agreed_elsewhere_stay_when_only_the_rate_changes(cast: Cast) -> None:
+    stories.product()
+    make.asset("BTC")
+    row = {**takeovers.LOAN, "schedule_kind": "interest_only", "next_due_date": "2021-05-24"}
+    takeovers.taken_over(cast, *takeovers.files([row]))
+    loan = Loan.objects.select_related("client__relationship_manager", "asset").get()
+    proposed(loan, now=FUNDED + DAY)
+    amendment = amendments.approve(Amendment.objects.get(), by=cast.rhea, now=FUNDED + DAY)
+    amendments.sign(amendment, by=cast.alice, read=amendment.sheet.fingerprint, now=FUNDED + DAY)
+    first, again = (
+        list(ScheduleRow.objects.filter(loan=loan, version=version).values_list("due_date", flat=True))
+        for version in (1, 2)
+    )
+    assert [f"{day:%m-%d}" for day in first] == ["05-24", "06-24", "07-24", "08-19"]
+    assert again == first
 
 
 def test_a_rate_of_what_has_no_fixed_end_changes_and_its_periods_go_on() -> None:

@@ -23,7 +23,18 @@ from lending import (
 )
 from lending.engine import accounts, schedule
 from lending.engine.chart import AccountKind
-from lending.models import Capitalisation, Correction, Entry, Loan, LoanState, Notice, Obligation, Product, Role
+from lending.models import (
+    Capitalisation,
+    Correction,
+    Entry,
+    Loan,
+    LoanState,
+    Notice,
+    Obligation,
+    Overdue,
+    Product,
+    Role,
+)
 from lending.other_terms import UnableToAmend, Wanted, preview
 from risk import overdue
 from risk.models import Incident
@@ -150,6 +161,29 @@ def test_a_loan_that_fails_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) 
     assert capitalisations.work_due(now=START + 33 * DAY) == 1
     assert [overdue.watch_due(now=START + 33 * DAY), Incident.objects.filter(closed_at=None).count()] == [1, 0]
     assert books(again(failing)) == books(again(other))
+    assert sound()
+
+
+def test_a_payment_makes_principal_of_no_period_after_one_that_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    loan, now = running(product()), START + 79 * DAY
+    make.give(loan.client, "USD", "2000", now=now)
+    for days in range(1, 80):
+        interest.accrue_due(now=START + days * DAY)
+    book, tried = capitalisations.replays.book, []
+
+    def refused_first(*args: object, **more: object) -> object:
+        tried.append(args)
+        if len(tried) == 1:
+            raise capitalisations.replays.UnableToSettle("its month is locked")
+        return book(*args, **more)
+
+    monkeypatch.setattr(capitalisations.replays, "book", refused_first)
+    repayments.record(again(loan), D(1), key="first", received_at=now, now=now)
+    assert not Capitalisation.objects.exists()
+    assert Overdue.objects.get(done_at=None).reason == "its month is locked"
+    repayments.record(again(loan), D(1), key="second", received_at=now, now=now)
+    assert [row.amount for row in Capitalisation.objects.order_by("at")] == [D("1860"), D("1809.30")]
+    assert not Overdue.objects.filter(done_at=None).exists()
     assert sound()
 
 

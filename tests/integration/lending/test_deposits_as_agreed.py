@@ -15,13 +15,24 @@ from lending import (
     ledger,
     loans,
     matching,
+    objections,
     offers,
     repayments,
     rolling,
     term_sheets,
 )
 from lending.engine import accounts
-from lending.models import Deposit, Loan, MarginAccount, Obligation, Pledge, ProductHaircut, Repayment, Role
+from lending.models import (
+    Deposit,
+    DepositAddress,
+    Loan,
+    MarginAccount,
+    Obligation,
+    Pledge,
+    ProductHaircut,
+    Repayment,
+    Role,
+)
 from tests.factories import lending as make
 
 pytestmark = pytest.mark.django_db
@@ -96,9 +107,28 @@ def test_a_receipt_pays_the_loan_that_two_persons_named() -> None:
     assert matched(unmatched("wire-9", 50_000, NOW + DAY), second, NOW + DAY + 2 * HOUR).loan_id == second.pk
 
 
-def test_a_wire_that_was_matched_and_bounces_takes_nobody_elses_money() -> None:
+def let_in(ref: str, amount: int, loan: Loan, at: dt.datetime) -> Repayment:
+    """Return what a wire paid whose sender the custodian objected to, until two persons let it in."""
+    address = DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=loan.asset, address=f"its-own-{ref}",
+        purpose=DepositAddress.Purpose.REPAYMENT, created_at=NOW,
+    ).address  # fmt: skip
+    make.paper().simulate_deposit(ref, address=address, asset="USD", quantity=D(amount), at=at, screened=False)
+    custody.poll_due(now=at + HOUR)
+    custody.credit_due(now=at + HOUR)
+    held = Deposit.objects.get(custodian_ref=ref, state=Deposit.State.HELD)
+    asked = objections.ask(held, reason="known", maker=make.staff("olga", Role.OPERATIONS), now=at + 2 * HOUR)
+    approvals.decide(asked, checker=make.staff("cora", Role.COMPLIANCE), approve=True, now=at + 2 * HOUR)
+    return Repayment.objects.get()
+
+
+@pytest.mark.parametrize("how", ["matched", "let in"])
+def test_a_wire_that_was_kept_apart_and_bounces_takes_nobody_elses_money(how: str) -> None:
     loan = make.active_loan(payout_address="wire:1")
-    payment = matched(unmatched("wire-9", 100_250, NOW + 2 * DAY), loan, NOW + 2 * DAY + 2 * HOUR)
+    if how == "matched":
+        payment = matched(unmatched("wire-9", 100_250, NOW + 2 * DAY), loan, NOW + 2 * DAY + 2 * HOUR)
+    else:
+        payment = let_in("wire-9", 100_250, loan, NOW + 2 * DAY)
     unmatched("wire-77", 200_000, NOW + 3 * DAY)
     olga, oscar = make.staff("olga", Role.OPERATIONS), make.staff("oscar", Role.OPERATIONS)
     asked = corrections.ask_reversal(payment, cause="bounced", reason="recalled", maker=olga, now=NOW + 4 * DAY)

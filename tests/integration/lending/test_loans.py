@@ -49,6 +49,14 @@ def test_without_a_payout_address_the_proceeds_stay_in_the_free_balance() -> Non
     assert not Withdrawal.objects.exists()
 
 
+def test_a_payout_address_is_one_that_its_asset_can_be_sent_to() -> None:
+    usdc = make.ProductFactory(asset=make.asset("USDC"))
+    right = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+    with pytest.raises(offers.UnableToQuote, match="copy it with its capitals"):
+        make.quoted_loan(product=usdc, payout_address=right.lower())
+    assert make.quoted_loan(product=usdc, payout_address=right).payout_address == right
+
+
 @pytest.mark.parametrize(
     ("terms", "message"),
     [

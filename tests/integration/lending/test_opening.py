@@ -153,10 +153,11 @@ def test_one_bad_offer_and_nothing_is_written() -> None:
     client = make.ClientFactory()
     alice, bob = make.borrower("alice", client), make.borrower("bob", client, Role.BORROWER_VIEWER)
     rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
-    good = offer(client, alice)
+    good, usdc = offer(client, alice), make.ProductFactory(asset=make.asset("USDC"))
     for bad, error, message in (
         (offer(client, alice, 2, principal=Decimal("0.001")), offers.UnableToQuote, "is not a principal"),
         (offer(client, alice, 2, maturity_date=NOW.date()), offers.UnableToQuote, "that is not after today"),
+        (offer(client, alice, 2, product=usdc), offers.UnableToQuote, "0x and 40 hexadecimal digits"),
         (offer(client, bob, 2), access.UnableToAccess, "Bob may not sign for"),
     ):
         with pytest.raises(error, match=message):
@@ -185,3 +186,14 @@ def test_one_bad_permit_and_nothing_is_funded() -> None:
     with pytest.raises(access.UnableToAccess, match="operations"):
         opening.fund_all([(first, mine)], actor=rhea, now=NOW)
     assert set(Loan.objects.values_list("state", flat=True)) == {LoanState.COLLATERAL_PENDING}
+
+
+def test_what_was_signed_too_long_ago_is_not_funded_among_others_either() -> None:
+    client = make.ClientFactory()
+    rhea, olga = make.staff("rhea", Role.RISK), make.staff("olga", Role.OPERATIONS)
+    (loan,) = opening.open_offers(
+        [offer(client, make.borrower("alice", client))], approved_by=rhea, actor=olga, now=NOW
+    )
+    late = NOW + loans.PAID_OUT_WITHIN
+    with pytest.raises(loans.UnableToFund, match="signed more than 14 days ago: offer it anew"):
+        opening.fund_all([(loan, make.draw_permit(loan, now=late))], actor=olga, now=late)

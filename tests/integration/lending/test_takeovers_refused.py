@@ -192,6 +192,20 @@ def test_what_can_not_be_taken_over_at_all(cast: Cast) -> None:
     assert problem.startswith("loans, row 3, row: 2 cells where the first row names")
 
 
+def test_a_rate_is_reset_on_the_days_on_which_its_interest_is_paid(cast: Cast) -> None:
+    """Resets are counted back from the maturity; other pay days would announce interest at rates that change."""
+    (problem,) = check(of_kind(FLOATING, next_due_date="2021-06-10"))
+    assert problem.endswith("counted from its maturity: this one ends on 2021-05-25")
+    assert check(of_kind(FLOATING, next_due_date="2021-05-25")) == []
+
+
+def test_a_default_rate_that_nobody_names_is_five_points_more_or_none(cast: Cast) -> None:
+    (problem,) = check(files([{**LOAN, "annual_rate": "0.97"}]))
+    assert problem.endswith(
+        "a default rate of 102 %, five points above the annual one, is not from 97 % on and below 100 %"
+    )
+
+
 def test_a_client_whose_review_is_overdue_is_not_taken_over(cast: Cast) -> None:
     late = datetime.combine(KycCase.objects.get(client=cast.harbourside).review_date, CUT_OVER.timetz())
     loan = {**LOAN, "maturity_date": f"{late.year + 1}-01-01"}
