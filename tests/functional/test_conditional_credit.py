@@ -17,8 +17,8 @@ from risk import conditional_credits, confirming, credit_policies, invariants, l
 from risk.models import CallEvent, CallState, ConditionalCredit, CreditPolicy, SaleCause
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetNetworkFactory, LadderTermsFactory
-from tests.factories.risk import Desk
-from tests.functional.test_a_cure_in_its_final_confirmation import hear, reads, send, wrongful
+from tests.factories.risk import Desk, wrongful
+from tests.functional.test_a_cure_in_its_final_confirmation import hear, reads, send
 
 D = Decimal
 CAP = "100000"
