@@ -166,11 +166,12 @@ def test_what_restores_the_margin_of_a_pool_comes_before_it(desk: Desk) -> None:
     (first,) = desk.orders(loan)
     desk.step(BTC="21500")
     call = desk.call(loan)  # what is sold for one loan leaves the others' margin as it is
-    desk.steps(3, BTC="17000")
-    desk.steps(2)
+    desk.step(BTC="17000")  # past the gap limit
     first.refresh_from_db()
     assert (first.state, first.filled_quantity) == ("cancelled", 0)
-    assert [(order.cause.kind, order.cause.call) for order in desk.orders(loan)[1:]] == [("liquidation_level", call)]
+    (second,) = desk.orders(loan)[1:]
+    assert (second.cause.kind, second.cause.call) == ("liquidation_level", call)
+    assert second.ordered_at == second.cause.declared_at  # at the instant that decided it
     assert invariants.check() == []
     desk.steps(3, BTC="40000")  # nothing was sold, and the price is back: now the default's turn comes again
     live = [order.cause.kind for order in desk.orders(loan) if order.state in LIVE_ORDER_STATES]
