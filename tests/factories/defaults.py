@@ -6,7 +6,7 @@ from lending import dunning
 from lending.models import Loan, LoanState, Obligation, Product
 from risk import default_sales
 from risk.models import SaleCause
-from tests.factories.lending import ProductFactory
+from tests.factories.lending import AssetFactory, ProductFactory
 from tests.factories.risk import Desk
 
 
@@ -24,10 +24,12 @@ def in_default(desk: Desk, loan: Loan, *, part: str = "") -> Loan:
     return loan
 
 
-def in_default_in_a_pool(desk: Desk) -> tuple[Loan, Loan]:
-    """Return a loan in default and another that shares its collateral and is not."""
+def in_default_in_a_pool(desk: Desk, *, beside: str = "USD") -> tuple[Loan, Loan]:
+    """Return a loan in default and another, of any asset, that shares its collateral and is not."""
     loan = desk.loan("20000", opens_pool=True, BTC="2")
-    line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
+    line: Product = ProductFactory(
+        tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms, asset=AssetFactory(code=beside)
+    )
     other = desk.loan("10000", pool=loan, product=line)
     row = Obligation.objects.get(loan=loan)
     for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):

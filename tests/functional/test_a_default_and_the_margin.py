@@ -13,6 +13,7 @@ from risk import incidents, invariants, liquidations, prices, sale_plans, sales
 from risk.endings import GIVES_WAY
 from risk.models import (
     LIVE_ORDER_STATES,
+    AssetPolicy,
     DecisionLog,
     Incident,
     LiquidationOrder,
@@ -164,6 +165,16 @@ def test_no_shortfall_is_taken_for_a_default_before_the_custodian_was_heard(
     desk.step()
     loan.refresh_from_db()
     assert loan.state == LoanState.WORKOUT
+
+
+def test_what_a_sale_for_a_default_costs_is_of_its_own_loan(desk: Desk) -> None:
+    AssetPolicy.objects.filter(asset__code="USDC").update(half_spread=D("0.05"))
+    loan, other = in_default_in_a_pool(desk, beside="USDC")
+    assert other.asset.code == "USDC"
+    agreed(desk, loan)
+    desk.step()
+    (order,) = desk.orders(loan)
+    assert order.quantity * 40_000 < desk.payoff(loan) * D("1.05")
 
 
 def test_what_is_left_to_people_stays_open_while_another_sale_stands(desk: Desk) -> None:
