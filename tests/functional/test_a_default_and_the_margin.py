@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from lending.models import Loan, LoanState, MarginAccount
+from lending import approvals, corrections, dunning, repayments
+from lending.models import Loan, LoanState, MarginAccount, Obligation, Product
 from otc import ports, quotes, rfqs
 from otc.models import Commitment
-from risk import incidents, invariants, liquidations, prices, sale_plans, sales
+from risk import default_sales, incidents, invariants, liquidations, prices, sale_plans, sales, waivers
 from risk.endings import GIVES_WAY
 from risk.models import (
     LIVE_ORDER_STATES,
@@ -25,6 +26,7 @@ from risk.models import (
 from risk.restraints import UNHEARD, UNSETTLED
 from tests.factories.dealers import ScriptedDealer
 from tests.factories.defaults import agreed, in_default, in_default_in_a_pool
+from tests.factories.lending import ProductFactory
 from tests.factories.otc import CODES, DealerFactory
 from tests.factories.risk import Desk, wrongful
 
@@ -167,6 +169,30 @@ def test_no_shortfall_is_taken_for_a_default_before_the_custodian_was_heard(
     assert loan.state == LoanState.WORKOUT
 
 
+def test_an_agreement_is_for_the_default_that_was_meant(desk: Desk) -> None:
+    line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
+    loan = in_default(desk, desk.loan("20000", product=line, BTC="1"))
+    row = Obligation.objects.get(loan=loan, state="defaulted")
+    asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
+    assert asked.payload["default_at"] == row.default_at.isoformat()
+    desk.deposit(loan, "USD", "500")
+    late = repayments.record(loan, D(500), key="late", received_at=row.due_at, now=desk.now)
+    reversal = corrections.ask_reversal(late, cause="wrong", reason="Quayside's", maker=desk.operations, now=desk.now)
+    approvals.decide(reversal, checker=desk.second, approve=True, now=desk.now)
+    row.refresh_from_db()
+    desk.now = row.default_at
+    dunning.work_due(now=desk.now)
+    desk.step()
+    asked.expires_at = desk.now + dt.timedelta(hours=1)
+    asked.save(update_fields=["expires_at"])
+    said = desk.page(desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
+    assert "Refused: the default that was meant is over; it is in another by now" in said
+    del asked.payload["default_at"]  # as it was asked for by an earlier version
+    with pytest.raises(approvals.UnableToApprove, match="ask for it anew"):
+        default_sales.carry_out(asked, now=desk.now)
+    assert not SaleCause.objects.exists()
+
+
 def test_what_a_sale_for_a_default_costs_is_of_its_own_loan(desk: Desk) -> None:
     AssetPolicy.objects.filter(asset__code="USDC").update(half_spread=D("0.05"))
     loan, other = in_default_in_a_pool(desk, beside="USDC")
@@ -194,3 +220,15 @@ def test_what_is_left_to_people_stays_open_while_another_sale_stands(desk: Desk)
     desk.step()
     refused.refresh_from_db()
     assert (sales.standing(account.pk), refused.closed_at) == ({}, desk.now)
+
+
+def test_why_no_call_was_made_goes_on_beside_a_sale_that_does_not_pay_all(desk: Desk) -> None:
+    loan, _other = in_default_in_a_pool(desk)
+    desk.step(BTC="21500")
+    until = desk.now + dt.timedelta(days=1)
+    asked = waivers.ask(desk.call(loan), until=until, reason="they pay", maker=desk.risk, now=desk.now)
+    approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
+    desk.step()
+    cause = agreed(desk, loan)
+    assert reasons(cause, "no_call") == {f"the call is waived until {until:%Y-%m-%d %H:%M} UTC"}
+    assert invariants.check() == []
