@@ -18,7 +18,7 @@ from lending.engine import money
 from otc import blocks, ports, rfqs
 from otc.engine import allocation, execution
 from otc.models import BlockOrder, Commitment, Dealer, Quote, Rfq
-from risk import endings, exposures, liquidations, prices, two_keys
+from risk import endings, exposures, liquidations, prices, restraints, two_keys
 from risk.engine.ladder import past_gap_limit
 
 EXECUTABLE_AT_LEAST = 2
@@ -300,6 +300,9 @@ def _still_wanted(
     Money or collateral that was credited since the order was made counts at once. While a mark that an account hangs
     on is not good, its order is neither stopped nor sold, unless the account is over its target at the best bound.
     Nor is the order of a frozen account, or in a grace period one of an account that is not past its gap limit.
+
+    An order for a default needs what it needed to be made: good marks of all that the account holds and owes, or the
+    agreement of two persons. It is stopped at once when it gives way, or its default is over.
     """
     opened = [part for part in parts if blocks.open_quantity(part.order) > 0]
     facts = exposures.load_locked({part.order.margin_account_id for part in opened}, now=now)
@@ -311,8 +314,13 @@ def _still_wanted(
         judged = exposures.judge(found, marks)
         if on == Rfq.Basis.IN_GRACE and not past_gap_limit(judged.exposed, found.ladder, found.terms.gap_limit):
             continue
-        over = part.order.cause.closed_at is not None
-        if not over and not endings.outcome(part.order.cause, found, judged):
+        cause = part.order.cause
+        unpaid = endings.sold_for(cause, found)
+        over = cause.closed_at is not None or bool(endings.default_stops(cause, found, unpaid))
+        if not over and cause.loan_id is not None:
+            if not restraints.on_sale(found, judged, cause.episode, now=now):
+                wanted.append(part)
+        elif not over and not endings.outcome(cause, found, unpaid, judged):
             wanted.append(part)
         elif judged.good or over:
             liquidations.stop(part.order, reason="no longer needed when a bid was to be accepted", now=now)

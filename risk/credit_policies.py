@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from lending import access, approvals, audit
+from lending import access, approvals, audit, reasons
 from lending.engine import money
 from lending.models import Approval, Asset, User
 from risk.models import LEAST_WAIT_S, LONGEST_WAIT_S, CreditPolicy
@@ -66,8 +66,7 @@ def ask(
         raise UnableToSetPolicy("a transfer counts for a minute at least and six hours at most")
     if start_at < now:
         raise UnableToSetPolicy("a policy can not begin in the past")
-    if not reason.strip():
-        raise UnableToSetPolicy("say what it rests on")
+    said = reasons.kept(reason, UnableToSetPolicy, missing="say what it rests on", most=_LETTERS)
     _check_alone(asset)
     payload = {
         "asset": asset.code,
@@ -75,7 +74,7 @@ def ask(
         "min_confirmations": min_confirmations,
         "cap_usd": money.text(cap_usd),
         "wait_s": wait_s,
-        "reason": reason.strip()[:_LETTERS],
+        "reason": said,
         "start_at": start_at.isoformat(),
     }
     return approvals.request(KIND, payload, maker=maker, now=now, time_to_live=_A_DECISION)
@@ -95,11 +94,10 @@ def ask_end(policy: CreditPolicy, *, reason: str, maker: User, now: datetime) ->
     access.require_role(maker, *MAKERS)
     if policy.end_at is not None:
         raise UnableToSetPolicy(f"it ended {policy.end_at:%d %b %Y %H:%M} UTC already")
-    if not reason.strip():
-        raise UnableToSetPolicy("say why it ends")
+    said = reasons.kept(reason, UnableToSetPolicy, missing="say why it ends", most=_LETTERS)
     if policy.pk in {asked.payload["policy"] for asked in waiting(now=now) if asked.kind == END}:
         raise UnableToSetPolicy("its end waits for a second person already")
-    payload = {"policy": policy.pk, "what": str(policy), "reason": reason.strip()[:_LETTERS]}
+    payload = {"policy": policy.pk, "what": str(policy), "reason": said}
     return approvals.request(END, payload, maker=maker, now=now, time_to_live=_A_DECISION)
 
 

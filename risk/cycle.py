@@ -1,6 +1,6 @@
 """One marking cycle of a shard group: screen the book in floats, decide every candidate exactly, write crossers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -66,7 +66,7 @@ class _Case:
     sold: bool
     judged: Judgement
     waiver: Waiver | None = None
-    sold_for: tuple[int, ...] = ()
+    sold_for: Mapping[int | None, datetime] = field(default_factory=dict)
     was: str = ""
     breach: Breach | None = None
     no_call: Undone | None = None
@@ -184,15 +184,17 @@ def _cases(keys: list[int], marks: Marks, *, now: datetime) -> Iterator[_Case]:
     latest = latest.distinct("margin_account").select_related("margin_account__terms", "client", "notice", "cure_asset")
     calls = {call.margin_account_id: call for call in latest}
     causes = SaleCause.objects.filter(margin_account__in=keys).exclude(outcome=SaleCause.LEVEL_LEFT)
-    known = list(causes.values_list("margin_account", "episode", "loan", "closed_at"))
-    sold = {(account, episode) for account, episode, _loan, _closed_at in known}
-    for_default = {account: (loan,) for account, _episode, loan, closed_at in known if loan and closed_at is None}
+    known = list(causes.values_list("margin_account", "episode", "loan", "declared_at", "closed_at"))
+    sold = {(account, episode) for account, episode, _loan, _declared_at, _closed_at in known}
+    for_default: dict[int, dict[int | None, datetime]] = {
+        account: {loan: since} for account, _episode, loan, since, closed_at in known if loan and closed_at is None
+    }
     waived = waivers.active(keys, now=now)
     for key, stands in facts.items():
         call = calls.get(key)
         has_cause = call is not None and (key, call.episode) in sold
         judged = exposures.judge(stands, marks)
-        yield _Case(stands, statuses[key], call, has_cause, judged, waived.get(key), for_default.get(key, ()))
+        yield _Case(stands, statuses[key], call, has_cause, judged, waived.get(key), for_default.get(key, {}))
 
 
 def _step(case: _Case, report: CycleReport) -> None:
@@ -269,7 +271,7 @@ def _breach(case: _Case, *, now: datetime) -> None:
         reason = "nothing is left to sell; what is owed is worked out with the client"
         case.no_call = Undone(facts.account, status.episode, "no_call", reason)
         return
-    if reason := _held_back(case):
+    if reason := _held_back(case, now=now):
         case.held_back = True
         case.no_call = Undone(facts.account, status.episode, "no_call", reason, since=status.since)
         return
@@ -282,13 +284,13 @@ def _breach(case: _Case, *, now: datetime) -> None:
     case.breach = Breach(facts, case.judged, status.episode)
 
 
-def _held_back(case: _Case) -> str:
+def _held_back(case: _Case, *, now: datetime) -> str:
     """
     Return why a breach is not called yet: all that is owed is in default and sold for; a waiver, which ends at a higher
     level; or a small sum, which counts at the first.
     """
     state, terms = case.judged.state, case.facts.terms
-    if reason := restraints.by_default(case.facts, case.judged, case.sold_for):
+    if reason := restraints.by_default(case.facts, case.judged, case.sold_for, now=now):
         return reason
     if case.waiver is not None and waivers.covers(case.waiver, state):
         return f"the call is waived until {case.waiver.until:%Y-%m-%d %H:%M} UTC"

@@ -14,14 +14,14 @@ from django.db import transaction
 from django.db.models import CharField, Exists, Max, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 
-from lending import access, approvals, events, loans, notices
+from lending import access, approvals, events, loans, notices, reasons
 from lending.engine import figures, money
 from lending.interest import Debt
 from lending.models import WHOLE, Approval, Loan, LoanState, Notice, Obligation, User
 from lending.notices import Letter
-from risk import exposures, incidents, letters, margin_calls, prices
-from risk.exposures import AccountFacts
-from risk.models import MarginCall, MarginState, MarginStatus, SaleCause
+from risk import exposures, incidents, letters, margin_calls, prices, restraints
+from risk.exposures import AccountFacts, Judgement
+from risk.models import DecisionLog, MarginCall, MarginState, MarginStatus, SaleCause
 
 KIND = "sell_for_default"
 ASKERS = access.RISK_ROLES
@@ -105,18 +105,19 @@ def ask(loan: Loan, *, reason: str, maker: User, now: datetime) -> Approval:
         If the maker is not of risk.
     """
     access.require_role(maker, *ASKERS)
-    said = reason.strip()
-    if not said:
-        raise UnableToSell("say why: the second person reads it")
-    if len(said) > REASON_LENGTH:
-        raise UnableToSell(f"the reason has {len(said)} characters, and {REASON_LENGTH} are kept")
+    said = reasons.kept(reason, UnableToSell, missing="say why: the second person reads it", most=REASON_LENGTH)
     row, refusal = _stands(loan)
     if refusal or row is None:
         raise UnableToSell(refusal)
     if waiting(loan, now=now) is not None:
         raise UnableToSell("it was asked for already, and waits for the head of risk")
-    payload = {"loan": str(loan.public_id), "asked_for": row.due_date.isoformat(), "what": row.kind, "reason": said}
+    payload = {"loan": str(loan.public_id), **_meant(row), "reason": said}
     return approvals.request(KIND, payload, maker=maker, now=now, client=loan.client)
+
+
+def _meant(row: Obligation) -> dict[str, str]:
+    """Return which default is meant: the same sum may be in default a second time, when its first was undone."""
+    return {"asked_for": row.due_date.isoformat(), "what": row.kind, "default_at": row.default_at.isoformat()}
 
 
 @transaction.atomic
@@ -127,7 +128,8 @@ def carry_out(approval: Approval, *, now: datetime) -> SaleCause:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If the loan is not in that default any more, or its collateral is being sold already.
+        If the loan is not in that default any more, its collateral is being sold already, or the request is from
+        before requests said which default they mean.
     """
     asked = approval.payload
     loan = Loan.objects.get(public_id=asked["loan"])
@@ -136,15 +138,18 @@ def carry_out(approval: Approval, *, now: datetime) -> SaleCause:
     row, refusal = _stands(loan)
     if refusal or row is None:
         raise approvals.UnableToApprove(refusal)
-    if (row.due_date.isoformat(), row.kind) != (asked["asked_for"], asked["what"]):
+    if "default_at" not in asked:
+        raise approvals.UnableToApprove("the request does not say since when the loan is in default: ask for it anew")
+    if not _meant(row).items() <= asked.items():
         raise approvals.UnableToApprove("the default that was meant is over; it is in another by now")
     marks = prices.current(now=now)
     judged = exposures.judge(facts, marks)
     owed = next((payoff.total for debt, payoff in facts.debts if debt.pk == loan.pk), money.ZERO)
+    status, _ = MarginStatus.objects.get_or_create(margin_account=facts.account, defaults={"since": now})
     cause = SaleCause.objects.create(
         client_id=loan.client_id,
         margin_account=facts.account,
-        episode=_episode(facts, now=now),
+        episode=_episode(facts, status),
         kind=_CAUSES.get(_Asked(row.kind), _Kind.PAYMENT_DEFAULT),
         loan=loan,
         approval=approval,
@@ -161,6 +166,7 @@ def carry_out(approval: Approval, *, now: datetime) -> SaleCause:
         },
         declared_at=now,
     )
+    _move_on(cause, facts, judged, status, now=now)
     notices.enqueue([_letter(loan, row, owed, key=f"default_sale:{loan.public_id}:{cause.episode}")], now=now)
     facts_told = {
         "account": str(facts.account.public_id),
@@ -172,21 +178,34 @@ def carry_out(approval: Approval, *, now: datetime) -> SaleCause:
     return cause
 
 
-def _episode(facts: AccountFacts, *, now: datetime) -> int:
-    """Return an episode of a locked account's own for a sale without a call, so that no call to come shares it."""
+def _episode(facts: AccountFacts, status: MarginStatus) -> int:
+    """Return an episode of a locked account's own for a sale without a call."""
     account = facts.account
-    status, _ = MarginStatus.objects.get_or_create(margin_account=account, defaults={"since": now})
     known = (
         status.episode,
         account.margin_calls.aggregate(last=Max("episode"))["last"],
         account.sale_causes.aggregate(last=Max("episode"))["last"],
     )
-    episode = 1 + max(number or 0 for number in known)
-    MarginStatus.objects.filter(margin_account=account).update(episode=episode)
-    uncalled = not MarginCall.objects.filter(margin_account=account, state__in=margin_calls.RUNNING).exists()
-    if uncalled and status.state in _BREACHED:
-        incidents.log(account, episode, "no_call", incidents.FOR_DEFAULT, now=now)
-    return episode
+    return 1 + max(number or 0 for number in known)
+
+
+def _move_on(cause: SaleCause, facts: AccountFacts, judged: Judgement, status: MarginStatus, *, now: datetime) -> None:
+    """
+    Have a locked account's status count the episode of a cause, so that no call to come shares it.
+
+    Why its breach is not called is written down in that episode too: this sale, or what it was before until the next
+    round says.
+    """
+    account = facts.account
+    MarginStatus.objects.filter(margin_account=account).update(episode=cause.episode)
+    called = MarginCall.objects.filter(margin_account=account, state__in=margin_calls.RUNNING)
+    if status.state not in _BREACHED or called.exists():
+        return
+    uncalled = DecisionLog.objects.filter(margin_account=account, episode=status.episode, decision="no_call")
+    before = uncalled.filter(last_at__gte=status.since).order_by("-last_at", "-pk").values_list("reason", flat=True)
+    reason = restraints.by_default(facts, judged, {cause.loan_id: now}, now=now) or before.first()
+    if reason:
+        incidents.log(account, cause.episode, "no_call", reason, now=now)
 
 
 def _letter(loan: Loan, row: Obligation, owed: Decimal, *, key: str) -> Letter:

@@ -66,16 +66,23 @@ def sold_for(cause: SaleCause, facts: AccountFacts) -> tuple[Loan, ...]:
     return tuple(loan for loan in facts.loans if loan.pk == cause.loan_id) if defaulted.exists() else ()
 
 
-def aim(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks) -> sale_plans.Aim:
-    """Return what the sale behind a cause is to reach."""
+def aim(
+    cause: SaleCause, facts: AccountFacts, unpaid: Sequence[Loan], judged: Judgement, marks: Marks
+) -> sale_plans.Aim:
+    """Return what the sale behind a cause is to reach; `unpaid` is what it is `sold_for`."""
     if cause.loan_id is None:
         return sale_plans.to_restore(facts, judged)
-    return sale_plans.to_pay_off(facts, sold_for(cause, facts), marks)
+    return sale_plans.to_pay_off(facts, unpaid, marks)
 
 
-def default_over(cause: SaleCause, facts: AccountFacts) -> str:
+def default_stops(cause: SaleCause, facts: AccountFacts, unpaid: Sequence[Loan]) -> str:
+    """Return why orders of a sale for a default are stopped; "" where none are, and for any other sale."""
+    return default_over(cause, facts, unpaid) or gives_way(cause)
+
+
+def default_over(cause: SaleCause, facts: AccountFacts, unpaid: Sequence[Loan]) -> str:
     """Return why a sale for a default has nothing to sell for any more; "" while it has, and for any other sale."""
-    if cause.loan_id is None or sold_for(cause, facts):
+    if cause.loan_id is None or unpaid:
         return ""
     return "default_undone" if any(loan.pk == cause.loan_id for loan in facts.loans) else "debt_gone"
 
@@ -100,16 +107,16 @@ def price_came_back(kind: str, facts: AccountFacts, judged: Judgement) -> bool:
     return judged.good and not judged.exposed.exceeds(facts.terms.accelerated_ltv if level else facts.terms.clear_ltv)
 
 
-def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
+def outcome(cause: SaleCause, facts: AccountFacts, unpaid: Sequence[Loan], judged: Judgement) -> str:
     """
-    Return why nothing more has to be sold for a cause; "" when something has.
+    Return why nothing more has to be sold for a cause; "" when something has. `unpaid` is what it is `sold_for`.
 
     Before every further clip, as before the first: what was called for has been paid (at the liquidation level that
     alone is not enough), the target holds, or, while nothing was sold, the level that clears a call, or after a sale
     at the liquidation level the level below that. Of a default: the loan is paid off, or the default was undone.
     """
     if cause.loan_id is not None:
-        return default_over(cause, facts)
+        return default_over(cause, facts, unpaid)
     if not facts.loans:
         return "debt_gone"
     exposed, terms = judged.exposed, facts.terms
@@ -125,7 +132,7 @@ def outcome(cause: SaleCause, facts: AccountFacts, judged: Judgement) -> str:
     return SaleCause.LEVEL_LEFT if level and not sold and price_came_back(cause.kind, facts, judged) else ""
 
 
-def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks) -> bool:
+def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, unpaid: Sequence[Loan], marks: Marks) -> bool:
     """Return whether live orders have clearly more open than their sale still needs, and nothing is in flight."""
     in_flight = any(order.committed_quantity for order in live) or _unsettled(live, facts)
     if in_flight or not any(open_quantity(order) for order in live):
@@ -133,7 +140,7 @@ def too_much(live: Sequence[LiquidationOrder], facts: AccountFacts, marks: Marks
     judged = exposures.judge(facts, marks)
     if not judged.good:
         return False
-    needed = aim(live[0].cause, facts, judged, marks)
+    needed = aim(live[0].cause, facts, unpaid, judged, marks)
     if needed.gap <= 0:
         return True
     with money.exact():

@@ -81,7 +81,7 @@ _BROKEN: tuple[tuple[str, str, str], ...] = (
         SELECT 'cause', c.id FROM risk_salecause c
             CROSS JOIN (SELECT max(last_round_at) - interval '1 hour' AS hour_ago FROM risk_shardlease) r
             WHERE c.closed_at IS NULL
-              AND NOT EXISTS (SELECT FROM risk_liquidationorder o WHERE o.margin_account_id = c.margin_account_id
+              AND NOT EXISTS (SELECT FROM risk_liquidationorder o WHERE o.cause_id = c.id
                               AND (o.state IN ('pending', 'working', 'paused') OR o.closed_at >= r.hour_ago))
               AND NOT EXISTS (SELECT FROM risk_decisionlog d
                               WHERE d.margin_account_id = c.margin_account_id AND d.episode = c.episode

@@ -1,12 +1,12 @@
 """Liquidations: a declared cause, the smallest sale, and again until the target holds or nothing is left."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from lending import collateral, events, ids, loans, margin_accounts, repayments
+from lending import events, loans, margin_accounts, repayments
 from lending.models import Loan, LoanState, Pledge
 from risk import (
     confirming,
@@ -32,13 +32,12 @@ from risk.models import (
     MarginCall,
     MarginState,
     MarginStatus,
-    PriceSnapshot,
     Quality,
     SaleCause,
 )
 from risk.orders import commit, open_quantity, record_fill, stop, uncommit
 from risk.prices import Marks
-from risk.sale_plans import SalePlan, UnableToPlan
+from risk.sale_plans import UnableToPlan
 
 __all__ = [
     "commit",
@@ -50,8 +49,6 @@ __all__ = [
     "stop",
     "uncommit",
 ]
-
-_SELLABLE = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED)
 
 
 def held(status: MarginStatus, *, now: datetime) -> bool:
@@ -97,19 +94,42 @@ def complete_due(*, now: datetime) -> int:
     )  # fmt: skip
     paid = endings.paid_in_time(cause for cause, _account in causes)
     sold = set(endings.filled().filter(cause__in=[cause for cause, _account in causes]).values_list("cause", flat=True))
-    done = 0
+    done, passed_over = 0, []
     for cause, account in causes:
         if cause in busy:
             # Looked at without a lock first: most orders of a crash go on as they are.
-            judged, kind = exposures.judge(facts[account], marks), busy[cause][0].cause.kind
-            over = cause not in sold and endings.price_came_back(kind, facts[account], judged)
-            over = over or bool(_default_stops(busy[cause][0].cause, facts[account]))
-            replan = endings.replan_due(busy[cause], now=now) and endings.too_much(busy[cause], facts[account], marks)
+            stands, live = facts[account], busy[cause]
+            judged, unpaid = exposures.judge(stands, marks), endings.sold_for(live[0].cause, stands)
+            over = cause not in sold and endings.price_came_back(live[0].cause.kind, stands, judged)
+            over = over or bool(endings.default_stops(live[0].cause, stands, unpaid))
+            replan = endings.replan_due(live, now=now) and endings.too_much(live, stands, unpaid, marks)
             if cause in paid or over or replan:
                 done += _trim(cause, account, now=now)
         elif account not in unsettled:
             done += _advance(cause, account, now=now)
+        else:
+            passed_over.append(cause)
+    _say_passed_over(passed_over, now=now)
     return done
+
+
+def _say_passed_over(cause_ids: Sequence[int], *, now: datetime) -> None:
+    """Write down why nothing is ordered for causes while other orders of their accounts hold the collateral."""
+    if not cause_ids:
+        return
+    causes = SaleCause.objects.filter(pk__in=cause_ids).select_related("margin_account").order_by("pk")
+    incidents.log_many(
+        [
+            incidents.Undone(cause.margin_account, cause.episode, "sale_waits", _held_by_others(cause))
+            for cause in causes
+        ],
+        now=now,
+    )
+
+
+def _held_by_others(cause: SaleCause) -> str:
+    """Return why nothing is ordered for a cause while the collateral is held for another."""
+    return endings.gives_way(cause) or restraints.UNSETTLED
 
 
 def _live_by_cause(causes: Iterable[int]) -> dict[int, list[LiquidationOrder]]:
@@ -146,7 +166,7 @@ def _declare(account_id: int, *, now: datetime) -> SaleCause | None:
     judged = exposures.judge(facts, marks)
     if call.state not in margin_calls.RUNNING or judged.state != MarginState.LIQUIDATE:
         return None
-    excused = restraints.by_default(facts, judged, sold_for)
+    excused = restraints.by_default(facts, judged, sold_for, now=now)
     if reason := excused or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "sale_waits", reason, now=now)
         return None
@@ -192,9 +212,13 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
     """Order the next slice of a cause, or close it; returns whether either happened."""
     facts = exposures.load_locked([account_id], now=now)[account_id]
     cause = SaleCause.objects.select_related("margin_account__client", "call__client").get(pk=cause_id)
-    if cause.closed_at is not None or facts.held or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
+    if cause.closed_at is not None or cause.orders.filter(state__in=LIVE_ORDER_STATES).exists():
         return False
     now = max(now, cause.declared_at)  # a round that began earlier may have waited for the lock
+    facts = _given_back(cause, facts, now=now)
+    if facts.held:
+        incidents.log(facts.account, cause.episode, "sale_waits", _held_by_others(cause), now=now)
+        return False
     call = cause.call
     # Nothing is sold before what its client has set aside is used, whichever worker comes first to an expired call.
     if (
@@ -203,16 +227,22 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
         and reserved_cures.carry_out(margin_calls.locked(call.pk), now=now)
     ):
         facts = exposures.load_locked([account_id], now=now)[account_id]
+    return _go_on(cause, facts, now=now)
+
+
+def _go_on(cause: SaleCause, facts: AccountFacts, *, now: datetime) -> bool:
+    """Order the next slice of a cause, or close it, with nothing of its account's collateral held. Under the lock."""
+    call = cause.call
     marks = prices.current(now=now)
     unpaid = endings.sold_for(cause, facts)
-    if unpaid and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
+    put_off = (endings.gives_way(cause) or restraints.on_default(cause, now=now)) if unpaid else ""
+    if unpaid and not put_off and all(sale_plans.is_dust(pledge, marks) for pledge in facts.pledges):
         return _shortfall(cause, facts, unpaid, now=now)
     judged = exposures.judge(facts, marks)
-    put_off = endings.gives_way(cause) or restraints.on_default(cause, now=now)
     if unpaid and (reason := put_off or restraints.on_sale(facts, judged, cause.episode, now=now)):
         incidents.log(facts.account, cause.episode, "sale_waits", reason, now=now)
         return False
-    if ending := endings.outcome(cause, facts, judged):
+    if ending := endings.outcome(cause, facts, unpaid, judged):
         return _close(cause, ending, now=now)
     if call is not None and not cause.orders.exists():
         expired = cause.kind == SaleCause.Kind.EXPIRED_CALL
@@ -220,13 +250,31 @@ def _advance(cause_id: int, account_id: int, *, now: datetime) -> bool:
         if confirming.holds(call, facts, judged, marks, level=level, now=now):
             incidents.log(facts.account, cause.episode, "sale_waits", confirming.WAITS, now=now)
             return False
-    return _sell(cause, facts, judged, marks, now=now)
+    return _sell(cause, facts, unpaid, judged, marks, now=now)
 
 
-def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks, *, now: datetime) -> bool:
+def _given_back(cause: SaleCause, facts: AccountFacts, *, now: datetime) -> AccountFacts:
+    """
+    Return an account's facts once its sale for a default has given its orders back to a cause that comes before it.
+
+    What is committed of them is in flight: that settles first. The caller holds the lock.
+    """
+    if cause.loan_id is not None or not facts.held:
+        return facts
+    account = facts.account.pk
+    live = LiquidationOrder.objects.filter(
+        margin_account=account, state__in=LIVE_ORDER_STATES, cause__loan__isnull=False
+    )
+    stopped = [stop(order, reason=endings.GIVES_WAY, now=now) for order in live.order_by("public_id")]
+    return exposures.load_locked([account], now=now)[account] if any(stopped) else facts
+
+
+def _sell(
+    cause: SaleCause, facts: AccountFacts, unpaid: Sequence[Loan], judged: Judgement, marks: Marks, *, now: datetime
+) -> bool:
     """Order the next slice of a cause, or leave it to people with a reason."""
     try:
-        plan = sale_plans.plan(facts, endings.aim(cause, facts, judged, marks), marks)
+        plan = sale_plans.plan(facts, endings.aim(cause, facts, unpaid, judged, marks), marks)
     except UnableToPlan as refused:
         return _refuse(facts, cause, str(refused), now=now)
     # Two persons have agreed to pay a loan in default off out of its collateral, whatever that takes.
@@ -238,7 +286,7 @@ def _sell(cause: SaleCause, facts: AccountFacts, judged: Judgement, marks: Marks
         degraded = judged.quality == Quality.DEGRADED
         kind = two_keys.SALE_ON_DEGRADED if degraded else two_keys.SALE_IN_GRACE
         two_keys.use(kind, facts.account, cause.episode, now=now)
-    _order(cause, facts, plan, judged, prices.snapshot(marks, now=now), now=now)
+    orders.place(cause, facts, unpaid, plan, judged, prices.snapshot(marks, now=now), now=now)
     return True
 
 
@@ -249,44 +297,6 @@ def _refuse(facts: AccountFacts, cause: SaleCause, reason: str, *, now: datetime
     return False
 
 
-def _order(
-    cause: SaleCause, facts: AccountFacts, plan: SalePlan, judged: Judgement, snapshot: PriceSnapshot, *, now: datetime
-) -> None:
-    """Write the orders of a slice and set their collateral aside."""
-    account = facts.account
-    # An episode may have a cause that was taken back before anything was sold: its slices keep their numbers.
-    earlier = account.orders.filter(episode=cause.episode)
-    slice_number = 1 + max(earlier.values_list("slice", flat=True), default=0)
-    basis = {"debt": f"{judged.exposed.debt:f}", "weighted": f"{judged.exposed.weighted:f}"}
-    for planned in plan.sales:
-        order = LiquidationOrder.objects.create(
-            public_id=ids.derived("order", account.public_id, cause.episode, slice_number, planned.asset.code),
-            client_id=account.client_id,
-            margin_account=account,
-            episode=cause.episode,
-            slice=slice_number,
-            asset=planned.asset,
-            cause=cause,
-            quantity=planned.sale.quantity,
-            plan={**planned.as_json(), **basis, "full_close": plan.full_close},
-            mark_price=planned.terms.price,
-            snapshot=snapshot,
-            ordered_at=now,
-        )
-        collateral.hold(account, planned.asset, order.quantity, key=f"hold:{order.public_id}", now=now)
-        orders.announce(
-            order, "liquidation_ordered", f"Selling {letters.amount(order.quantity, planned.asset.code)}", now=now
-        )
-    for loan in endings.sold_for(cause, facts):
-        if loan.state in _SELLABLE:
-            loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
-    call = cause.call
-    if call is not None and call.state not in (CallState.LIQUIDATING, CallState.LIQUIDATED):
-        call.state = CallState.LIQUIDATING
-        call.save(update_fields=["state"])
-        letters.record(call, "liquidating", now=now, facts={"cause": cause.kind, "slice": slice_number})
-
-
 @transaction.atomic
 def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     """Stop live orders whose open rest is no longer needed because money or collateral came, or the price did."""
@@ -295,12 +305,12 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     cause = SaleCause.objects.select_related("call").get(pk=cause_id)
     marks = prices.current(now=now)
     judged = exposures.judge(facts, marks)
-    any_mark = cause.kind == SaleCause.Kind.EXPIRED_CALL or cause.loan_id is not None
-    ending = endings.outcome(cause, facts, judged) if judged.good or any_mark else ""
+    unpaid, any_mark = endings.sold_for(cause, facts), cause.kind == SaleCause.Kind.EXPIRED_CALL
+    ending = endings.outcome(cause, facts, unpaid, judged) if judged.good or any_mark else ""
     over = ending == "paid_in_time" or (ending in ("below_clear", SaleCause.LEVEL_LEFT) and judged.good)
-    if stops := _default_stops(cause, facts):
+    if stops := endings.default_stops(cause, facts, unpaid):
         over, ending = True, stops
-    if not over and not endings.too_much(live, facts, marks):
+    if not over and not endings.too_much(live, facts, unpaid, marks):
         return False
     reason = ending.replace("_", " ") if over else "less is needed now"
     stopped = [stop(order, reason=reason, now=now) for order in live]
@@ -309,16 +319,11 @@ def _trim(cause_id: int, account_id: int, *, now: datetime) -> bool:
     return _advance(cause_id, account_id, now=now)
 
 
-def _default_stops(cause: SaleCause, facts: AccountFacts) -> str:
-    """Return why live orders of a sale for a default are stopped; "" where none are, and for any other sale."""
-    return endings.default_over(cause, facts) or endings.gives_way(cause)
-
-
 def _shortfall(cause: SaleCause, facts: AccountFacts, unpaid: Iterable[Loan], *, now: datetime) -> bool:
     """Book what the collateral did not cover, inside the liquidation, and close the cause; dust stays pledged."""
     dust = [pledge.pk for pledge in facts.pledges]
     for loan in unpaid:
-        if loan.state in _SELLABLE:  # nothing but dust from the start: no order was ever made
+        if loan.state in orders.SELLABLE:  # nothing but dust from the start: no order was ever made
             loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
         key = f"shortfall:{cause.margin_account.public_id}:{cause.episode}:{loan.public_id}"
         repayments.shortfall(loan, key=key, cause=cause.kind, dust=dust, now=now)
@@ -338,7 +343,8 @@ def _close(cause: SaleCause, ending: str, *, now: datetime) -> bool:
         loans.transition(loan, state, actor=None, cause=f"sale over: {ending}", now=now)
     if cause.call_id is not None:
         _close_call(margin_calls.locked(cause.call_id), cause, ending, now=now)
-    incidents.close(incidents.SALE_REFUSED, now=now, margin_account=account)
+    if not sold_for:  # another that still stands may be what was left to people
+        incidents.close(incidents.SALE_REFUSED, now=now, margin_account=account)
     margin_accounts.touch_many([account.pk])
     payload = {"account": str(account.public_id), "summary": f"Sale over: {ending.replace('_', ' ')}"}
     events.emit(incidents.CONSOLE, "liquidation_done", payload, client_id=cause.client_id, now=now)

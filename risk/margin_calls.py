@@ -251,7 +251,7 @@ def _expire(call: MarginCall, facts: AccountFacts, marks: Marks, *, now: datetim
     if _pause(call, facts, now=now) or None in sold_for:
         return False
     judged = exposures.judge(facts, marks)
-    excused = restraints.by_default(facts, judged, sold_for) or restraints.on_expiry(call, now=now)
+    excused = restraints.by_default(facts, judged, sold_for, now=now) or restraints.on_expiry(call, now=now)
     if reason := excused or restraints.on_sale(facts, judged, call.episode, now=now):
         incidents.log(facts.account, call.episode, "expiry_waits", reason, now=now)
         return False

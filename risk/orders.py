@@ -1,17 +1,66 @@
-"""Liquidation orders while the desk works on them: what is committed, filled and given back."""
+"""Liquidation orders: placed, and while the desk works on them what is committed, filled and given back."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
-from lending import collateral, events
+from lending import collateral, events, ids, loans
 from lending.engine import money
+from lending.models import Loan, LoanState
 from risk import letters
+from risk.exposures import AccountFacts, Judgement
 from risk.incidents import CONSOLE
-from risk.models import LIVE_ORDER_STATES, LiquidationOrder, OrderState
+from risk.models import LIVE_ORDER_STATES, CallState, LiquidationOrder, OrderState, PriceSnapshot, SaleCause
+from risk.sale_plans import SalePlan
+
+SELLABLE = (LoanState.ACTIVE, LoanState.RECALLED, LoanState.MATURED, LoanState.DEFAULTED)
 
 
 class UnableToFill(Exception):
     """A fill or a commitment does not fit its order."""
+
+
+def place(
+    cause: SaleCause,
+    facts: AccountFacts,
+    unpaid: Iterable[Loan],
+    plan: SalePlan,
+    judged: Judgement,
+    snapshot: PriceSnapshot,
+    *,
+    now: datetime,
+) -> None:
+    """Write the orders of a slice and set their collateral aside; the caller holds the margin account's lock."""
+    account = facts.account
+    # An episode may have a cause that was taken back before anything was sold: its slices keep their numbers.
+    earlier = account.orders.filter(episode=cause.episode)
+    slice_number = 1 + max(earlier.values_list("slice", flat=True), default=0)
+    basis = {"debt": f"{judged.exposed.debt:f}", "weighted": f"{judged.exposed.weighted:f}"}
+    for planned in plan.sales:
+        order = LiquidationOrder.objects.create(
+            public_id=ids.derived("order", account.public_id, cause.episode, slice_number, planned.asset.code),
+            client_id=account.client_id,
+            margin_account=account,
+            episode=cause.episode,
+            slice=slice_number,
+            asset=planned.asset,
+            cause=cause,
+            quantity=planned.sale.quantity,
+            plan={**planned.as_json(), **basis, "full_close": plan.full_close},
+            mark_price=planned.terms.price,
+            snapshot=snapshot,
+            ordered_at=now,
+        )
+        collateral.hold(account, planned.asset, order.quantity, key=f"hold:{order.public_id}", now=now)
+        announce(order, "liquidation_ordered", f"Selling {letters.amount(order.quantity, planned.asset.code)}", now=now)
+    for loan in unpaid:
+        if loan.state in SELLABLE:
+            loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause=f"{cause.kind} {cause.episode}", now=now)
+    call = cause.call
+    if call is not None and call.state not in (CallState.LIQUIDATING, CallState.LIQUIDATED):
+        call.state = CallState.LIQUIDATING
+        call.save(update_fields=["state"])
+        letters.record(call, "liquidating", now=now, facts={"cause": cause.kind, "slice": slice_number})
 
 
 def open_quantity(order: LiquidationOrder) -> Decimal:

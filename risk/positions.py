@@ -35,17 +35,12 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """
-    A level of the ladder: whether it is passed, and the price of each asset at which LTV meets it.
-
-    `fall` is the ratio by which all collateral falls together until it is met; None where no fall does it.
-    """
+    """A level of the ladder: whether it is passed, and the price of each asset at which LTV meets it."""
 
     name: str
     ltv: Decimal
     passed: bool | None
     prices: tuple[tuple[str, Decimal | None], ...]
-    fall: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +158,6 @@ def rungs_of(terms: LadderTerms, position: ltv.Position, known: Mapping[str, Dec
             prices=tuple(
                 (code, cures.trigger_price(position, known, code, level, decimals=_TRIGGER_DECIMALS)) for code in assets
             ),
-            fall=cures.uniform_shock(position, known, level, assets),
         )
         for name, level in terms.levels
     )

@@ -38,6 +38,13 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Level(Rung):
+    """A level, and the ratio by which all collateral falls together until it is met; None where no fall does it."""
+
+    fall: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Fall:
     """Where the account would stand if all of its collateral fell by a ratio, and the prices then, in USD."""
 
@@ -58,7 +65,7 @@ class Preview:
 
     terms: LadderTerms
     planned: tuple[Planned, ...]
-    rungs: tuple[Rung, ...]
+    rungs: tuple[Level, ...]
     falls: tuple[Fall, ...]
     ltv: Decimal | None
     debt_usd: Decimal | None
@@ -129,7 +136,7 @@ def of_terms(
         planned=tuple(
             _planned(held, units, weights[held], marks, exposed, terms) for held, units in collateral.items()
         ),
-        rungs=positions.rungs_of(terms, position, known) if exposed else (),
+        rungs=_levels(terms, position, known) if exposed else (),
         falls=_falls(terms, position, known) if exposed else (),
         ltv=ltv.ltv_of(exposed) if exposed else None,
         debt_usd=exposed.debt if exposed else None,
@@ -138,6 +145,15 @@ def of_terms(
         unusable=unusable,
         quality=max((marks.quality(code) for code in position.assets), key=order.index),
         as_of=min(times, default=None),
+    )
+
+
+def _levels(terms: LadderTerms, position: Position, known: Mapping[str, Decimal]) -> tuple[Level, ...]:
+    """Return a ladder's levels with how far all collateral falls together until each is met."""
+    held = [row.asset for row in position.pledges if row.quantity]
+    return tuple(
+        Level(rung.name, rung.ltv, rung.passed, rung.prices, cures.uniform_shock(position, known, rung.ltv, held))
+        for rung in positions.rungs_of(terms, position, known)
     )
 
 

@@ -1,6 +1,6 @@
 """What keeps an act that can not be taken back from being done now, each reason in words for the log."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from lending import custody
@@ -10,6 +10,7 @@ from risk.engine.ladder import past_gap_limit
 from risk.exposures import AccountFacts, Judgement
 from risk.models import MarginCall, Quality, SaleCause
 
+UNSETTLED = "what else of its collateral is being sold has to settle first"
 UNHEARD = "what had arrived when two persons agreed is not credited yet, or not known"
 
 
@@ -35,17 +36,21 @@ def on_sale(facts: AccountFacts, judged: Judgement, episode: int, *, now: dateti
     return ""
 
 
-def by_default(facts: AccountFacts, judged: Judgement, sold_for: Collection[int | None]) -> str:
+def by_default(
+    facts: AccountFacts, judged: Judgement, sold_for: Mapping[int | None, datetime], *, now: datetime
+) -> str:
     """
     Return why an account is neither called nor sold for its margin beside its sale for a default; "" when it may be.
 
-    Only where that sale pays all that the account owes, and can be made at these marks. `sold_for` is what causes of
-    sale stand for, as `sales.standing` says.
+    Only where that sale pays all that the account owes, and can be made now: what holds it back holds back no other
+    protection. `sold_for` is what causes of sale stand for and since when, as `sales.standing` says.
     """
-    in_default = {key for key in sold_for if key is not None}
-    pays_all = bool(in_default) and in_default.issuperset(loan.pk for loan in facts.loans)
+    agreed = {loan: at for loan, at in sold_for.items() if loan is not None}
+    if not agreed or not agreed.keys() >= {loan.pk for loan in facts.loans}:
+        return ""
     waits = facts.account.frozen or not judged.good or judged.in_grace
-    return incidents.FOR_DEFAULT if pays_all and not waits else ""
+    waits = waits or any(_unheard(facts.account.pk, at, now=now) for at in agreed.values())
+    return "" if waits else incidents.FOR_DEFAULT
 
 
 def on_default(cause: SaleCause, *, now: datetime) -> str:
@@ -55,9 +60,14 @@ def on_default(cause: SaleCause, *, now: datetime) -> str:
     What had arrived when two persons agreed may be known to the custodian alone: its word is waited for, as with a
     deadline, for at most six hours.
     """
-    if cause.loan_id is None or now - cause.declared_at >= timedelta(seconds=MAX_PAUSE_S):
+    return "" if cause.loan_id is None else _unheard(cause.margin_account_id, cause.declared_at, now=now)
+
+
+def _unheard(margin_account_id: int, agreed_at: datetime, *, now: datetime) -> str:
+    """Return UNHEARD while it is not known what had arrived at an account when its sale for a default was agreed to."""
+    if now - agreed_at >= timedelta(seconds=MAX_PAUSE_S):
         return ""
-    return UNHEARD if custody.unheard(cause.margin_account_id, cause.declared_at) else ""
+    return UNHEARD if custody.unheard(margin_account_id, agreed_at) else ""
 
 
 def on_expiry(call: MarginCall, *, now: datetime) -> str:

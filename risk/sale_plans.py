@@ -31,12 +31,13 @@ class Aim:
     What a sale is to reach: a debt in USD that is at most a share of what is left of the weighted collateral.
 
     A sale for a default pays the loan off, whatever the LTV: a share of 0, and the collateral that stays counts for
-    nothing.
+    nothing. `owed_in` are the codes of the assets that it pays in: what buying them costs is part of its cost.
     """
 
     debt: Decimal
     weighted: Decimal
     target: Decimal
+    owed_in: frozenset[str]
 
     @property
     def gap(self) -> Decimal:
@@ -47,12 +48,16 @@ class Aim:
 
 def to_restore(facts: AccountFacts, judged: Judgement) -> Aim:
     """Return what a sale is to reach that gives an account its margin back."""
-    return Aim(judged.exposed.debt, judged.exposed.weighted, facts.terms.liquidate_to)
+    return Aim(judged.exposed.debt, judged.exposed.weighted, facts.terms.liquidate_to, _codes(facts.loans))
 
 
-def to_pay_off(facts: AccountFacts, loans: Iterable[Loan], marks: Marks) -> Aim:
+def to_pay_off(facts: AccountFacts, loans: Sequence[Loan], marks: Marks) -> Aim:
     """Return what a sale is to reach that pays some loans of an account off."""
-    return Aim(exposures.owed_usd(facts, loans, marks), money.ZERO, money.ZERO)
+    return Aim(exposures.owed_usd(facts, loans, marks), money.ZERO, money.ZERO, _codes(loans))
+
+
+def _codes(loans: Iterable[Loan]) -> frozenset[str]:
+    return frozenset(loan.asset.code for loan in loans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ def plan(facts: AccountFacts, aim: Aim, marks: Marks) -> SalePlan:
         If nothing that is held has a mark and a policy to be sold on.
     """
     debt, weighted, target = aim.debt, aim.weighted, aim.target
-    lots = _lots(facts, marks)
+    lots = _lots(facts, aim.owed_in, marks)
     if not lots:
         raise UnableToPlan("nothing that is held can be sold: no mark, or no sale policy")
     alone = [planned for lot in lots if (planned := _alone(lot, debt, weighted, target)) is not None]
@@ -140,15 +145,13 @@ def is_dust(pledge: Pledge, marks: Marks) -> bool:
         return highest.is_finite() and pledge.quantity * highest < LEAST_VALUE_USD
 
 
-def _lots(facts: AccountFacts, marks: Marks) -> list[Lot]:
-    """Return what can be sold, in order of the asset's code."""
-    codes = {loan.asset.code for loan in facts.loans} | {pledge.asset.code for pledge in facts.pledges}
+def _lots(facts: AccountFacts, owed_in: frozenset[str], marks: Marks) -> list[Lot]:
+    """Return what can be sold to pay in some assets, in order of the asset's code."""
+    codes = owed_in | {pledge.asset.code for pledge in facts.pledges}
     policies = {
         row.asset.code: row for row in AssetPolicy.objects.filter(asset__code__in=codes).select_related("asset")
     }
-    debt_cost = max(
-        (_spread(policies[loan.asset.code]) for loan in facts.loans if loan.asset.code in policies), default=money.ZERO
-    )
+    debt_cost = max((_spread(policies[code]) for code in owed_in if code in policies), default=money.ZERO)
     lots = []
     for pledge in facts.pledges:
         price, policy = marks.price(pledge.asset.code), policies.get(pledge.asset.code)

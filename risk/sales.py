@@ -42,10 +42,14 @@ class Sale:
         return any(part.filled for part in self.parts)
 
 
-def standing(margin_account_id: int) -> list[int | None]:
-    """Return what an account is being sold for: a loan in default, by its key, or None where it is for its margin."""
+def standing(margin_account_id: int) -> dict[int | None, datetime]:
+    """
+    Return what an account is being sold for, and since when each was declared.
+
+    A loan in default, by its key, or None where it is for its margin.
+    """
     found = SaleCause.objects.filter(margin_account=margin_account_id, closed_at=None)
-    return list(found.values_list("loan", flat=True))
+    return dict(found.values_list("loan", "declared_at"))
 
 
 def with_sales(calls: QuerySet[MarginCall] | Manager[MarginCall]) -> QuerySet[MarginCall]:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from lending import access, approvals, margin_accounts
+from lending import access, approvals, margin_accounts, reasons
 from lending.models import Approval, User
 from risk import margin_calls
 from risk.models import CallLevel, CallState, MarginCall, MarginState, Waiver
@@ -39,9 +39,7 @@ def ask(call: MarginCall, *, until: datetime, reason: str, maker: User, now: dat
     _check(call, maker)
     if not now < until <= now + LONGEST:
         raise UnableToWaive("a waiver ends within a week from now")
-    said = reason.strip()
-    if not said or len(said) > REASON_LENGTH:
-        raise UnableToWaive(f"say why, in at most {REASON_LENGTH} characters")
+    said = reasons.kept(reason, UnableToWaive, missing="say why", most=REASON_LENGTH)
     if asked(call, now=now) is not None:
         raise UnableToWaive("it was asked for already")
     payload = {"call": str(call.public_id), "level": call.level, "until": until.isoformat(), "reason": said}

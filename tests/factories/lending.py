@@ -270,11 +270,12 @@ def _hold(ref: str, code: str, quantity: Decimal, now: dt.datetime) -> None:
     )
 
 
-def draw_permit(loan: Loan, *, now: dt.datetime = NOW) -> permits.Permit:
-    """Return a permit to draw a loan, as risk issues it after its price check."""
+def draw_permit(loan: Loan, *, amount: Decimal | None = None, now: dt.datetime = NOW) -> permits.Permit:
+    """Return a permit to draw a loan, or an amount of a line, as risk issues it after its price check."""
     account = MarginAccount.objects.get(pk=loan.margin_account_id)
     until = now + dt.timedelta(minutes=1)
-    return permits.issue(permits.DRAW, account, loan.asset, loan.principal, snapshot_id=1, expires_at=until)
+    drawn = loan.principal if amount is None else amount
+    return permits.issue(permits.DRAW, account, loan.asset, drawn, snapshot_id=1, expires_at=until)
 
 
 def release_permit(

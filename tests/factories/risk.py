@@ -4,7 +4,9 @@ import datetime as dt
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from django.db import transaction
+import time_machine
+from django.db import connection, transaction
+from django.test import Client as Browser
 
 from lending import collateral, interest, ledger, loans, margin_accounts, notices, offers, repayments
 from lending.engine import entries, money
@@ -26,9 +28,10 @@ from lending.models import (
 from risk import cycle, exposures, liquidations, margin_calls, permits, prices
 from risk.cycle import CycleReport
 from risk.exposures import Judgement
-from risk.models import LiquidationOrder, MarginCall, MarginStatus, SaleCause
+from risk.models import LIVE_ORDER_STATES, LiquidationOrder, MarginCall, MarginStatus, SaleCause
 from tests.factories.lending import AT, ClientFactory, LadderTermsFactory, ProductFactory, UserFactory
 from tests.factories.prices import feed, policy, ticks
+from tests.independent.wrongful_sales import Checker
 
 VENUES = ("alder", "birch", "cedar")
 START = {"BTC": "40000", "ETH": "2500", "LINK": "30", "USDC": "1"}
@@ -205,6 +208,27 @@ class Desk:
         """Fill a part of an order at a price and settle it, as the desk does."""
         quantity = liquidations.open_quantity(order) * Decimal(part)
         sell(order, quantity, Decimal(price), now=self.now)
+
+    def sell_out(self, loan: Loan, *, price: str) -> None:
+        """Fill order after order at a price below the mark, so that a rest is ordered again, until there is none."""
+        while live := [order for order in self.orders(loan) if order.state in LIVE_ORDER_STATES]:
+            self.step()
+            self.sell(live[0], price=price)
+            self.step()
+
+    def page(self, who: User, address: str, **fields: str) -> str:
+        """Open a page, or send a form of it, as somebody at the platform's time."""
+        browser = Browser()
+        browser.force_login(who)
+        with time_machine.travel(self.now, tick=False):
+            answer = browser.post(address, fields, follow=True) if fields else browser.get(address)
+        return answer.content.decode()
+
+
+def wrongful() -> list[str]:
+    """Return what the independent checker has against the sales of this database."""
+    with connection.cursor() as cursor:
+        return [sale.reason for sale in Checker(cursor).wrongful()]
 
 
 @transaction.atomic

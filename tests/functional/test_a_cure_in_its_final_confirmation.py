@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 import time_machine
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import Client as Browser
 
 from deploy.demo import outside
@@ -15,8 +15,7 @@ from lending.models import AssetNetwork, ClientUser, DepositAddress, Loan, LoanS
 from risk import confirming, invariants
 from risk.models import CallEvent, CallState, DecisionLog, SaleCause
 from tests.factories.lending import AssetNetworkFactory, LadderTermsFactory
-from tests.factories.risk import Desk
-from tests.independent.wrongful_sales import Checker
+from tests.factories.risk import Desk, wrongful
 
 pytestmark = pytest.mark.django_db
 COLLATERAL, REPAYMENT = DepositAddress.Purpose.COLLATERAL, DepositAddress.Purpose.REPAYMENT
@@ -89,12 +88,6 @@ def sell(desk: Desk, loan: Loan, price: str) -> None:
     (order,) = desk.orders(loan)
     desk.now += timedelta(seconds=1)
     desk.sell(order, price=price)
-
-
-def wrongful() -> list[str]:
-    """Return what the independent checker has against the sales."""
-    with connection.cursor() as cursor:
-        return [sale.reason for sale in Checker(cursor).wrongful()]
 
 
 def test_an_expired_call_is_not_sold_while_what_is_enough_lacks_its_last_confirmation(desk: Desk) -> None:

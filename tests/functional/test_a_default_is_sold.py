@@ -4,21 +4,19 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
-import time_machine
-from django.db import DatabaseError, connection, transaction
-from django.test import Client as Browser
+from django.db import DatabaseError, transaction
 
 from lending import approvals, corrections, dunning, ledger, margin_accounts, notices, repayments
 from lending.engine import accounts, money
-from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, Repayment, Role, User
+from lending.models import Approval, ClientUser, Loan, LoanState, Obligation, Product, Repayment, Role
 from otc import fills, ports, quotes, rfqs, settlement
 from risk import default_sales, invariants, prices, two_keys
 from risk.models import LIVE_ORDER_STATES, SaleCause
 from tests.factories.dealers import ScriptedDealer
+from tests.factories.defaults import agreed, in_default, in_default_in_a_pool
 from tests.factories.lending import ProductFactory
 from tests.factories.otc import CODES, DealerFactory
-from tests.factories.risk import Desk, staff
-from tests.independent import wrongful_sales
+from tests.factories.risk import Desk, staff, wrongful
 
 pytestmark = pytest.mark.django_db
 
@@ -28,67 +26,24 @@ def desk() -> Desk:
     return Desk()
 
 
-def page(desk: Desk, who: User, address: str, **fields: str) -> str:
-    """Open a page, or send a form of it, as somebody at the platform's time."""
-    browser = Browser()
-    browser.force_login(who)
-    with time_machine.travel(desk.now, tick=False):
-        answer = browser.post(address, fields, follow=True) if fields else browser.get(address)
-    return answer.content.decode()
-
-
-def in_default(desk: Desk, loan: Loan, *, part: str = "") -> Loan:
-    """Let what a loan asks for first go by unpaid, or paid in part, with good marks when its default has been told."""
-    row = Obligation.objects.filter(loan=loan).earliest("due_at")
-    for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):
-        desk.now = at
-        dunning.work_due(now=at)
-        if part and at == row.act_at:
-            desk.pay(loan, part)
-    desk.minutes(13)
-    loan.refresh_from_db()
-    assert loan.state == LoanState.DEFAULTED
-    return loan
-
-
-def agreed(desk: Desk, loan: Loan) -> SaleCause:
-    """Have two persons agree to a sale for a default."""
-    asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
-    page(desk, desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
-    return SaleCause.objects.get(loan=loan)
-
-
-def sell_out(desk: Desk, loan: Loan, *, price: str) -> None:
-    """Fill order after order at a price below the mark, so that a rest is ordered again, until there is none."""
-    while live := [order for order in desk.orders(loan) if order.state in LIVE_ORDER_STATES]:
-        desk.step()
-        desk.sell(live[0], price=price)
-        desk.step()
-
-
-def found_wrong() -> list[str]:
-    with connection.cursor() as cursor:
-        return [sale.reason for sale in wrongful_sales.Checker(cursor).wrongful()]
-
-
 def test_it_is_sold_for_its_default_by_two_persons_and_says_why(desk: Desk) -> None:
     loan = desk.loan("20000", BTC="1")
     its_page, door = f"/admin/lending/loan/{loan.pk}/change/", f"/admin/defaults/{loan.pk}/"
-    assert "is active: nothing is sold for a default" in page(desk, desk.risk, door, reason="Early")
+    assert "is active: nothing is sold for a default" in desk.page(desk.risk, door, reason="Early")
     loan = in_default(desk, loan)
     desk.minutes(2)
     assert (desk.orders(loan), desk.state(loan)) == ([], "healthy")
-    assert f'hx-get="{door}"' in page(desk, desk.risk, its_page)
-    assert "Ask to sell for the default" in page(desk, desk.risk, door)
-    assert "Ask to sell for the default" not in page(desk, desk.manager, door)
-    assert "Refused: say why" in page(desk, desk.risk, door, reason=" ")
-    assert "Refused: the reason has 404 characters" in page(desk, desk.risk, door, reason="why " * 100 + "?why")
-    assert "waits on the page Approvals" in page(desk, desk.risk, door, reason="Nothing came, nobody answers")
-    assert "Refused: it was asked for already" in page(desk, desk.second, door, reason="Me too")
+    assert f'hx-get="{door}"' in desk.page(desk.risk, its_page)
+    assert "Ask to sell for the default" in desk.page(desk.risk, door)
+    assert "Ask to sell for the default" not in desk.page(desk.manager, door)
+    assert "Refused: say why" in desk.page(desk.risk, door, reason=" ")
+    assert "Refused: the reason has 404 characters" in desk.page(desk.risk, door, reason="why " * 100 + "?why")
+    assert "waits on the page Approvals" in desk.page(desk.risk, door, reason="Nothing came, nobody answers")
+    assert "Refused: it was asked for already" in desk.page(desk.second, door, reason="Me too")
     asked = Approval.objects.get(kind="sell_for_default")
     button = f"/admin/lending/approval/{asked.pk}/approve/"
-    assert "can not decide it" in page(desk, desk.risk, button, reason="")
-    assert "Approved by you" in page(desk, desk.second, button, reason="so be it")
+    assert "can not decide it" in desk.page(desk.risk, button, reason="")
+    assert "Approved by you" in desk.page(desk.second, button, reason="so be it")
     desk.step()
     cause = SaleCause.objects.get()
     assert (cause.kind, cause.call, cause.loan) == ("maturity_default", None, loan)
@@ -96,17 +51,17 @@ def test_it_is_sold_for_its_default_by_two_persons_and_says_why(desk: Desk) -> N
     owed = desk.payoff(loan)
     assert owed < order.quantity * 40_000 < owed * Decimal("1.05")  # the payoff and what selling costs, and no more
     borrower = ClientUser.objects.get(client=loan.client).user
-    assert "In default: collateral is being sold" in page(desk, borrower, f"/portal/loans/{loan.public_id}/")
-    assert "Pay a loan in default" in page(desk, borrower, "/portal/")
-    assert "Two persons of the desk have agreed" in page(desk, borrower, "/portal/notices/")
-    assert "Maturity Default" in page(desk, desk.risk, f"/console/accounts/{loan.margin_account.public_id}/")
-    assert "Nothing came, nobody answers" in page(desk, desk.second, door)
-    sell_out(desk, loan, price="39900")
+    assert "In default: collateral is being sold" in desk.page(borrower, f"/portal/loans/{loan.public_id}/")
+    assert "Pay a loan in default" in desk.page(borrower, "/portal/")
+    assert "Two persons of the desk have agreed" in desk.page(borrower, "/portal/notices/")
+    assert "Maturity Default" in desk.page(desk.risk, f"/console/accounts/{loan.margin_account.public_id}/")
+    assert "Nothing came, nobody answers" in desk.page(desk.second, door)
+    desk.sell_out(loan, price="39900")
     loan.refresh_from_db()
     cause.refresh_from_db()
     assert (loan.state, cause.outcome) == (LoanState.REPAID, "debt_gone")
     assert ledger.owed(accounts.client_free("USD", loan.client_id)) > 0  # what was over is the client's
-    assert (found_wrong(), invariants.check()) == ([], [])
+    assert (wrongful(), invariants.check()) == ([], [])
 
 
 def test_who_pays_before_it_is_sold_stops_it(desk: Desk) -> None:
@@ -136,25 +91,10 @@ def test_what_all_collateral_leaves_unpaid_is_a_shortfall(desk: Desk) -> None:
     (order,) = desk.orders(loan)
     assert (order.quantity, order.plan["full_close"]) == (1, True)
     assert not loan.margin_account.margin_calls.exists()
-    sell_out(desk, loan, price="19500")
+    desk.sell_out(loan, price="19500")
     loan.refresh_from_db()
     assert (loan.state, SaleCause.objects.get().outcome) == (LoanState.WORKOUT, "shortfall")
-    assert (found_wrong(), invariants.check()) == ([], [])
-
-
-def in_default_in_a_pool(desk: Desk) -> tuple[Loan, Loan]:
-    """Return a loan in default and another that shares its collateral and is not."""
-    loan = desk.loan("20000", opens_pool=True, BTC="2")
-    line: Product = ProductFactory(tenor="open", notice_days=5, schedule_kind="interest_only", terms=desk.terms)
-    other = desk.loan("10000", pool=loan, product=line)
-    row = Obligation.objects.get(loan=loan)
-    for at in (row.act_at, row.due_at, row.due_at + dt.timedelta(days=1)):
-        desk.now = at
-        Obligation.objects.filter(loan=other).update(state="cancelled", act_at=None)  # it pays its interest elsewhere
-        dunning.work_due(now=at)
-    desk.minutes(13)
-    loan.refresh_from_db()
-    return loan, other
+    assert (wrongful(), invariants.check()) == ([], [])
 
 
 def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
@@ -163,11 +103,11 @@ def test_in_a_pool_only_the_loan_in_default_is_sold_for(desk: Desk) -> None:
     desk.step()
     (order,) = desk.orders(loan)
     assert order.quantity * 40_000 < desk.payoff(loan) * Decimal("1.05")
-    sell_out(desk, loan, price="39900")
+    desk.sell_out(loan, price="39900")
     cause.refresh_from_db()
     states = dict(Loan.objects.values_list("pk", "state"))
     assert (states, cause.outcome) == ({loan.pk: LoanState.REPAID, other.pk: LoanState.ACTIVE}, "debt_gone")
-    assert (found_wrong(), invariants.check()) == ([], [])
+    assert (wrongful(), invariants.check()) == ([], [])
 
 
 def test_what_it_brings_beyond_its_loan_is_free_and_pays_no_other(desk: Desk) -> None:
@@ -226,18 +166,19 @@ def test_what_restores_the_margin_of_a_pool_comes_before_it(desk: Desk) -> None:
     (first,) = desk.orders(loan)
     desk.step(BTC="21500")
     call = desk.call(loan)  # what is sold for one loan leaves the others' margin as it is
-    desk.steps(3, BTC="17000")
-    desk.steps(2)
+    desk.step(BTC="17000")  # past the gap limit
     first.refresh_from_db()
     assert (first.state, first.filled_quantity) == ("cancelled", 0)
-    assert [(order.cause.kind, order.cause.call) for order in desk.orders(loan)[1:]] == [("liquidation_level", call)]
+    (second,) = desk.orders(loan)[1:]
+    assert (second.cause.kind, second.cause.call) == ("liquidation_level", call)
+    assert second.ordered_at == second.cause.declared_at  # at the instant that decided it
     assert invariants.check() == []
     desk.steps(3, BTC="40000")  # nothing was sold, and the price is back: now the default's turn comes again
     live = [order.cause.kind for order in desk.orders(loan) if order.state in LIVE_ORDER_STATES]
     assert live == ["maturity_default"]
-    sell_out(desk, loan, price="39900")
+    desk.sell_out(loan, price="39900")
     loan.refresh_from_db()
-    assert (loan.state, found_wrong(), invariants.check()) == (LoanState.REPAID, [], [])
+    assert (loan.state, wrongful(), invariants.check()) == (LoanState.REPAID, [], [])
 
 
 def test_two_persons_sell_for_the_margin_on_degraded_marks_while_it_waits(desk: Desk) -> None:
@@ -267,7 +208,7 @@ def test_what_stops_it(desk: Desk) -> None:
     notices.Notice.objects.filter(pk=delivered.pk).update(deemed_received_at=delivered.deemed_received_at)
     asked = default_sales.ask(loan, reason="Nothing came", maker=desk.risk, now=desk.now)
     desk.pay(loan, "21500")
-    said = page(desk, desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
+    said = desk.page(desk.second, f"/admin/lending/approval/{asked.pk}/approve/", reason="so be it")
     assert "Refused: it is repaid: nothing is sold for a default" in said
     assert not SaleCause.objects.exists()
 

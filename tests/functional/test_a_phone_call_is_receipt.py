@@ -3,14 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 
 from lending import notices
 from lending.models import Loan
 from risk import handling, invariants, margin_calls
 from risk.models import CallState, SaleCause
-from tests.factories.risk import Desk
-from tests.independent.wrongful_sales import Checker
+from tests.factories.risk import Desk, wrongful
 
 pytestmark = pytest.mark.django_db
 
@@ -46,8 +44,7 @@ def test_a_logged_call_starts_the_clock_once(desk: Desk) -> None:
     assert SaleCause.objects.get().declared_at >= call.cure_due_at
     desk.now += timedelta(seconds=1)
     desk.sell(order, price="27900")
-    with connection.cursor() as cursor:
-        assert Checker(cursor).wrongful() == []
+    assert wrongful() == []
     assert invariants.check() == []
 
 

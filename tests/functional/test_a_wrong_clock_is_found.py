@@ -3,22 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 
 from lending import approvals, freezes
 from lending.models import Loan, MarginAccount
 from risk import clocks, invariants
 from risk.models import AssetOutage, MarginCall
-from tests.factories.risk import Desk
-from tests.independent.wrongful_sales import Checker
+from tests.factories.risk import Desk, wrongful
 
 pytestmark = pytest.mark.django_db
-
-
-def wrongful() -> list[str]:
-    """Return what the checker has against the sales of this database."""
-    with connection.cursor() as cursor:
-        return [sale.reason for sale in Checker(cursor).wrongful()]
 
 
 @pytest.fixture

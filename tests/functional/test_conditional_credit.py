@@ -17,8 +17,8 @@ from risk import conditional_credits, confirming, credit_policies, invariants, l
 from risk.models import CallEvent, CallState, ConditionalCredit, CreditPolicy, SaleCause
 from tests.cast import NOW, Cast
 from tests.factories.lending import AssetNetworkFactory, LadderTermsFactory
-from tests.factories.risk import Desk
-from tests.functional.test_a_cure_in_its_final_confirmation import hear, reads, send, wrongful
+from tests.factories.risk import Desk, wrongful
+from tests.functional.test_a_cure_in_its_final_confirmation import hear, reads, send
 
 D = Decimal
 CAP = "100000"
@@ -35,10 +35,12 @@ def desk(db: None) -> Iterator[Desk]:
         yield desk
 
 
-def policy(desk: Desk, *, share: str = "0.9", cap: str = CAP, wait_s: int = 3600, first: int = 1) -> CreditPolicy:
+def policy(
+    desk: Desk, *, share: str = "0.9", cap: str = CAP, wait_s: int = 3600, first: int = 1, why: str = "blocks are slow"
+) -> CreditPolicy:
     asked = credit_policies.ask(
         asset=Asset.objects.get(code="BTC"), share=D(share), min_confirmations=first, cap_usd=D(cap), wait_s=wait_s,
-        reason="blocks are slow", start_at=desk.now, maker=desk.risk, now=desk.now,
+        reason=why, start_at=desk.now, maker=desk.risk, now=desk.now,
     )  # fmt: skip
     approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
     return CreditPolicy.objects.get()
@@ -140,6 +142,15 @@ def test_it_falls_away_at_once_and_the_call_goes_on(desk: Desk, how: str, words:
     with time_machine.travel(desk.now, tick=False):
         assert conditional_credits.standing(desk.call(loan), now=desk.now) is None
     assert invariants.check() == []
+
+
+def test_a_reason_is_kept_whole_or_refused(desk: Desk) -> None:
+    with pytest.raises(credit_policies.UnableToSetPolicy, match="has 241 characters, and 240 are kept"):
+        policy(desk, why="x" * 241)
+    row = policy(desk, why="x" * 240)
+    assert row.reason == "x" * 240
+    with pytest.raises(credit_policies.UnableToSetPolicy, match="has 241 characters, and 240 are kept"):
+        credit_policies.ask_end(row, reason="x" * 241, maker=desk.risk, now=desk.now)
 
 
 @pytest.mark.parametrize("case", ["too_early", "capped", "ended"])

@@ -13,8 +13,7 @@ from lending.models import Approval, Asset, Entry, Loan, MarginAccount, Perfecti
 from lending.products import Wanted
 from risk import invariants as of_risk
 from tests.factories import lending as make
-from tests.factories.risk import Desk
-from tests.functional.test_a_default_is_sold import found_wrong, page, sell_out
+from tests.factories.risk import Desk, wrongful
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -48,7 +47,7 @@ def test_by_title_the_coins_are_owed_back_and_a_sale_takes_that_off(desk: Desk) 
     desk.steps(3)
     (order,) = desk.orders(loan)
     assert standing(loan)["liquidation_hold"] == order.quantity
-    sell_out(desk, loan, price="23900")
+    desk.sell_out(loan, price="23900")
     left = standing(loan)
     assert left == {**nothing, "collateral_to_return": desk.pledged(loan, "BTC")}
     desk.pay(loan, desk.payoff(loan))
@@ -59,10 +58,10 @@ def test_by_title_the_coins_are_owed_back_and_a_sale_takes_that_off(desk: Desk) 
     )  # fmt: skip
     assert standing(loan) == {**nothing, "client_free": left["collateral_to_return"]}
     assert Entry.objects.filter(kind="title_return").count() == 1
-    assert (found_wrong(), invariants.check(), of_risk.check()) == ([], [], [])
+    assert (wrongful(), invariants.check(), of_risk.check()) == ([], [], [])
     borrower = loan.client.client_users.get().user
-    assert "given by title transfer" in page(desk, borrower, f"/portal/loans/{loan.public_id}/")
-    assert "title transfer: the coins are the desk" in page(desk, desk.risk, f"/admin/lending/loan/{loan.pk}/change/")
+    assert "given by title transfer" in desk.page(borrower, f"/portal/loans/{loan.public_id}/")
+    assert "title transfer: the coins are the desk" in desk.page(desk.risk, f"/admin/lending/loan/{loan.pk}/change/")
 
 
 def test_how_collateral_is_given_is_never_changed(desk: Desk) -> None:
@@ -83,7 +82,7 @@ def test_a_product_is_changed_by_two_persons_and_a_pool_stays_as_it_was(desk: De
     approvals.decide(asked, checker=desk.second, approve=True, now=desk.now)
     product.refresh_from_db()
     assert (product.pledge_terms.by_title, Approval.objects.get().state) == (True, Approval.State.EXECUTED)
-    assert "Title transfer" in page(desk, desk.risk, f"/admin/lending/product/{product.pk}/change/")
+    assert "Title transfer" in desk.page(desk.risk, f"/admin/lending/product/{product.pk}/change/")
     pool = MarginAccount.objects.get(pk=pooled.margin_account_id)
     assert not pool.pledge_terms.by_title
     with pytest.raises(offers.UnableToQuote, match="given by Security interest, first rank"):
@@ -101,23 +100,23 @@ def recorded(loan: Loan, by: User, desk: Desk, **changes: Any) -> Perfection:
 def test_an_interest_is_perfected_and_its_filing_lapses(desk: Desk) -> None:
     loan = desk.loan("20000", BTC="1")
     door = f"/admin/perfections/{loan.pk}/"
-    assert "nothing that is recorded" in page(desk, desk.risk, door)
+    assert "nothing that is recorded" in desk.page(desk.risk, door)
     typed = {"kind": "filing", "reference": "2021-77", "held_with": "Secretary of State", "from_date": "2021-05-01"}
-    assert "Refused: a filing lapses: say on which day" in page(desk, desk.operations, door, **typed)
-    assert 'value="2021-77"' in page(desk, desk.operations, door, **typed, lapse_date="soon")
-    assert "Refused: " in page(desk, desk.risk, door, **typed, lapse_date="2021-06-05")
-    assert "The year 9999 is a slip" in page(desk, desk.operations, door, **typed, lapse_date="9999-12-31")
+    assert "Refused: a filing lapses: say on which day" in desk.page(desk.operations, door, **typed)
+    assert 'value="2021-77"' in desk.page(desk.operations, door, **typed, lapse_date="soon")
+    assert "Refused: " in desk.page(desk.risk, door, **typed, lapse_date="2021-06-05")
+    assert "The year 9999 is a slip" in desk.page(desk.operations, door, **typed, lapse_date="9999-12-31")
     assert not Perfection.objects.exists()
     lapses = (desk.now + timedelta(days=20)).date()
-    assert "Recorded: filing 2021-77" in page(desk, desk.operations, door, **typed, lapse_date=lapses.isoformat())
-    assert "Secretary of State" in page(desk, desk.risk, door)
-    home = page(desk, desk.manager, "/admin/")
+    assert "Recorded: filing 2021-77" in desk.page(desk.operations, door, **typed, lapse_date=lapses.isoformat())
+    assert "Secretary of State" in desk.page(desk.risk, door)
+    home = desk.page(desk.manager, "/admin/")
     assert "lapses: filing 2021-77" in home
     recorded(loan, desk.operations, desk, reference="NY-1", held_with="New York", lapse_date=date(2026, 6, 1))
-    assert "lapses: filing 2021-77" in page(desk, desk.manager, "/admin/")  # which that in another registry renews not
+    assert "lapses: filing 2021-77" in desk.page(desk.manager, "/admin/")  # which that in another registry renews not
     assert [row.reference for row in perfections.standing(loan.margin_account)] == ["NY-1", "2021-77"]
     recorded(loan, desk.operations, desk, reference="2021-99", lapse_date=date(2026, 6, 1))
-    assert "2021-77" not in page(desk, desk.manager, "/admin/")  # a newer one stands
+    assert "2021-77" not in desk.page(desk.manager, "/admin/")  # a newer one stands
     with pytest.raises(DatabaseError), transaction.atomic():
         Perfection.objects.update(lapse_date=date(2030, 1, 1))
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from lending import approvals, draws, permits, recalls
-from lending.models import Correction, Loan, LoanState, MarginAccount
+from lending import approvals, draws, recalls
+from lending.models import Correction, Loan, LoanState
 from tests.factories import lending as make
 from tests.independent.naive_dues import midnight
 from tests.invariants.walking import DAY, D, Walk
@@ -46,13 +46,8 @@ class LineWalk(Walk):
         if not amount:
             return
         row = draws.ask(loan, amount, by=self.signer, now=self.now)
-        draws.pay_out(row, permit=self.permit(loan, amount), actor=self.olga, now=self.now)
+        draws.pay_out(row, permit=make.draw_permit(loan, amount=amount, now=self.now), actor=self.olga, now=self.now)
         self.paper.drawn.append((self.now, amount))
-
-    def permit(self, loan: Loan, amount: Decimal) -> permits.Permit:
-        account = MarginAccount.objects.get(pk=loan.margin_account_id)
-        until = self.now + dt.timedelta(minutes=1)
-        return permits.issue(permits.DRAW, account, loan.asset, amount, snapshot_id=1, expires_at=until)
 
     def end(self) -> None:
         """The client gives notice."""

@@ -11,7 +11,6 @@ from django.db.models import Sum
 from lending import (
     amendments,
     approvals,
-    collateral,
     corrections,
     dunning,
     interest,
@@ -23,7 +22,7 @@ from lending import (
     rolling,
 )
 from lending.debts import owed_over
-from lending.engine import accounts, entries
+from lending.engine import accounts
 from lending.engine.chart import AccountKind, Category
 from lending.models import Correction, Loan, LoanState, Posting, Repayment, Role
 from lending.other_terms import UnableToAmend, Wanted
@@ -153,18 +152,12 @@ class Walk:
 
     def sell(self) -> None:
         """A part of the collateral is sold, and what that brings pays the loan; a sale does not heal a default."""
-        loan, btc, part = self.loan, make.asset("BTC"), D("0.01")
+        loan = self.loan
         if loan.state not in loans.OWING:
             return
         key, amount = f"sale:{len(self.did)}", self.amount()
         loans.transition(loan, LoanState.LIQUIDATING, actor=None, cause="a sale", now=self.now)
-        collateral.hold(loan.margin_account, btc, part, key=f"hold:{key}", now=self.now)
-        draft = entries.sale(
-            interest.heading(loan, key, self.now), asset="BTC", quantity=part, proceeds_asset="USD", proceeds=amount,
-            margin_account_id=loan.margin_account_id, dealer="harbour",
-        )  # fmt: skip
-        entry = ledger.post(draft, now=self.now)
-        collateral.sell_held(loan.margin_account, btc, part, entry=entry, key=key, now=self.now)
+        make.sold(loan, "0.01", str(amount), now=self.now)
         repayments.apply(amount, loan, key=f"apply:{key}", cause="a sale", now=self.now)
         self.paid(Repayment.objects.get(key=f"apply:{key}"))
         loan = self.loan

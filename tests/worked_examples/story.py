@@ -26,7 +26,7 @@ from lending import (
 )
 from lending.engine import entries
 from lending.engine.chart import PROFIT_AND_LOSS_KINDS, AccountKind
-from lending.models import Draw, LedgerBalance, Loan, LoanState, MarginAccount, Obligation, Repayment, Role, User
+from lending.models import Draw, LedgerBalance, Loan, LoanState, Obligation, Repayment, Role, User
 from tests.factories import lending as make
 
 FUNDED = dt.datetime(2021, 5, 19, tzinfo=dt.UTC)
@@ -117,9 +117,7 @@ class Story:
         return found
 
     def permit(self, amount: str) -> permits.Permit:
-        account = MarginAccount.objects.get(pk=self.loan.margin_account_id)
-        until = self.now + dt.timedelta(minutes=1)
-        return permits.issue(permits.DRAW, account, self.loan.asset, D(amount), snapshot_id=1, expires_at=until)
+        return make.draw_permit(self.loan, amount=D(amount), now=self.now)
 
     def agreed(self, asked: approvals.Approval, *, by: User | None = None) -> None:
         """Have a second person agree to what was asked."""

@@ -186,14 +186,7 @@ def test_a_permit_is_for_one_version_one_amount_one_account_and_a_short_time() -
         forged = permits.replace(permit, **change)  # type: ignore[arg-type]
         with pytest.raises(permits.UnableToVerify, match=message):
             loans.fund(loan, permit=forged, actor=olga, now=NOW)
-    small = permits.issue(
-        permits.DRAW,
-        loan.margin_account,
-        loan.asset,
-        Decimal(10),
-        snapshot_id=1,
-        expires_at=NOW + HOUR,
-    )
+    small = make.draw_permit(loan, amount=Decimal(10))
     with pytest.raises(permits.UnableToVerify, match="is for 10 USD, not for 500000"):
         loans.fund(loan, permit=small, actor=olga, now=NOW)
     release = make.release_permit(loan.margin_account, "USD", "500000")

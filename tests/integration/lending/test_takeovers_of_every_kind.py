@@ -22,7 +22,6 @@ from lending import (
     interest,
     invariants,
     parallel,
-    permits,
     repayments,
     resets,
     rolling,
@@ -149,11 +148,7 @@ def test_a_line_is_drawn_on_and_its_past_put_right(cast: Cast) -> None:
     interest.accrue_due(now=now)
     line = of("RL-1")
     asked = draws.ask(line, D(120_000), by=cast.alice, now=now)
-    account = line.margin_account
-    account.refresh_from_db()
-    permit = permits.issue(
-        permits.DRAW, account, line.asset, D(120_000), snapshot_id=0, expires_at=now + timedelta(minutes=5)
-    )
+    permit = make.draw_permit(line, amount=D(120_000), now=now)
     with pytest.raises(draws.UnableToDraw, match="made its line, and can not also pay it out"):
         draws.pay_out(asked, permit=permit, actor=cast.olga, now=now)
     draws.pay_out(asked, permit=permit, actor=oscar, now=now)

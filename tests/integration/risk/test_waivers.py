@@ -109,7 +109,7 @@ def test_two_persons_of_risk_and_none_of_them_the_clients_manager(desk, called):
         (0, "why", "within a week"),
         (24 * 7 + 1, "why", "within a week"),
         (1, "  ", "say why"),
-        (1, "x" * 401, "at most 400"),
+        (1, "x" * 401, "has 401 characters, and 400 are kept"),
     ],
 )
 def test_bad_input_is_refused_in_words(desk, called, hours, reason, said):
