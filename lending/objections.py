@@ -92,8 +92,7 @@ def carry_out(approval: Approval, *, now: datetime) -> Deposit:
     """
     asked, by = approval.payload, approval.checker
     found = Deposit.objects.select_related("client").get(public_id=asked["deposit"])
-    if by is not None and found.client is not None and found.client.relationship_manager_id == by.pk:
-        raise approvals.UnableToApprove(f"{by} manages {found.client} and can not let its transfer in")
+    _check_checker(by, found)
     deposit = arrivals.let_in(found.pk, by=by, now=now) if by is not None else None
     if deposit is None:
         found.refresh_from_db()
@@ -113,10 +112,11 @@ def carry_out_booking(approval: Approval, *, now: datetime) -> Deposit:
     Raises
     ------
     lending.approvals.UnableToApprove
-        If it is not kept apart any more.
+        If it is not kept apart any more, or the checker manages the client that it is for.
     """
     asked, by = approval.payload, approval.checker
-    deposit = Deposit.objects.select_for_update(of=("self",)).get(public_id=asked["deposit"])
+    deposit = Deposit.objects.select_for_update(of=("self",)).select_related("client").get(public_id=asked["deposit"])
+    _check_checker(by, deposit)
     if deposit.state != Deposit.State.HELD:
         raise approvals.UnableToApprove(f"the deposit is {deposit.get_state_display().lower()} by now")
     name = f"{deposit.custodian}:{deposit.custodian_ref}"
@@ -128,6 +128,12 @@ def carry_out_booking(approval: Approval, *, now: datetime) -> Deposit:
     facts = {"maker": approval.maker.email, "quantity": asked["quantity"], "asset": asked["asset"], "as": asked["as"]}
     audit.write("deposit_booked_out", actor=by, obj=deposit, after=facts, reason=asked["reason"], now=now)
     return deposit
+
+
+def _check_checker(by: User | None, deposit: Deposit) -> None:
+    # The request names no client, so approvals can not know of whom its checker is the manager.
+    if by is not None and deposit.client is not None and deposit.client.relationship_manager_id == by.pk:
+        raise approvals.UnableToApprove(f"{by} manages {deposit.client}: somebody else decides about its transfer")
 
 
 def standing(*, limit: int) -> list[Deposit]:

@@ -84,7 +84,7 @@ def test_it_counts_for_nothing_until_two_persons_let_it_in(cast: Cast, custodian
     approve = f"/admin/lending/approval/{asked.pk}/approve/"
     assert "does not hold the role" in page(cast.rhea, approve, reason="")
     RoleGrant.objects.create(user=cast.robin, role=Role.COMPLIANCE, granted_at=NOW)
-    assert "and can not let its transfer in" in page(cast.robin, approve, reason="")
+    assert "somebody else decides about its transfer" in page(cast.robin, approve, reason="")
     assert "Approved by you" in page(cast.cora, approve, reason="")
     held.refresh_from_db()
     assert (held.state, held.credited_at) == ("credited", LATER)
@@ -171,6 +171,20 @@ def test_what_the_custodian_gave_away_is_booked_out_by_two_persons(cast: Cast, c
     assert [custody.poll_due(now=LATER), custody.credit_due(now=LATER)] == [0, 0]
     with pytest.raises(objections.UnableToLetIn, match="the deposit is booked out, not held"):
         objections.ask(held, reason="again", maker=cast.olga, now=LATER)
+
+
+def test_who_manages_its_client_does_not_book_it_out(cast: Cast, custodian: PaperCustodian) -> None:
+    loan = stories.running(cast)
+    DepositAddress.objects.create(
+        client=loan.client, margin_account=loan.margin_account, asset=make.asset("BTC"),
+        purpose=DepositAddress.Purpose.COLLATERAL, address="bc1-theirs", created_at=NOW,
+    )  # fmt: skip
+    held = send(custodian, "tainted", "bc1-theirs")
+    asked = objections.ask_out(held, objections.Went.BACK, reason="a letter", maker=cast.olga, now=LATER)
+    RoleGrant.objects.create(user=cast.robin, role=Role.COMPLIANCE, granted_at=NOW)
+    with pytest.raises(approvals.UnableToApprove, match="somebody else decides about its transfer"):
+        approvals.decide(asked, checker=cast.robin, approve=True, now=LATER)
+    approvals.decide(asked, checker=cast.cora, approve=True, now=LATER)
 
 
 def test_what_its_network_never_brought_back_is_booked_out_and_both_books_agree(
